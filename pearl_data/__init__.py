@@ -1,0 +1,1 @@
+"""Pearl data: synthesise, validate, replay, shard and audit expert tool trajectories."""

@@ -1,0 +1,1 @@
+"""The ``pearl-data`` command: one file per command, assembled in :mod:`pearl_data.cli.main`."""

@@ -1,0 +1,152 @@
+"""The one shared record: a question, the tool calls an expert made, what they showed, the answer.
+
+Everything that is written to a shard is one :class:`Trajectory` as canonical JSON beside the bytes
+of its media. Left out: pixels, checking (:mod:`pearl_data.validate`) and storage
+(:mod:`pearl_data.shards`). Facts of one run (durations, cache hits, attempts) are not part of the
+record: they live in the dataset's ``timings`` files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pearl_tools.errors import ToolError
+from pearl_tools.types import Box, Effective, ExecRecord, MediaRecord, Record
+
+SCHEMA_VERSION = "1.0"
+
+AnswerType = Literal["choice", "number", "text"]
+AnswerSource = Literal["annotation", "tool", "model"]
+Origin = Literal["expert", "model", "injected", "imported"]
+
+#: Question families of the grounded expert; imported records may use ``other``.
+Family = Literal["attribute", "identity", "read", "count", "nearer", "nearer_read", "given", "other"]
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """A box that the answer rests on, as a fraction 0..1 of medium ``media`` (a root).
+
+    ``role`` tells what it is for: ``target`` must lie inside what was cropped; ``pair`` marks
+    the things compared; ``region`` the area counted in.
+    """
+
+    media: str
+    label: str
+    bbox: Box
+    role: Literal["target", "pair", "region"]
+
+
+class Task(Record, frozen=True, kw_only=True):
+    """The question, its choices (empty for an open answer) and where the answer comes from."""
+
+    question: Annotated[str, msgspec.Meta(min_length=1)]
+    choices: list[str]
+    answer: str
+    answer_type: AnswerType
+    answer_source: AnswerSource
+    family: Family
+    evidence: list[Evidence]
+
+
+class Result(Record, frozen=True, kw_only=True):
+    """What one call returned: ids of new media and text, or one error."""
+
+    status: Literal["ok", "error"]
+    media: list[str]
+    text: str
+    error: ToolError | None
+
+
+class Call(Record, frozen=True, kw_only=True):
+    """One tool call: as it was written, as it was understood, what it really did and returned.
+
+    ``arguments_raw`` is the caller's own text; ``arguments`` is null where it could not be
+    understood (then ``result.error`` says why).
+    """
+
+    id: Annotated[str, msgspec.Meta(pattern="^c[0-9]+$")]
+    tool: str
+    arguments_raw: str
+    arguments: dict[str, Any] | None
+    effective: Effective | None
+    result: Result
+    exec: ExecRecord | None
+
+
+class Step(Record, frozen=True, kw_only=True):
+    """One turn: the thought that says why, then the calls it makes."""
+
+    thought: str
+    calls: list[Call]
+
+
+class Final(Record, frozen=True, kw_only=True):
+    """The conclusion. ``verdict`` says whether ``verifier`` found the answer supported."""
+
+    thought: str
+    answer: str
+    verdict: Literal["supported", "unsupported", "unchecked"]
+    verifier: str
+
+
+class Fault(Record, frozen=True, kw_only=True):
+    """A mistake that the trajectory contains: its code, where, and where it was repaired."""
+
+    code: str
+    step: Annotated[int, msgspec.Meta(ge=0)]
+    recovered_at: Annotated[int, msgspec.Meta(ge=0)] | None
+
+
+class Source(Record, frozen=True, kw_only=True):
+    """Where the question came from: data set, row in it, licence of the media."""
+
+    dataset: str
+    row: str
+    licence: str
+
+
+class Trajectory(Record, frozen=True, kw_only=True):
+    """One expert trajectory. ``loss_mask[i]`` is 1 where step i is learned from, 0 where it is a
+    mistake that is kept only as context; it has one entry per step."""
+
+    schema_version: Literal["1.0"]
+    id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]*$")]
+    split: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
+    task: Task
+    media: list[MediaRecord]
+    steps: list[Step]
+    final: Final
+    origin: Origin
+    fault: Fault | None
+    loss_mask: list[Literal[0, 1]]
+    source: Source
+
+
+def canonical_json(value: Any) -> bytes:
+    """``value`` (a record or JSON value) as the one UTF-8 text that equal values share.
+
+    Keys are sorted, nothing is padded, floats have their shortest round-trip form.
+    """
+    return msgspec.json.encode(value, order="sorted")
+
+
+def decode(text: bytes | str) -> Trajectory:
+    """The trajectory in ``text``; raises ``msgspec.ValidationError`` naming the first fault.
+
+    :func:`pearl_data.validate.check_text` is the one that reports all faults.
+    """
+    return msgspec.json.decode(text, type=Trajectory, strict=False)
+
+
+def identity_sha256(trajectory: Trajectory) -> str:
+    """Hash of what makes two trajectories the same question: root pixels, question, choices.
+
+    Runs, tools and thoughts do not count, so that duplicates are found across them.
+    """
+    roots = sorted(m.pixel_sha256 for m in trajectory.media if m.parent is None)
+    task = trajectory.task
+    return hashlib.sha256(
+        canonical_json([roots, task.question, sorted(task.choices)])
+    ).hexdigest()
