@@ -1,0 +1,186 @@
+"""The manifest: a header line, a line per shard, and a summary line once the set is finished.
+
+``manifest.jsonl`` is canonical JSON Lines. It is the only truth about what belongs to a dataset: a
+file that no line names does not exist for any reader. Each shard line carries the hashes of the
+files written with it; the summary carries the hash of all lines before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from pearl_data.trajectory import canonical_json
+from pearl_tools.errors import BadInput
+from pearl_tools.types import Record, Sha256
+
+MANIFEST = "manifest.jsonl"
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class HeaderLine(Record, frozen=True, kw_only=True, tag="header", tag_field="kind"):
+    """What the run was asked to do and with what; a resumed run must agree with all of it."""
+
+    schema_version: Literal["1.0"]
+    toolkit_version: str
+    tools: dict[str, str]
+    samples_per_shard: Annotated[int, msgspec.Meta(ge=1)]
+    config: dict[str, Any]
+    config_sha256: Sha256
+
+
+class ShardLine(Record, frozen=True, kw_only=True, tag="shard", tag_field="kind"):
+    """One commit: blocks ``first_block`` up to ``next_block`` and the files that hold them.
+
+    ``inputs = written + quarantined + duplicates``. A commit without samples has no tar and no
+    index: then ``name``, ``sha256``, ``index_sha256``, ``first_key`` and ``last_key`` are null.
+    """
+
+    number: Count
+    name: str | None
+    sha256: Sha256 | None
+    bytes: Count
+    samples: Count
+    first_key: str | None
+    last_key: str | None
+    first_block: Count
+    next_block: Annotated[int, msgspec.Meta(ge=1)]
+    inputs: Count
+    quarantined: dict[str, Annotated[int, msgspec.Meta(ge=1)]]
+    duplicates: Count
+    index_sha256: Sha256 | None
+    quarantine_sha256: Sha256 | None
+    duplicates_sha256: Sha256 | None
+
+    def files(self) -> dict[str, str]:
+        """The files of this commit, relative to the dataset, with their sha256."""
+        stem = f"{self.number:06d}"
+        named = {
+            self.name: self.sha256,
+            f"index/{stem}.jsonl": self.index_sha256,
+            f"quarantine/{stem}.jsonl": self.quarantine_sha256,
+            f"duplicates/{stem}.jsonl": self.duplicates_sha256,
+        }
+        return {name: digest for name, digest in named.items() if name and digest}
+
+
+class SummaryLine(Record, frozen=True, kw_only=True, tag="summary", tag_field="kind"):
+    """The whole run: ``inputs = written + quarantined + duplicates`` holds, or it is no summary."""
+
+    inputs: Count
+    written: Count
+    quarantined: Count
+    duplicates: Count
+    quarantined_by_code: dict[str, Annotated[int, msgspec.Meta(ge=1)]]
+    shards: Count
+    bytes: Count
+    lines_sha256: Sha256
+
+    def __str__(self) -> str:
+        return (
+            f"{self.inputs} inputs = {self.written} written + {self.quarantined} quarantined "
+            f"+ {self.duplicates} duplicates, in {self.shards} shards of {self.bytes} bytes"
+        )
+
+
+Line = HeaderLine | ShardLine | SummaryLine
+_DECODER = msgspec.json.Decoder(Line)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest as read. ``torn`` is the unfinished last line of an interrupted run, if any."""
+
+    header: HeaderLine
+    shards: list[ShardLine]
+    summary: SummaryLine | None
+    torn: bytes = b""
+
+
+def config_sha256(config: dict[str, Any]) -> str:
+    """The hash of a run's configuration: of its canonical JSON."""
+    return hashlib.sha256(canonical_json(config)).hexdigest()
+
+
+def encode_line(line: Line) -> bytes:
+    """One manifest line with its newline."""
+    return canonical_json(line) + b"\n"
+
+
+def summarise(header: HeaderLine, shards: list[ShardLine]) -> SummaryLine:
+    """The summary that belongs to these lines."""
+    by_code: dict[str, int] = {}
+    for shard in shards:
+        for code, count in shard.quarantined.items():
+            by_code[code] = by_code.get(code, 0) + count
+    lines: list[Line] = [header, *shards]
+    return SummaryLine(
+        inputs=sum(shard.inputs for shard in shards),
+        written=sum(shard.samples for shard in shards),
+        quarantined=sum(by_code.values()),
+        duplicates=sum(shard.duplicates for shard in shards),
+        quarantined_by_code=by_code,
+        shards=sum(shard.name is not None for shard in shards),
+        bytes=sum(shard.bytes for shard in shards),
+        lines_sha256=hashlib.sha256(b"".join(map(encode_line, lines))).hexdigest(),
+    )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of dataset ``folder``; raises ``BadInput`` naming the line that is wrong."""
+    path = folder / MANIFEST
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    *whole, torn = data.split(b"\n")
+    lines: list[Line] = []
+    for number, text in enumerate(whole, 1):
+        try:
+            line = _DECODER.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadInput(
+                f"{path}, line {number}: expected a manifest line, got {error}"
+            ) from error
+        if encode_line(line) != text + b"\n":
+            raise BadInput(f"{path}, line {number}: expected canonical JSON, got an altered line")
+        lines.append(line)
+    return _ordered(lines, torn, path)
+
+
+def _ordered(lines: list[Line], torn: bytes, path: Path) -> Manifest:
+    """The lines as a manifest, where their order and numbers are right."""
+    summary = lines.pop() if lines and isinstance(lines[-1], SummaryLine) else None
+    header = lines[0] if lines else None
+    shards = [line for line in lines[1:] if isinstance(line, ShardLine)]
+    if not isinstance(header, HeaderLine) or len(shards) != len(lines) - 1:
+        raise BadInput(
+            f"{path}: expected one header line, shard lines, then at most one summary line"
+        )
+    if header.config_sha256 != config_sha256(header.config):
+        raise BadInput(f"{path}, line 1: expected config_sha256 to be that of its config")
+    block = 0
+    for number, shard in enumerate(shards):
+        if shard.number != number or shard.first_block != block:
+            raise BadInput(
+                f"{path}, line {number + 2}: expected shard {number} from block {block}, "
+                f"got shard {shard.number} from block {shard.first_block}"
+            )
+        block = shard.next_block
+        if shard.inputs != shard.samples + sum(shard.quarantined.values()) + shard.duplicates:
+            raise BadInput(
+                f"{path}, line {number + 2}: expected inputs = written + quarantined + duplicates, "
+                f"got {shard.inputs} = {shard.samples} + {sum(shard.quarantined.values())} + "
+                f"{shard.duplicates}"
+            )
+    if isinstance(summary, SummaryLine) and summary != summarise(header, shards):
+        raise BadInput(f"{path}: expected the summary to follow from the lines before it")
+    return Manifest(
+        header=header,
+        shards=shards,
+        summary=summary if isinstance(summary, SummaryLine) else None,
+        torn=torn,
+    )

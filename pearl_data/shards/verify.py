@@ -1,0 +1,144 @@
+"""Finding every altered or missing byte of a dataset, and naming the sample that it hits.
+
+A shard's sha256 says that it is whole. Where it is not, every one of its bytes is accounted for:
+headers are rebuilt from the index and compared, data is hashed member by member, padding and end
+must be zeros. So a fault names the file, the byte and the key, never only the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from pearl_data.findings import Finding, finding
+from pearl_data.shards.files import file_sha256
+from pearl_data.shards.index import IndexLine, decode_index
+from pearl_data.shards.manifest import Manifest, ShardLine
+from pearl_data.shards.tar import BLOCK, END, Buffer, header_bytes, open_buffer, padding
+
+_AGAIN = "fetch the file again, or run the command that wrote it: it writes what is broken again"
+
+
+def verify_dataset(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    """Every fault in the bytes of dataset ``folder``; nothing where it is whole."""
+    for shard in manifest.shards:
+        index = verify_index(folder, shard)
+        for name, digest in shard.files().items():
+            if name == shard.name or name.startswith("index/"):
+                continue
+            if not (folder / name).is_file():
+                yield _missing(name)
+            elif file_sha256(folder / name) != digest:
+                yield _altered(name, digest)
+        if isinstance(index, Finding):
+            yield index
+        if shard.name and shard.sha256:
+            yield from verify_shard(folder, shard, [] if isinstance(index, Finding) else index)
+
+
+def verify_index(folder: Path, shard: ShardLine) -> list[IndexLine] | Finding:
+    """The index of ``shard``, or what is wrong with it."""
+    if shard.index_sha256 is None:
+        return []
+    name = f"index/{shard.number:06d}.jsonl"
+    try:
+        data = (folder / name).read_bytes()
+    except OSError:
+        return _missing(name)
+    if hashlib.sha256(data).hexdigest() != shard.index_sha256:
+        return _altered(name, shard.index_sha256)
+    try:
+        lines = decode_index(data)
+    except msgspec.DecodeError as error:
+        return finding("parse.checksum", "", "index lines", error, file=name)
+    keys = [line.key for line in lines]
+    ends = (keys[0], keys[-1]) if keys else (None, None)
+    if len(lines) != shard.samples or ends != (shard.first_key, shard.last_key):
+        expected = f"{shard.samples} samples from {shard.first_key} to {shard.last_key}"
+        return finding(
+            "semantic.identity", "", expected, f"{len(keys)} from {ends[0]} to {ends[1]}", file=name
+        )
+    return lines
+
+
+def verify_shard(folder: Path, shard: ShardLine, index: list[IndexLine]) -> Iterator[Finding]:
+    """Every fault in the bytes of one tar, placed by its ``index`` (empty where that is lost)."""
+    assert shard.name
+    assert shard.sha256
+    path = folder / shard.name
+    if not path.is_file():
+        yield _missing(shard.name)
+        return
+    if path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256:
+        return
+    found = False
+    with open_buffer(path) as buffer:
+        for fault in _account(buffer, index):
+            found = True
+            yield fault.at(shard.name)
+    if not found:
+        yield _altered(shard.name, shard.sha256)
+
+
+def _account(buffer: Buffer, index: list[IndexLine]) -> Iterator[Finding]:
+    """Compare every byte of ``buffer`` with what ``index`` says must be there."""
+    end = 0
+    for line in index:
+        for slot in line.members:
+            name = f"{line.key}.{slot.name}"
+            start, end = slot.offset, slot.offset + slot.size + padding(slot.size)
+            if end > len(buffer):
+                yield _cut_off(f"{name} up to byte {end}", len(buffer), line.key)
+                return
+            header = header_bytes(name, slot.size)
+            if bytes(buffer[start - BLOCK : start]) != header:
+                yield _different("the header", name, line.key, start - BLOCK)
+            data = bytes(buffer[start : start + slot.size])
+            if hashlib.sha256(data).hexdigest() != slot.sha256:
+                yield _different("the data", name, line.key, start)
+            if any(buffer[start + slot.size : end]):
+                yield _different("the padding", name, line.key, start + slot.size)
+    if index and len(buffer) < end + len(END):
+        yield _cut_off("an end marker of two zero blocks", len(buffer), index[-1].key)
+    elif index and bytes(buffer[end:]) != END:
+        yield finding(
+            "parse.checksum",
+            "",
+            f"the end of the file at byte {end + len(END)}, two zero blocks before it",
+            f"{len(buffer) - end} other bytes",
+            _AGAIN,
+            key=index[-1].key,
+            offset=end,
+        )
+
+
+def _different(part: str, name: str, key: str, offset: int) -> Finding:
+    return finding(
+        "parse.checksum",
+        "",
+        f"{part} of {name} as written",
+        "other bytes",
+        _AGAIN,
+        key=key,
+        offset=offset,
+    )
+
+
+def _cut_off(expected: str, size: int, key: str) -> Finding:
+    return finding(
+        "parse.truncated", "", expected, f"the end of the file after {size} bytes", _AGAIN,
+        key=key, offset=size,
+    )  # fmt: skip
+
+
+def _missing(name: str) -> Finding:
+    return finding("parse.missing_member", "", "a file that the manifest names", "no file", _AGAIN,
+                   file=name)  # fmt: skip
+
+
+def _altered(name: str, digest: str) -> Finding:
+    return finding("parse.checksum", "", f"sha256 {digest[:12]}...", "other bytes", _AGAIN,
+                   file=name)  # fmt: skip

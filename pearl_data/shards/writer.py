@@ -1,0 +1,293 @@
+"""Writing a dataset: blocks in input order become shards that are whole or not there at all.
+
+Which sample goes to which shard follows from the order of the blocks alone, never from the worker
+that computed them, so any number of workers writes the same bytes. A commit makes, in this order,
+the tar, its index, what was quarantined and dropped, the run's timings, and at last the manifest
+line that says they exist. Left out: computing blocks, and the order in which they are computed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from pearl_data.shards.card import card_path, dataset_card
+from pearl_data.shards.files import WholeFile, write_whole
+from pearl_data.shards.index import IndexLine, MemberSlot, encode_index
+from pearl_data.shards.manifest import (
+    MANIFEST,
+    HeaderLine,
+    ShardLine,
+    SummaryLine,
+    config_sha256,
+    encode_line,
+    summarise,
+)
+from pearl_data.shards.resume import restore
+from pearl_data.shards.sample import (
+    BlockResult,
+    CallTiming,
+    Quarantined,
+    Sample,
+    sample_members,
+)
+from pearl_data.shards.tar import END, header_bytes, padding
+from pearl_data.trajectory import canonical_json, identity_sha256
+from pearl_tools.errors import BadInput, ToolBug
+from pearl_tools.types import Record
+
+
+class Duplicate(Record, frozen=True, kw_only=True):
+    """A sample that was not written because ``duplicate_of`` asks the same of the same pixels."""
+
+    key: str
+    identity: str
+    duplicate_of: str
+
+
+class _Pending:
+    """What has been added since the last commit."""
+
+    def __init__(self, first_block: int) -> None:
+        self.first_block = first_block
+        self.inputs = 0
+        self.file: WholeFile | None = None
+        self.index: list[IndexLine] = []
+        self.quarantined: list[Quarantined] = []
+        self.duplicates: list[Duplicate] = []
+        self.timings: list[CallTiming] = []
+
+
+class DatasetWriter:
+    """Writes one dataset folder; open it with :meth:`open`, end it with :meth:`close`.
+
+    ``next_block`` is the first block that is still to be done, ``summary`` is set once the
+    dataset is finished, ``dropped`` says what a resumed run found broken and writes again.
+
+    >>> with DatasetWriter.open(folder, {"seed": 0}) as writer:  # doctest: +SKIP
+    ...     for index in range(writer.next_block, blocks):
+    ...         writer.add_block(index, compute(index))
+    ...     print(writer.close())
+    """
+
+    def __init__(self, out: Path, header: HeaderLine, lock: int) -> None:
+        self.out, self.header = out, header
+        self._lock: int | None = lock
+        self._shards, self.summary, samples, self.dropped = restore(out, header)
+        self.next_block = self._shards[-1].next_block if self._shards else 0
+        self._keys = {line.key for line in samples}
+        self._identities = {bytes.fromhex(line.identity or ""): line.key for line in samples}
+        self._fields = {slot.name for line in samples for slot in line.members}
+        self._splits = Counter(line.split or "" for line in samples)
+        self._pending = _Pending(self.next_block)
+
+    @classmethod
+    def open(
+        cls,
+        out: Path,
+        config: dict[str, Any],
+        *,
+        samples_per_shard: int = 256,
+        tools: dict[str, str] | None = None,
+    ) -> DatasetWriter:
+        """Create the dataset ``out``, or go on with it.
+
+        ``config`` is everything (JSON values) on which the bytes depend: source, seed, tools.
+        ``tools`` maps tool names to versions, by default those of the registry. A shard is
+        committed at the first block edge at which it has ``samples_per_shard`` samples. Raises
+        ``BadInput`` where ``out`` holds other things or a dataset of another configuration (the
+        differing keys are named), or while another process writes there.
+        """
+        if samples_per_shard < 1:
+            raise BadInput(f"samples_per_shard: expected at least 1, got {samples_per_shard}")
+        plain = msgspec.json.decode(canonical_json(config))
+        header = HeaderLine(
+            schema_version="1.0",
+            toolkit_version=toolkit_version(),
+            tools=_registered() if tools is None else tools,
+            samples_per_shard=samples_per_shard,
+            config=plain,
+            config_sha256=config_sha256(plain),
+        )
+        out = Path(out)
+        return cls(out, header, _lock(out))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abandon()
+
+    @property
+    def written(self) -> int:
+        """Samples written so far, committed or not."""
+        return len(self._keys)
+
+    def add_block(self, index: int, result: BlockResult) -> None:
+        """Add block ``index``, which must be ``next_block``; commits a shard when it is full.
+
+        Samples whose identity was written before are dropped and counted. Raises ``ToolBug``
+        where the block comes out of order or its counts do not add up, ``BadInput`` for a sample
+        that cannot be stored (see :func:`pearl_data.shards.sample.sample_members`).
+        """
+        if index != self.next_block or self.summary or self._lock is None:
+            state = "a finished dataset" if self.summary else f"block {self.next_block} next"
+            raise ToolBug(f"{self.out}: got block {index}, expected {state}")
+        if result.inputs != len(result.samples) + len(result.quarantined):
+            raise ToolBug(
+                f"block {index}: expected inputs = samples + quarantined, got {result.inputs} = "
+                f"{len(result.samples)} + {len(result.quarantined)}"
+            )
+        for sample in result.samples:
+            self._add(sample)
+        pending = self._pending
+        pending.inputs += result.inputs
+        pending.quarantined += result.quarantined
+        pending.timings += result.timings
+        self.next_block += 1
+        if len(pending.index) >= self.header.samples_per_shard:
+            self._commit()
+
+    def close(self) -> SummaryLine:
+        """Commit the rest, write the card and the summary line, let go of the folder.
+
+        Of a dataset that was finished before, the summary that it has.
+        """
+        if self.summary is None:
+            if self._pending.inputs:
+                self._commit()
+            summary = summarise(self.header, self._shards)
+            assert summary.inputs == summary.written + summary.quarantined + summary.duplicates
+            card = dataset_card(self.header, self._shards, self._fields, dict(self._splits))
+            write_whole(card_path(self.out), card)
+            self._append(summary)
+            self.summary = summary
+        self.abandon()
+        return self.summary
+
+    def abandon(self) -> None:
+        """Let go of the folder without what was not committed; a later run goes on from there."""
+        if self._pending.file:
+            self._pending.file.discard()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _add(self, sample: Sample) -> None:
+        """Write ``sample`` into the pending shard, unless it is a duplicate."""
+        trajectory, pending = sample.trajectory, self._pending
+        key, identity = trajectory.id, identity_sha256(trajectory)
+        first = self._identities.get(bytes.fromhex(identity))
+        if first is not None:
+            pending.duplicates.append(Duplicate(key=key, identity=identity, duplicate_of=first))
+            return
+        if key in self._keys:
+            raise BadInput(f"sample {key}: expected a key of its own, got one that is taken")
+        members = sample_members(sample)
+        self._keys.add(key)
+        self._identities[bytes.fromhex(identity)] = key
+        self._splits[trajectory.split] += 1
+        if pending.file is None:
+            pending.file = WholeFile(self.out / _shard_name(len(self._shards)))
+        slots = []
+        for name, data in members:
+            pending.file.write(header_bytes(f"{key}.{name}", len(data)))
+            offset = pending.file.size
+            pending.file.write(data)
+            pending.file.write(bytes(padding(len(data))))
+            digest = hashlib.sha256(data).hexdigest()
+            slots.append(MemberSlot(name=name, offset=offset, size=len(data), sha256=digest))
+            self._fields.add(name)
+        pending.index.append(
+            IndexLine(key=key, split=trajectory.split, identity=identity, members=slots)
+        )
+
+    def _commit(self) -> None:
+        """Make everything pending durable, the manifest line last."""
+        pending, number = self._pending, len(self._shards)
+        file, sha256 = pending.file, None
+        if file:
+            file.write(END)
+            sha256 = file.commit()
+        self._write_lines("timings", number, pending.timings)
+        self._shards.append(
+            ShardLine(
+                number=number,
+                name=_shard_name(number) if file else None,
+                sha256=sha256,
+                bytes=file.size if file else 0,
+                samples=len(pending.index),
+                first_key=pending.index[0].key if file else None,
+                last_key=pending.index[-1].key if file else None,
+                first_block=pending.first_block,
+                next_block=self.next_block,
+                inputs=pending.inputs,
+                quarantined=dict(Counter(each.reason.code for each in pending.quarantined)),
+                duplicates=len(pending.duplicates),
+                index_sha256=self._write("index", number, encode_index(pending.index)),
+                quarantine_sha256=self._write_lines("quarantine", number, pending.quarantined),
+                duplicates_sha256=self._write_lines("duplicates", number, pending.duplicates),
+            )
+        )
+        self._append(self._shards[-1])
+        self._pending = _Pending(self.next_block)
+
+    def _write_lines(self, folder: str, number: int, records: list[Any]) -> str | None:
+        return self._write(folder, number, b"".join(canonical_json(r) + b"\n" for r in records))
+
+    def _write(self, folder: str, number: int, data: bytes) -> str | None:
+        """Write ``data`` unless it is empty; its sha256."""
+        return write_whole(self.out / folder / f"{number:06d}.jsonl", data) if data else None
+
+    def _append(self, line: ShardLine | SummaryLine) -> None:
+        with (self.out / MANIFEST).open("ab") as stream:
+            stream.write(encode_line(line))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def toolkit_version() -> str:
+    """The version of the installed toolkit, ``unknown`` when it runs uninstalled."""
+    try:
+        return version("pearl-toolkit")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _registered() -> dict[str, str]:
+    from pearl_tools.registry import TOOLS
+
+    return {name: tool.spec.version for name, tool in TOOLS.items()}
+
+
+def _shard_name(number: int) -> str:
+    return f"shards/{number:06d}.tar"
+
+
+def _lock(out: Path) -> int:
+    """An open handle of ``out`` that keeps other writers away while it is open."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out}: expected a new or empty folder, got a file")
+    out.mkdir(parents=True, exist_ok=True)
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise BadInput(f"{out}: another process is writing there; wait for it") from error
+    except OSError:
+        pass  # some network file systems cannot lock; two writers there are the user's risk
+    return handle
