@@ -1,0 +1,206 @@
+"""Trajectories from wherever they lie: dataset folders, tar shards, ``.json`` and ``.jsonl`` files.
+
+Every record found comes out as one :class:`Entry`: read, or unreadable with its reason. Nothing is
+dropped in silence. Left out: checking what the records say (:mod:`pearl_data.validate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from pearl_data.findings import Finding, finding
+from pearl_data.shards.manifest import MANIFEST
+from pearl_data.shards.reader import DatasetReader, Place
+from pearl_data.shards.sample import MEMBER_NAME, RECORD_NAME, CallTiming, Quarantined, Sample
+from pearl_data.trajectory import Trajectory, decode
+from pearl_tools.errors import BadInput, UsageError
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+
+
+class Entry(NamedTuple):
+    """One record found: ``sample``, or ``fault`` where it could not be read."""
+
+    sample: Sample | None
+    fault: Finding | None
+
+
+class Collection(Protocol):
+    """What an audit or a look at one sample needs, wherever the trajectories lie."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Every record in order, readable or not."""
+
+    def keys(self) -> list[str]:
+        """The keys of the readable records, in order."""
+
+    def sample(self, key: str) -> Sample:
+        """The sample ``key``; raises ``KeyError`` where there is none."""
+
+    def quarantined(self) -> Iterator[Quarantined | Finding]:
+        """What was kept out, with its reason; a Finding for a line that cannot be read."""
+
+    def timings(self) -> dict[tuple[str, str], CallTiming]:
+        """``{(key, call id): timing}``, where the run kept them."""
+
+
+def open_collection(path: Path) -> Collection:
+    """The trajectories at ``path``.
+
+    Raises ``UsageError`` for a kind of path that holds none, ``BadInput`` for a broken dataset.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder")
+    if path.is_dir() or path.name.lower().endswith(TAR_SUFFIXES):
+        return _Shards(path)
+    if path.suffix.lower() in {".json", ".jsonl"}:
+        return _JsonFile(path)
+    raise UsageError(
+        f"{path}: expected a dataset folder, a .tar, a .json or a .jsonl file, got {path.name!r}"
+    )
+
+
+class _Shards:
+    """A dataset folder, a folder of tars, or one tar."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.is_dir() and not (path / MANIFEST).is_file():
+            tars = sorted(path.glob("*.tar"))
+            if not tars:
+                raise BadInput(f"{path}: expected {MANIFEST} or .tar files in this folder")
+            self.reader = DatasetReader(tars)
+        else:
+            self.reader = DatasetReader(path)
+
+    def entries(self) -> Iterator[Entry]:
+        for position, place in enumerate(self.reader.places):
+            try:
+                yield Entry(self.reader[position], None)
+            except BadInput as error:
+                yield Entry(None, _unreadable(error, place))
+
+    def keys(self) -> list[str]:
+        return self.reader.keys()
+
+    def sample(self, key: str) -> Sample:
+        return self.reader.get(key)
+
+    def quarantined(self) -> Iterator[Quarantined | Finding]:
+        for where, line in _side_lines(self.path, "quarantine"):
+            try:
+                yield msgspec.json.decode(line, type=Quarantined)
+            except msgspec.DecodeError as error:
+                yield _undecodable(error, where)
+
+    def timings(self) -> dict[tuple[str, str], CallTiming]:
+        found: dict[tuple[str, str], CallTiming] = {}
+        for where, line in _side_lines(self.path, "timings"):
+            try:
+                timing = msgspec.json.decode(line, type=CallTiming)
+            except msgspec.DecodeError as error:
+                raise BadInput(f"{where}: expected a line of timings, got {error}") from error
+            found[timing.key, timing.call_id] = timing
+        return found
+
+
+class _JsonFile:
+    """A ``.json`` file with one trajectory or a list, or a ``.jsonl`` file with one per line.
+
+    Pictures are looked for beside the file as an unpacked tar leaves them, ``{key}.{name}``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._documents = list(_documents(path))
+
+    def entries(self) -> Iterator[Entry]:
+        for place, text in self._documents:
+            try:
+                yield Entry(self._with_members(decode(text)), None)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                yield Entry(None, _undecodable(error, self.path, path=place))
+
+    def keys(self) -> list[str]:
+        return [entry.sample.trajectory.id for entry in self.entries() if entry.sample]
+
+    def sample(self, key: str) -> Sample:
+        for entry in self.entries():
+            if entry.sample and entry.sample.trajectory.id == key:
+                return entry.sample
+        raise KeyError(key)
+
+    def quarantined(self) -> Iterator[Quarantined | Finding]:
+        return iter(())
+
+    def timings(self) -> dict[tuple[str, str], CallTiming]:
+        return {}
+
+    def _with_members(self, trajectory: Trajectory) -> Sample:
+        members = {}
+        for medium in trajectory.media:
+            for name in (medium.name_in_sample, medium.picture_in_sample):
+                if name and MEMBER_NAME.fullmatch(name):
+                    file = self.path.with_name(f"{trajectory.id}.{name}")
+                    if file.is_file():
+                        members[name] = file.read_bytes()
+        return Sample(trajectory, members)
+
+
+def safe_members(sample: Sample) -> dict[str, bytes]:
+    """The members whose names are safe to use as file names."""
+    return {name: data for name, data in sample.members.items() if MEMBER_NAME.fullmatch(name)}
+
+
+def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """``(place, JSON text)`` of each document in ``path``; the place is "" for a single one."""
+    data = path.read_bytes()
+    if path.suffix.lower() == ".jsonl":
+        for number, line in enumerate(data.splitlines(), 1):
+            if line.strip():
+                yield f"line {number}", line
+        return
+    try:
+        documents: Sequence[msgspec.Raw] = msgspec.json.decode(data, type=list[msgspec.Raw])
+    except msgspec.DecodeError:
+        yield "", data
+        return
+    for number, document in enumerate(documents):
+        yield f"[{number}]", bytes(document)
+
+
+def _side_lines(folder: Path, name: str) -> Iterator[tuple[Path, bytes]]:
+    for file in sorted((folder / name).glob("*.jsonl")):
+        for line in file.read_bytes().splitlines():
+            if line.strip():
+                yield file, line
+
+
+def _unreadable(error: BadInput, place: Place) -> Finding:
+    """Why one sample of a shard could not be read, under the code that fits."""
+    if isinstance(error.__cause__, msgspec.DecodeError | UnicodeDecodeError):
+        return _undecodable(error.__cause__, place.shard, place.line.key)
+    whole = any(slot.name == RECORD_NAME for slot in place.line.members)
+    code = "parse.checksum" if whole else "parse.missing_member"
+    expected = "a sample that reads as it was written" if whole else "a member .json"
+    return finding(code, "", expected, str(error), file=place.shard, key=place.line.key)
+
+
+def _undecodable(error: Exception, file: Path | str, key: str = "", path: str = "") -> Finding:
+    """Why a text is no record, under the code that fits the decoder's message."""
+    message = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        code = "parse.not_json"
+    elif "missing required field" in message:
+        code = "schema.missing"
+    elif "unknown field" in message:
+        code = "schema.unknown_field"
+    elif "schema_version" in message:
+        code = "schema.version"
+    else:
+        code = "schema.type"
+    return finding(code, path, "a trajectory", message, file=str(file), key=key)
