@@ -12,17 +12,20 @@ import hashlib
 from typing import Annotated, Any, Literal
 
 import msgspec
+
 from pearl_tools.errors import ToolError
 from pearl_tools.types import Box, Effective, ExecRecord, MediaRecord, Record
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
 AnswerType = Literal["choice", "number", "text"]
 AnswerSource = Literal["annotation", "tool", "model"]
 Origin = Literal["expert", "model", "injected", "imported"]
 
 #: Question families of the grounded expert; imported records may use ``other``.
-Family = Literal["attribute", "identity", "read", "count", "nearer", "nearer_read", "given", "other"]
+Family = Literal[
+    "attribute", "identity", "presence", "read", "count", "nearer", "nearer_read", "given", "other"
+]
 
 
 class Evidence(Record, frozen=True, kw_only=True):
@@ -109,7 +112,8 @@ class Source(Record, frozen=True, kw_only=True):
 
 class Trajectory(Record, frozen=True, kw_only=True):
     """One expert trajectory. ``loss_mask[i]`` is 1 where step i is learned from, 0 where it is a
-    mistake that is kept only as context; it has one entry per step."""
+    mistake that is kept only as context; it has one entry per step.
+    """
 
     schema_version: Literal["1.0"]
     id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]*$")]
@@ -147,6 +151,4 @@ def identity_sha256(trajectory: Trajectory) -> str:
     """
     roots = sorted(m.pixel_sha256 for m in trajectory.media if m.parent is None)
     task = trajectory.task
-    return hashlib.sha256(
-        canonical_json([roots, task.question, sorted(task.choices)])
-    ).hexdigest()
+    return hashlib.sha256(canonical_json([roots, task.question, sorted(task.choices)])).hexdigest()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 
 import click
-from pearl_tools.errors import PearlError, UsageError
 
 from pearl_data.cli.audit import audit
 from pearl_data.cli.show import show
 from pearl_data.cli.synth import synth
 from pearl_data.cli.tools import tools
 from pearl_data.cli.validate import validate
+from pearl_tools.errors import PearlError, UsageError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

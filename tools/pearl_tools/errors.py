@@ -1,8 +1,8 @@
-"""What can go wrong around a tool call: data for what a model could repair, exceptions for the rest.
+"""What can go wrong around a tool call: data where a model could repair it, else exceptions.
 
-    ToolError (data)              a call failed; becomes an observation. Code = ``stage.code`` below.
+    ToolError (data)              a call failed; becomes an observation with a code below
     PearlError (exception)        stops the run with its name
-    ├── UsageError                the person at the command line asked for something impossible (exit 2)
+    ├── UsageError                the options ask for something impossible (exit 2)
     ├── BadInput                  a file or record that cannot be used (exit 1)
     ├── ModelUnavailable          a depth model cannot be loaded here (exit 1)
     └── ToolBug                   a tool of ours broke its own promise (exit 1)
@@ -182,7 +182,7 @@ class ToolBug(PearlError):
 
 
 class ToolFailure(Exception):
-    """Carries one :class:`ToolError` from inside a tool to the executor, which returns it as data."""
+    """Carries one :class:`ToolError` from inside a tool to the executor, which returns it."""
 
     def __init__(self, error: ToolError) -> None:
         super().__init__(str(error))
@@ -190,5 +190,5 @@ class ToolFailure(Exception):
 
 
 def fail(code: str, path: str, expected: str, got: object, hint: str = "") -> ToolFailure:
-    """``raise fail(...)``: the short way to raise one coded tool error."""
+    """A coded tool error, ready to be raised: ``raise fail("geometry.outside", ...)``."""
     return ToolFailure(tool_error(code, path, expected, got, hint))

@@ -91,7 +91,8 @@ class Effective(Record, frozen=True, kw_only=True):
 
 class ExecRecord(Record, frozen=True, kw_only=True):
     """What a call ran with. The last three are facts of one run: in shards they are null and live
-    in the dataset's ``timings`` files, so that equal work gives equal bytes."""
+    in the dataset's ``timings`` files, so that equal work gives equal bytes.
+    """
 
     tool_version: str
     model_id: str | None = None
@@ -116,7 +117,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True, kw_only=True)
 class Medium:
     """A medium with its pixels: uint8 ``(height, width, 3)`` RGB, or float32 ``(height, width)``
-    relative inverse depth, larger = nearer. ``file_bytes`` are the original bytes of a root."""
+    relative inverse depth, larger = nearer. ``file_bytes`` are the original bytes of a root.
+    """
 
     record: MediaRecord
     pixels: Pixels

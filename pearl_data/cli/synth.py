@@ -1,0 +1,139 @@
+"""``pearl-data synth``: options in, one call of :func:`pearl_data.synthesise.synthesise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pearl_data.cli.output import json_option, print_json
+
+
+@click.command(
+    epilog="Example: pearl-data synth --tools crop,zoom,depth --source coco:photos.json"
+    " --images photos --out set --limit 500 --workers 2"
+)
+@click.option(
+    "--tools", required=True, metavar="NAMES", help="Tools to use: crop,zoom,depth or some of them."
+)
+@click.option(
+    "--source",
+    default="rendered",
+    show_default=True,
+    help="rendered, coco:FILE (COCO or LVIS annotations) or jsonl:FILE (questions with boxes).",
+)
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Folder with the source's pictures."
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the data set."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Most trajectories to write. [default: 100 for rendered scenes, else all]",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--per-image",
+    default=6,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Most questions on one annotated picture.",
+)
+@click.option(
+    "--small-px",
+    default=48,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Longer side, at the model's resolution, up to which a thing counts as too small to read.",
+)
+@click.option(
+    "--model-px",
+    default=448,
+    show_default=True,
+    type=click.IntRange(min=16),
+    help="Longer side to which the model shrinks pictures.",
+)
+@click.option(
+    "--depth-model",
+    default="embedded",
+    show_default=True,
+    help="embedded, or a transformers id or folder.",
+)
+@click.option(
+    "--on-partly-outside",
+    type=click.Choice(["refuse", "clamp"]),
+    default="refuse",
+    show_default=True,
+    help="What to do with a box that leaves its picture.",
+)
+@click.option(
+    "--val-share",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of pictures whose trajectories get the split val.",
+)
+@click.option("--samples-per-shard", default=256, show_default=True, type=click.IntRange(min=1))
+@json_option
+def synth(
+    tools: str,
+    source: str,
+    images: Path | None,
+    out: Path,
+    limit: int | None,
+    seed: int,
+    workers: int,
+    per_image: int,
+    small_px: int,
+    model_px: int,
+    depth_model: str,
+    on_partly_outside: str,
+    val_share: float,
+    samples_per_shard: int,
+    as_json: bool,
+) -> None:
+    """Synthesise expert trajectories by really running the tools.
+
+    Writes WebDataset shards, a manifest, what was quarantined and why, and index.html to --out.
+    Interrupted? The same command goes on where it stopped; the bytes end up the same.
+    """
+    from pearl_data.report import write_index
+    from pearl_data.sources import parse_source
+    from pearl_data.sources.base import QuestionSettings
+    from pearl_data.synthesise import SynthesisSettings, synthesise
+    from pearl_tools.executor import ExecutorSettings
+
+    spec = parse_source(source, images)
+    if limit is None and spec.endless:
+        limit = 100
+    settings = SynthesisSettings(
+        source=spec,
+        questions=QuestionSettings(
+            tools=[name.strip() for name in tools.split(",") if name.strip()],
+            seed=seed,
+            model_long_side_px=model_px,
+            small_px=small_px,
+            per_image=per_image,
+        ),
+        executor=ExecutorSettings(
+            on_partly_outside="clamp" if on_partly_outside == "clamp" else "refuse",
+            depth_model=depth_model,
+            seed=seed,
+        ),
+        limit=limit,
+        val_share=val_share,
+        samples_per_shard=samples_per_shard,
+    )
+    summary = synthesise(out, settings, workers=workers)
+    page = out / "index.html"
+    write_index([out], page, title=out.name)
+    if as_json:
+        print_json(summary)
+        return
+    click.echo(f"{summary.inputs} inputs = {summary.written} written + {summary.quarantined}"
+               f" quarantined + {summary.duplicates} duplicates")  # fmt: skip
+    click.echo(f"look at it:  {page}")
+    click.echo(f"check it:    pearl-data validate {out} --replay")

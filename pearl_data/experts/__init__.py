@@ -1,0 +1,1 @@
+"""Experts: question -> plan of calls. The grounded one knows the evidence; see CONTRIBUTING."""

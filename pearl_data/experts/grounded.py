@@ -1,0 +1,260 @@
+"""The grounded expert: knows the evidence, plans real calls for it, and checks what they show.
+
+It is an expert because it is told where the answer lies; it is honest because every call is really
+executed and the plan fails (:class:`Unsupported`) when a call shows something else: a view that
+misses the evidence, or a depth map that contradicts the annotation.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Sequence
+
+import numpy as np
+
+from pearl_data.experts import words
+from pearl_data.experts.base import (
+    Conclusion,
+    ExpertSettings,
+    Plan,
+    PlannedCall,
+    PlannedStep,
+    Unsupported,
+)
+from pearl_data.experts.boxes import around, outward, within
+from pearl_data.experts.depth_reading import DECISIVE_SHARE, margin_share, reading
+from pearl_data.experts.words import Voice
+from pearl_data.randomness import rng_for
+from pearl_data.sources.facts import long_side_px
+from pearl_data.trajectory import Evidence, Task
+from pearl_tools.errors import ToolError, tool_error
+from pearl_tools.types import Box, MediaMap, Medium, Observation
+
+#: A view is never smaller than this share of its picture's sides, so that it has some context.
+_SMALLEST_VIEW = 0.06
+#: Most targets looked at one by one.
+_MOST_LOOKS = 3
+
+_Steps = Generator[PlannedStep, list[Observation], str]
+
+
+class GroundedExpert:
+    """Plans for questions that carry their evidence. See the module for what it promises."""
+
+    name = "grounded/1"
+
+    def __init__(self, settings: ExpertSettings) -> None:
+        self._tools = settings.tools
+        self._model_px = settings.model_long_side_px
+
+    def plan(self, task: Task, media: MediaMap, seed: int) -> Plan:
+        """The plan for ``task``; its calls refer to the ids in ``media``."""
+        rng = rng_for(seed, "grounded", task.question, task.answer)
+        return _PlanOf(task, media, self._tools, self._model_px, rng).run()
+
+
+class _PlanOf:
+    """One plan being carried out: its question, its media and its voice."""
+
+    def __init__(
+        self,
+        task: Task,
+        media: MediaMap,
+        tools: Sequence[str],
+        model_px: int,
+        rng: random.Random,
+    ) -> None:
+        self.task, self.media, self.tools = task, media, tools
+        self.model_px, self.rng, self.voice = model_px, rng, Voice(rng)
+        self.targets = [e for e in task.evidence if e.role == "target"]
+        self.pair = [e for e in task.evidence if e.role == "pair"]
+        self.regions = [e for e in task.evidence if e.role == "region"]
+
+    def run(self) -> Plan:
+        """Steps by family, then the conclusion."""
+        if self.pair:
+            self._need("depth")
+        if self.pair and self.targets:
+            showed = yield from self._compare_then_look()
+        elif self.pair:
+            showed = yield from self._compare("")
+        elif self.regions:
+            showed = yield from self._count()
+        else:
+            showed = ""
+            for index, target in enumerate(self.targets[:_MOST_LOOKS]):
+                more = index + 1 < min(len(self.targets), _MOST_LOOKS)
+                showed = yield from self._look(target, showed, self._detail(more=more))
+        answer = self.task.answer
+        ending = self.voice.say(words.SO_ANSWER, answer=answer)
+        return Conclusion(f"{showed} {ending}".strip(), answer)
+
+    def _compare_then_look(self) -> _Steps:
+        target = self.targets[0]
+        if self.rng.random() < 0.3 and "crop" in self.tools:
+            a, b = self.pair
+            why = self.voice.say(words.BOTH_WHY, a=a.label, b=b.label)
+            calls = [self._crop_call(e.media, self._roomy(e.bbox)) for e in (a, b)]
+            seen = yield from self._step(why, calls, [a, b])
+            showed = self.voice.say(words.BOTH_SHOWED)
+            compared = yield from self._compare(showed)
+            if self.rng.random() < 0.5 and "zoom" in self.tools:
+                view = seen[0 if a.label == target.label else 1]
+                nearer = f"{compared} {self.voice.say(words.WILL_ZOOM)}"
+                yield from self._closer(target, view, nearer)
+                return self._detail()
+            return f"{compared} {self._detail()}"
+        compared = yield from self._compare("")
+        opening = f"{compared} {self.voice.say(words.NOW_DETAIL)}"
+        return (yield from self._look(target, opening, self._detail()))
+
+    def _compare(self, before: str) -> _Steps:
+        """One depth call; raises :class:`Unsupported` unless it agrees with the annotation."""
+        a, b = self.pair
+        why = self.voice.say(words.DEPTH_WHY, a=a.label, b=b.label)
+        call = PlannedCall("depth", {"image": a.media})
+        (depth,) = yield from self._step(f"{before} {why}".strip(), [call], [])
+        values = np.asarray(depth.pixels, dtype=np.float32)
+        readings = {e.label: reading(values, e.bbox) for e in (a, b)}
+        nearer = self._nearer_label()
+        farther = b.label if nearer == a.label else a.label
+        margin = margin_share(values, readings[nearer], readings[farther])
+        if margin < DECISIVE_SHARE:
+            raise Unsupported(_contradiction(nearer, farther, margin))
+        return self.voice.say(
+            words.DEPTH_SHOWED,
+            a=a.label,
+            b=b.label,
+            da=f"{readings[a.label]:.2f}",
+            db=f"{readings[b.label]:.2f}",
+            near=nearer,
+        )
+
+    def _nearer_label(self) -> str:
+        """The label of the nearer of the pair: the target's, or the answer itself."""
+        labels = [e.label for e in self.pair]
+        nearer = self.targets[0].label if self.targets else self.task.answer
+        if len(set(labels)) != 2 or nearer not in labels:
+            expected = f"an answer that is one of the pair: {labels}"
+            raise Unsupported(tool_error("semantic.ambiguous", "task.evidence", expected, nearer))
+        return nearer
+
+    def _count(self) -> _Steps:
+        region = self.regions[0]
+        tool = self.rng.choice(self._lookers())
+        why = self.voice.say(words.COUNT_WHY, it=region.label)
+        will = self.voice.say(words.WILL_CROP if tool == "crop" else words.WILL_ZOOM)
+        call = PlannedCall(tool, {"image": region.media, "bbox": list(outward(region.bbox))})
+        yield from self._step(f"{why} {will}", [call], [region])
+        return self.voice.say(words.COUNT_SHOWED, n=self.task.answer)
+
+    def _look(self, target: Evidence, before: str, showed: str) -> _Steps:
+        """One or two calls that bring ``target`` close; returns ``showed``."""
+        lookers = self._lookers()
+        first = self.rng.choice(lookers)
+        closer = first == "crop" and self.rng.random() < 0.35
+        px = self._px(target)
+        small = px <= self.model_px / 6
+        wordings = words.TOO_SMALL if small else words.LARGE_ENOUGH
+        why = self.voice.say(wordings, it=target.label, px=px)
+        will = self.voice.say(words.WILL_CROP if first == "crop" else words.WILL_ZOOM)
+        box = self._roomy(target.bbox, most=1.6 if closer else 0.8)
+        call = PlannedCall(first, {"image": target.media, "bbox": list(box)})
+        thought = f"{before} {why} {will}" if not before else f"{before} {will}"
+        (view,) = yield from self._step(thought.strip(), [call], [target])
+        if closer:
+            second = self.voice.say(words.THEN_CLOSER, it=target.label)
+            yield from self._closer(target, view, second)
+        return showed
+
+    def _closer(self, target: Evidence, view: Medium, thought: str) -> _Steps:
+        """A call on ``view`` that brings ``target`` closer still."""
+        root = self.media[target.media].record
+        assert view.record.box_root is not None
+        inside = within(target.bbox, view.record.box_root, root.width, root.height)
+        box = around(inside, self.rng, least=0.05, most=0.3, smallest=_SMALLEST_VIEW)
+        tool = "zoom" if "zoom" in self.tools else "crop"
+        call = PlannedCall(tool, {"image": view.record.id, "bbox": list(box)})
+        yield from self._step(thought, [call], [target])
+        return ""
+
+    def _step(
+        self, thought: str, calls: list[PlannedCall], evidence: Sequence[Evidence]
+    ) -> Generator[PlannedStep, list[Observation], list[Medium]]:
+        """Carries out one step; every call must succeed and show its evidence."""
+        observations = yield PlannedStep(thought, calls)
+        for index, observation in enumerate(observations):
+            if observation.error is not None:
+                raise Unsupported(observation.error)
+            if index < len(evidence):
+                self._check_shows(observation, evidence[index])
+        return [observation.media[0] for observation in observations]
+
+    def _check_shows(self, observation: Observation, evidence: Evidence) -> None:
+        effective = observation.effective
+        root = self.media[evidence.media].record
+        assert effective is not None
+        x0, y0, x1, y1 = effective.box_root
+        box = evidence.bbox
+        needed = (
+            box[0] * root.width, box[1] * root.height, box[2] * root.width, box[3] * root.height
+        )  # fmt: skip
+        slack = 0.5  # half a root pixel: the boxes of zoomed views are fractional
+        if (
+            needed[0] < x0 - slack
+            or needed[1] < y0 - slack
+            or needed[2] > x1 + slack
+            or needed[3] > y1 + slack
+        ):
+            raise Unsupported(
+                tool_error(
+                    "semantic.unfaithful_crop",
+                    "effective.box_root",
+                    f"a view that holds {evidence.label} at {[round(v, 1) for v in needed]}",
+                    list(effective.box_root),
+                )
+            )
+
+    def _crop_call(self, image: str, box: Box) -> PlannedCall:
+        return PlannedCall("crop", {"image": image, "bbox": list(box)})
+
+    def _roomy(self, box: Box, most: float = 0.8) -> Box:
+        return around(box, self.rng, least=0.15, most=most, smallest=_SMALLEST_VIEW)
+
+    def _px(self, target: Evidence) -> int:
+        root = self.media[target.media].record
+        px = long_side_px(target.bbox, root.width, root.height, self.model_px)
+        return max(1, round(px))
+
+    def _detail(self, *, more: bool = False) -> str:
+        if self.task.family == "given":
+            return "I have seen this part." if more else "I have seen what the question is about."
+        if self.task.family == "presence":
+            present = self.task.answer == "yes"
+            return self.voice.say(words.PRESENT_SHOWED if present else words.ABSENT_SHOWED)
+        return self.voice.say(words.DETAIL_SHOWED, answer=self.task.answer)
+
+    def _lookers(self) -> list[str]:
+        lookers = [tool for tool in ("crop", "zoom") if tool in self.tools]
+        if not lookers:
+            self._need("crop")
+        return lookers
+
+    def _need(self, tool: str) -> None:
+        if tool not in self.tools:
+            expected = f"the tool {tool}, which this question needs"
+            got = f"--tools {','.join(self.tools)}"
+            raise Unsupported(
+                tool_error("semantic.insufficient_calls", "task", expected, got, f"enable {tool}")
+            )
+
+
+def _contradiction(nearer: str, farther: str, margin: float) -> ToolError:
+    return tool_error(
+        "semantic.observation_contradicts",
+        "task.answer",
+        f"a depth map on which {nearer} is nearer than {farther} by {DECISIVE_SHARE:.0%} of its"
+        " range",
+        f"{margin:+.1%}",
+        "the annotation stands; what the tool shows does not support it",
+    )

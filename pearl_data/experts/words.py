@@ -1,0 +1,118 @@
+"""How the grounded expert says things: several plain wordings for every occasion.
+
+Each list is one occasion; fields in braces are filled by the expert. Thoughts before a call say why
+it is made, thoughts after it what it showed.
+"""
+
+from __future__ import annotations
+
+import random
+
+TOO_SMALL = (
+    "{It} is only about {px} pixels long at the size I see the picture, too small to tell.",
+    "At this size {it} spans some {px} pixels; I cannot make out the detail.",
+    "I can see where {it} is, but at {px} pixels the detail that is asked for is lost.",
+    "The question is about {it}, which covers hardly {px} pixels here. I need to look closer.",
+    "From the whole picture alone I would have to guess: {it} is about {px} pixels long.",
+)
+LARGE_ENOUGH = (
+    "The question is about {it}; a closer look will make sure.",
+    "{It} is in the picture; I want to see it without everything around it.",
+    "To be certain about {it} I should look at that part alone.",
+)
+WILL_CROP = (
+    "I will crop the part around it.",
+    "Cutting out that part of the picture should show it.",
+    "Let me crop that area.",
+    "A crop around it will keep every pixel that there is.",
+)
+WILL_ZOOM = (
+    "I will zoom in on it.",
+    "Zooming in on that spot should make it readable.",
+    "Let me enlarge that spot.",
+    "A zoomed view of that area will help.",
+)
+THEN_CLOSER = (
+    "The crop holds {it}, still small in the view. I will go closer.",
+    "{It} is in this part, yet I want it larger before I answer.",
+    "That is the right place; {it} could be clearer, so I go one step closer.",
+    "Good, {it} is in view. One more step brings it close enough.",
+)
+COUNT_WHY = (
+    "Counting in a part of the picture goes wrong when the rest distracts; I look at {it} alone.",
+    "I should count only inside {it}, so I take that part out.",
+    "To count reliably I need {it} by itself, with its borders where the question puts them.",
+    "Things outside {it} must not count; looking at just that part avoids mistakes.",
+)
+COUNT_SHOWED = (
+    "In that part I count {n} of them.",
+    "Going through the view from left to right I find {n}.",
+    "The view shows {n} in all.",
+    "I see exactly {n} inside the borders of the region.",
+)
+DETAIL_SHOWED = (
+    "Now it is plain: {answer}.",
+    "In this view I can make it out: {answer}.",
+    "The closer look shows {answer}.",
+    "Seen this large, it is clearly {answer}.",
+    "This view settles it: {answer}.",
+)
+PRESENT_SHOWED = (
+    "There is one, now that I see the spot large.",
+    "The view shows one.",
+    "Yes, one is there.",
+)
+ABSENT_SHOWED = (
+    "Nothing of the kind is in this view.",
+    "I find none there, even this large.",
+    "The view shows other things, but not that.",
+)
+DEPTH_WHY = (
+    "Size and place in a flat picture mislead about distance; a depth map tells {a} from {b}.",
+    "Whether {a} or {b} is nearer cannot be read off reliably by eye. I ask for the depth.",
+    "I need the distance of {a} and of {b} from the camera; the depth tool estimates it.",
+    "What looks bigger or lower need not be nearer; a depth estimate decides between {a} and {b}.",
+)
+DEPTH_SHOWED = (
+    "In the depth map larger means nearer: {a} reads {da}, {b} reads {db}. So {near} is nearer.",
+    "The map gives {da} at {a} and {db} at {b}; the larger value is the nearer one, {near}.",
+    "Reading the map at both places: {a} {da}, {b} {db}. {Near} is closer to the camera.",
+    "{Near} has the larger inverse depth ({a}: {da}, {b}: {db}), which means it is nearer.",
+)
+NOW_DETAIL = (
+    "What is asked about it is too small to see from here.",
+    "Now I need the detail on it.",
+    "The rest of the question is about that thing, so I look at it closely.",
+    "That settles which one; next I need to see it large.",
+)
+BOTH_WHY = (
+    "Two things matter here, {a} and {b}, and both are small. I crop each of them first.",
+    "I start by looking at {a} and {b} one by one.",
+    "Before comparing distances I want a close view of {a} and of {b}.",
+)
+BOTH_SHOWED = (
+    "Both are in view now.",
+    "I have a close view of each.",
+    "The two crops show what is where.",
+)
+SO_ANSWER = (
+    "The answer is {answer}.",
+    "So the answer is {answer}.",
+    "Therefore: {answer}.",
+    "That makes it {answer}.",
+)
+
+
+class Voice:
+    """Picks wordings with one generator, and fills them."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def say(self, wordings: tuple[str, ...], **fields: object) -> str:
+        """One of ``wordings`` with its fields; ``It``/``Near`` are ``it``/``near`` capitalised."""
+        text = {name: str(value) for name, value in fields.items()}
+        for name in list(text):
+            capital = name.capitalize()
+            text.setdefault(capital, text[name][:1].upper() + text[name][1:])
+        return self._rng.choice(wordings).format(**text)

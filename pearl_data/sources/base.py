@@ -1,0 +1,84 @@
+"""What every source gives: blocks of slots, each slot a stream of candidates for one question.
+
+A *block* is a fixed slice of the source's order; any worker can compute any block alone. A *slot*
+is one place for one trajectory: its candidates are tried in turn until one is written, and each one
+tried counts as an input. A source that cannot offer a candidate says why with a ``Rejected``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from pearl_data.trajectory import Source, Task
+from pearl_tools.errors import ToolError
+from pearl_tools.types import Record
+
+
+class Root(NamedTuple):
+    """One original picture: the id it gets in the trajectory, its file name and its bytes."""
+
+    id: str
+    name: str
+    data: bytes
+
+
+class Candidate(NamedTuple):
+    """One question with its pictures, ready for an expert. ``key_stem`` begins the record's id."""
+
+    key_stem: str
+    task: Task
+    roots: list[Root]
+    source: Source
+
+
+class Rejected(NamedTuple):
+    """An input that cannot become a trajectory, with its reason and what it was."""
+
+    key_stem: str
+    reason: ToolError
+    record: dict[str, Any] | None
+
+
+Slot = Iterator[Candidate | Rejected]
+
+
+class QuestionSettings(Record, frozen=True, kw_only=True):
+    """Which questions are asked.
+
+    ``tools``: enabled tool names. A thing counts as too small to read when its longer side is at
+    most ``small_px`` once the picture is shrunk to ``model_long_side_px``. ``per_image`` bounds
+    the questions on one picture.
+    """
+
+    tools: list[str]
+    seed: int = 0
+    model_long_side_px: int = 448
+    small_px: int = 48
+    per_image: int = 6
+
+    @property
+    def can_look(self) -> bool:
+        """Whether a tool that shows detail is enabled."""
+        return "crop" in self.tools or "zoom" in self.tools
+
+    @property
+    def can_measure_depth(self) -> bool:
+        """Whether the depth tool is enabled."""
+        return "depth" in self.tools
+
+
+class QuestionSource(Protocol):
+    """A raw set that asks questions. Made anew in each worker, so it must be cheap to open."""
+
+    #: Short name of the data set, as in ``source.dataset`` of the record.
+    name: str
+
+    def blocks(self) -> int | None:
+        """How many blocks there are; None for a source without end."""
+
+    def config(self) -> dict[str, Any]:
+        """What identifies the source's content, for the run's configuration hash."""
+
+    def block(self, index: int) -> list[Slot]:
+        """The slots of block ``index``, the same whenever and wherever it is computed."""

@@ -1,0 +1,41 @@
+"""Reading the pictures that annotations name: inside one folder only, size checked."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from pearl_tools.errors import fail
+from pearl_tools.media import open_image
+
+
+def read_picture(folder: Path, name: str | None, size: tuple[int, int] | None) -> bytes:
+    """The bytes of picture ``name`` in ``folder``.
+
+    ``size`` is the (width, height) that the annotation was made on: a picture of another size would
+    put every box elsewhere, so it is refused. Raises ``ToolFailure`` with a coded error for a name
+    that leaves the folder, a missing or unreadable file, or another size.
+    """
+    if not name:
+        raise fail("schema.missing", "file_name", "the name of a picture", "nothing")
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts or "\\" in name:
+        raise fail("parse.unsafe_member", "file_name", "a path inside the folder", name)
+    path = folder / relative
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        hint = f"looked in {folder}; pass the right folder as --images"
+        raise fail(
+            "execution.decode", "file_name", f"a picture named {name}", error.strerror or "", hint
+        ) from error
+    medium = open_image(data, id="i0", name=name)
+    got = (medium.record.width, medium.record.height)
+    if size is not None and got != size:
+        raise fail(
+            "result.size_mismatch",
+            "file_name",
+            f"{size[0]}x{size[1]} as annotated",
+            f"{got[0]}x{got[1]} after EXIF orientation",
+            "use the pictures that were annotated",
+        )
+    return data
