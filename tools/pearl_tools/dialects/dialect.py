@@ -1,0 +1,58 @@
+"""What a dialect is: how one family of models writes calls, with its units declared.
+
+A dialect reads text into :class:`ParsedCall`, translates one into a call of ours, and writes a
+call of ours back. Everything it cannot accept becomes a coded error in the caller's own names.
+Left out: running calls (:class:`~pearl_tools.executor.ToolExecutor`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pearl_tools.errors import ToolError, ToolFailure
+from pearl_tools.geometry import Naming
+from pearl_tools.types import Coordinates, MediaMap, ToolCall
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedCall:
+    """One call as a model wrote it: its own tool name, its own arguments, its exact text."""
+
+    name: str
+    arguments: dict[str, Any] | str
+    raw: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """One way to write calls.
+
+    ``translate`` and ``write`` raise ``ToolFailure``; callers use the methods below.
+    """
+
+    name: str
+    description: str
+    coordinates: Coordinates
+    naming: Naming
+    parse: Callable[[str], list[ParsedCall | ToolError]]
+    translate: Callable[[ParsedCall, MediaMap], tuple[str, dict[str, Any] | str]]
+    write: Callable[[ToolCall, MediaMap], str]
+
+    def to_call(self, parsed: ParsedCall, media: MediaMap, id: str = "c1") -> ToolCall | ToolError:  # noqa: A002 - the record's own field name
+        """``parsed`` as a call of ours on ``media``, or the error that a model can repair."""
+        try:
+            tool, arguments = self.translate(parsed, media)
+        except ToolFailure as failure:
+            return failure.error
+        return ToolCall(id=id, tool=tool, arguments=arguments)
+
+    def from_call(self, call: ToolCall, media: MediaMap) -> str:
+        """``call`` as this dialect writes it; raises ``ToolFailure`` for what it cannot say."""
+        return self.write(call, media)
+
+
+def ordered_ids(media: MediaMap) -> list[str]:
+    """Ids in the order in which a conversation shows them: roots, then results, by number."""
+    return sorted(media, key=lambda name: (name[:1] == "o", name[:1], int(name[1:] or 0)))
