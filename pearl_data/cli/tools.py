@@ -1,0 +1,177 @@
+"""``pearl-data tools``: what a model can call, and one real call from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from pearl_data.cli.output import json_option, leave, print_json
+from pearl_tools.arguments import parse_arguments
+from pearl_tools.dialects import DIALECTS, ParsedCall
+from pearl_tools.errors import BadInput, ToolError, ToolFailure
+from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.media import MediaError, open_image
+from pearl_tools.registry import TOOLS
+from pearl_tools.settings import OnPartlyOutside
+from pearl_tools.stored import stored_form
+from pearl_tools.types import Observation, ObservationRecord, ToolCall
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def tools(context: click.Context, as_json: bool) -> None:
+    """List the tools that a model can call, with their schemas; `tools run` makes one call.
+
+    Example: pearl-data tools --json
+    """
+    if context.invoked_subcommand is not None:
+        return
+    specs = [tool.spec for tool in TOOLS.values()]
+    if as_json:
+        print_json(
+            {
+                "tools": specs,
+                "dialects": [
+                    {"name": d.name, "coordinates": d.coordinates, "form": d.description}
+                    for d in DIALECTS.values()
+                ],
+            }
+        )
+        return
+    for spec in specs:
+        click.echo(f"{spec.name} {spec.version}({_signature(spec.arguments)})")
+        click.echo(f"  {spec.description.splitlines()[0]}")
+        unit = spec.coordinates.unit if spec.coordinates else "none"
+        click.echo(f"  coordinates: {unit}; returns: {spec.returns}")
+    click.echo("dialects: " + ", ".join(DIALECTS) + "  (schemas: pearl-data tools --json)")
+
+
+def _signature(schema: dict[str, Any]) -> str:
+    """Argument names, optional ones in brackets."""
+    required = schema["required"]
+    return ", ".join(n if n in required else f"[{n}]" for n in schema["properties"])
+
+
+@tools.command()
+@click.argument("name")
+@click.argument("media", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--arguments",
+    required=True,
+    metavar="JSON",
+    help="The call's arguments as one JSON object; `image` may be left out and is then i0.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the pictures that the call returns (PNG; a depth map also as .npy).",
+)
+@json_option
+@click.option(
+    "--dialect",
+    type=click.Choice(list(DIALECTS)),
+    default="pearl",
+    show_default=True,
+    help="Whose tool name, argument names and units NAME and --arguments are in.",
+)
+@click.option(
+    "--on-partly-outside",
+    type=click.Choice(["refuse", "clamp"]),
+    default="refuse",
+    show_default=True,
+    help="What happens to a box partly outside the picture; clamping is recorded.",
+)
+@click.option(
+    "--depth-model",
+    default="embedded",
+    show_default=True,
+    metavar="MODEL",
+    help="`embedded`, or the id or folder of a transformers depth model.",
+)
+def run(
+    name: str,
+    media: Path,
+    arguments: str,
+    out: Path | None,
+    as_json: bool,
+    dialect: str,
+    on_partly_outside: OnPartlyOutside,
+    depth_model: str,
+) -> None:
+    """Run one call of tool NAME on the picture MEDIA, which is i0.
+
+    Prints the observation; exits 0 if the call worked and 1 if it returned an error.
+
+    Example: pearl-data tools run crop photo.png --arguments '{"bbox": [0.5, 0.5, 1, 1]}' --out cut
+    """
+    settings = ExecutorSettings(on_partly_outside=on_partly_outside, depth_model=depth_model)
+    observation = _observe(name, media, arguments, dialect, ToolExecutor(settings))
+    record = observation.to_record()
+    if out is not None:
+        record = _write_media(observation, out)
+    if as_json:
+        print_json(record)
+    else:
+        _print_for_people(record, out)
+    if observation.error:
+        leave(1)
+
+
+def _observe(
+    name: str, path: Path, arguments: str, dialect_name: str, executor: ToolExecutor
+) -> Observation:
+    """The observation of one call, whatever is wrong with it or with the picture."""
+    dialect = DIALECTS[dialect_name]
+    try:
+        photo = open_image(path.read_bytes(), name=path.name)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
+    except MediaError as failure:
+        return _failed(name, failure.error)
+    known = {photo.record.id: photo}
+    text = _with_image(arguments) if dialect_name == "pearl" else arguments
+    parsed = ParsedCall(name=name, arguments=text, raw=arguments)
+    call = dialect.to_call(parsed, known)
+    if not isinstance(call, ToolCall):
+        return _failed(name, call)
+    return executor.run(call, known, naming=dialect.naming)
+
+
+def _failed(tool: str, error: ToolError) -> Observation:
+    return Observation(call_id="c1", tool=tool, status="error", error=error)
+
+
+def _with_image(arguments: str) -> str:
+    """``arguments`` naming the only picture there is, unless they name one or are unreadable."""
+    try:
+        return json.dumps({"image": "i0", **parse_arguments(arguments)})
+    except ToolFailure:
+        return arguments
+
+
+def _write_media(observation: Observation, out: Path) -> ObservationRecord:
+    """Writes every new medium into ``out``; the record with their names and file hashes."""
+    out.mkdir(parents=True, exist_ok=True)
+    records = []
+    for medium in observation.media:
+        record, files = stored_form(medium)
+        for file_name, data in files.items():
+            (out / file_name).write_bytes(data)
+        records.append(record)
+    return msgspec.structs.replace(observation.to_record(), media=records)
+
+
+def _print_for_people(record: ObservationRecord, out: Path | None) -> None:
+    if record.error:
+        click.echo(f"error: {record.error}")
+        return
+    click.echo(record.text)
+    for medium in record.media:
+        names = [n for n in (medium.name_in_sample, medium.picture_in_sample) if n]
+        for name in names if out else []:
+            click.echo(str((out or Path()) / name))
