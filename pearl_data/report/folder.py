@@ -1,0 +1,50 @@
+"""One trajectory as a folder of files: its pictures as they are stored and as people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pearl_data.audit.reading import safe_members
+from pearl_data.report.figure import draw_trajectory
+from pearl_data.report.pictures import draw_boxes, encode, show_medium, with_legend
+from pearl_data.report.view import view_of
+from pearl_data.shards import Sample
+
+#: Depth maps are small; they are shown at least this wide.
+_DEPTH_WIDTH = 640
+
+
+def write_pictures(sample: Sample, out: Path) -> list[Path]:
+    """Write the pictures of ``sample`` into folder ``out`` (made if absent); the files written.
+
+    ``i0.jpg``, ``o1.png``, ``o2.npy`` ...: the members as they came; ``o2-depth.png``: depth in
+    colour with its legend; ``i0-boxes.png``: a root with the boxes of the calls;
+    ``trajectory.png``: the whole story as one picture.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, data in _files(sample):
+        (out / name).write_bytes(data)
+        written.append(out / name)
+    return written
+
+
+def _files(sample: Sample) -> Iterator[tuple[str, bytes]]:
+    members = safe_members(sample)
+    yield from members.items()
+    view = view_of(sample.trajectory)
+    for medium in sample.trajectory.media:
+        shown = show_medium(medium, members)
+        if shown.problem:
+            continue
+        if medium.kind == "depth":
+            scale = max(1.0, _DEPTH_WIDTH / shown.image.width)
+            size = (round(shown.image.width * scale), round(shown.image.height * scale))
+            picture = with_legend(shown.image.resize(size))
+            yield f"{medium.id}-depth.png", encode(picture, "PNG")
+        boxes = view.boxes_on(medium.id)
+        if boxes:
+            drawn = draw_boxes(shown.image, (medium.width, medium.height), boxes)
+            yield f"{medium.id}-boxes.png", encode(drawn, "PNG")
+    yield "trajectory.png", encode(draw_trajectory(sample), "PNG", optimize=1)
