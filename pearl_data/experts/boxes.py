@@ -20,20 +20,17 @@ def around(box: Box, rng: random.Random, *, least: float, most: float, smallest:
     width, height = box[2] - box[0], box[3] - box[1]
     unit = max(width, height)
     left, top, right, bottom = (rng.uniform(least, most) * unit for _ in range(4))
-    x0, x1 = _widen(box[0] - left, box[2] + right, smallest)
-    y0, y1 = _widen(box[1] - top, box[3] + bottom, smallest)
-    return outward((max(0.0, x0), max(0.0, y0), min(1.0, x1), min(1.0, y1)))
+    x0, x1 = _widen(max(0.0, box[0] - left), min(1.0, box[2] + right), smallest)
+    y0, y1 = _widen(max(0.0, box[1] - top), min(1.0, box[3] + bottom), smallest)
+    return outward((x0, y0, x1, y1))
 
 
 def outward(box: Box) -> Box:
     """``box`` with few decimals, never smaller than it was, inside 0..1."""
     scale = 10**_DECIMALS
-    return (
-        max(0.0, math.floor(box[0] * scale) / scale),
-        max(0.0, math.floor(box[1] * scale) / scale),
-        min(1.0, math.ceil(box[2] * scale) / scale),
-        min(1.0, math.ceil(box[3] * scale) / scale),
-    )
+    low = [max(0.0, math.floor(value * scale) / scale) for value in box[:2]]
+    high = [min(1.0, math.ceil(value * scale) / scale) for value in box[2:]]
+    return (low[0], low[1], high[0], high[1])
 
 
 def within(box: Box, view_root: Box, width: int, height: int) -> Box:

@@ -44,6 +44,8 @@ _SCENES_PER_BLOCK = 4
 #: Scenes tried for one slot before it is left empty.
 _ATTEMPTS = 24
 _LEAST_DEPTH_RATIO = 1.25
+#: Ways in which three yes-or-no rules can hold: each is asked for equally often.
+_STRATA = 8
 #: A pair fits a rule only clearly: size, height and centrality must differ by this share.
 _CLEAR_SHARE = 0.04
 
@@ -266,17 +268,17 @@ def _count(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
 
 def _nearer(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
     """Which of two things is nearer, for a pair that fits this turn's rules."""
-    pair = _pair(drawn, turn // 2, drawn.facts.things, rng)
+    pair = _pair(drawn, turn % _STRATA, drawn.facts.things, rng)
     if pair is None:
         return None
     words = (_it(pair[0]), _it(pair[1]))
-    return tasks.nearer_task(*pair, words, turn, "annotation", rng)
+    return tasks.nearer_task(*pair, words, turn + turn // _STRATA, "annotation", rng)
 
 
 def _nearer_read(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
     """The tag of the nearer of two tagged things, for a pair that fits this turn's rules."""
     tagged = [thing for thing in drawn.facts.things if thing.id in drawn.tags]
-    pair = _pair(drawn, turn // 8, tagged, rng)
+    pair = _pair(drawn, turn % _STRATA, tagged, rng)
     if pair is None:
         return None
     answer, other = (thing.attributes["tag"] for thing in pair)
@@ -285,7 +287,8 @@ def _nearer_read(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
     words = (_it(pair[0]), _it(pair[1]))
     wrong = [other, *_other_characters(drawn, answer, 2, rng, without=other)]
     rng.shuffle(wrong)
-    positions = (turn // 4, turn)
+    # shifted by one each round, so that positions and strata meet in every combination
+    positions = (turn + turn // _STRATA, turn + turn // _STRATA)
     return tasks.nearer_read_task(*pair, words, "tag", wrong, positions, "annotation", rng)
 
 

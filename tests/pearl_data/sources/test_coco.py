@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawn import coco_set
+
+from pearl_data.sources.base import Candidate, QuestionSettings, Rejected
+from pearl_data.sources.coco import CocoSource
+from pearl_tools.errors import BadInput
+
+LOOK = QuestionSettings(tools=["crop"])
+ALL = QuestionSettings(tools=["crop", "zoom", "depth"], per_image=50)
+
+
+def items(source: CocoSource) -> list[Candidate | Rejected]:
+    return [
+        item for block in range(source.blocks()) for slot in source.block(block) for item in slot
+    ]
+
+
+def rewritten(path: Path, change: Any) -> Path:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_answers_are_what_the_annotation_says(tmp_path: Path) -> None:
+    path = coco_set(tmp_path)
+    truth = {
+        (str(a["image_id"]), tuple(a["bbox"])): a
+        for a in json.loads(path.read_text())["annotations"]
+    }
+    asked = [item for item in items(CocoSource(path, tmp_path, ALL)) if isinstance(item, Candidate)]
+    assert {item.task.family for item in asked} >= {"attribute", "identity", "count", "nearer"}
+    for item in asked:
+        assert item.task.answer_source == "annotation"
+        assert item.task.answer in item.task.choices
+        if item.task.family == "attribute":
+            (evidence,) = item.task.evidence
+            x0, y0, x1, y1 = evidence.bbox
+            box = tuple(round(v) for v in (x0 * 320, y0 * 240, (x1 - x0) * 320, (y1 - y0) * 240))
+            assert truth[item.source.row, box]["attributes"]["color"] == item.task.answer
+
+
+def test_the_answer_is_not_in_the_question(tmp_path: Path) -> None:
+    for item in items(CocoSource(coco_set(tmp_path), tmp_path, ALL)):
+        assert isinstance(item, Candidate)
+        if item.task.family == "attribute":
+            assert item.task.answer not in item.task.question
+
+
+def test_counts_are_the_boxes_wholly_inside_the_region(tmp_path: Path) -> None:
+    path = coco_set(tmp_path, images=6)
+    document = json.loads(path.read_text())
+    names = {c["id"]: c["name"] for c in document["categories"]}
+    counted = 0
+    for item in items(CocoSource(path, tmp_path, ALL)):
+        assert isinstance(item, Candidate)
+        if item.task.family != "count":
+            continue
+        region = next(e.bbox for e in item.task.evidence if e.role == "region")
+        kind = "box" if "boxes" in item.task.question else "block"
+        inside = 0
+        for a in document["annotations"]:
+            x, y, w, h = a["bbox"]
+            box = (x / 320, y / 240, (x + w) / 320, (y + h) / 240)
+            if str(a["image_id"]) == item.source.row and names[a["category_id"]] == kind:
+                inside += (
+                    box[0] >= region[0] and box[1] >= region[1]
+                    and box[2] <= region[2] and box[3] <= region[3]
+                )  # fmt: skip
+        assert str(inside) == item.task.answer
+        counted += 1
+    assert counted > 0
+
+
+def test_nearer_follows_the_depth_rank_and_is_not_asked_without_one(tmp_path: Path) -> None:
+    path = coco_set(tmp_path)
+    asked = [i for i in items(CocoSource(path, tmp_path, ALL)) if isinstance(i, Candidate)]
+    pairs = [i.task for i in asked if i.task.family == "nearer"]
+    assert pairs
+    for task in pairs:
+        left = {e.label: e.bbox[0] for e in task.evidence}
+        assert task.answer == min(left, key=lambda label: left[label])  # ranks grow to the right
+
+    rewritten(path, lambda d: [a.pop("depth_rank") for a in d["annotations"]])
+    asked = [i for i in items(CocoSource(path, tmp_path, ALL)) if isinstance(i, Candidate)]
+    assert not [i for i in asked if i.task.family.startswith("nearer")]
+
+
+def test_a_kind_that_may_be_incomplete_is_never_counted(tmp_path: Path) -> None:
+    def partial(document: dict[str, Any]) -> None:
+        for image in document["images"]:
+            image["not_exhaustive_category_ids"] = [1, 2]
+
+    path = rewritten(coco_set(tmp_path), partial)
+    families = {
+        i.task.family for i in items(CocoSource(path, tmp_path, ALL)) if isinstance(i, Candidate)
+    }
+    assert "count" not in families
+    assert "presence" not in families
+
+
+@pytest.mark.parametrize(
+    ("bbox", "code"),
+    [
+        ([10, 10, 0, 5], "geometry.zero_area"),
+        ([400, 10, 5, 5], "geometry.outside"),
+        ([310, 10, 50, 5], "geometry.partly_outside"),
+        ([1, 2, 3], "schema.length"),
+    ],
+)
+def test_an_unusable_box_is_rejected_with_its_reason(
+    tmp_path: Path, bbox: list[float], code: str
+) -> None:
+    path = rewritten(coco_set(tmp_path), lambda d: d["annotations"][0].update(bbox=bbox))
+    rejected = [i for i in items(CocoSource(path, tmp_path, LOOK)) if isinstance(i, Rejected)]
+    assert [r.reason.code for r in rejected] == [code]
+    assert rejected[0].reason.path == "annotations[id=0].bbox"
+    assert rejected[0].record is not None
+    assert rejected[0].record["id"] == 0
+
+
+def test_nothing_is_lost_when_pictures_are_missing_or_of_another_size(tmp_path: Path) -> None:
+    path = coco_set(tmp_path)
+    (tmp_path / "drawn0.png").unlink()
+    rewritten(path, lambda d: d["images"][1].update(width=640))
+    rejected = [i for i in items(CocoSource(path, tmp_path, LOOK)) if isinstance(i, Rejected)]
+    assert [r.reason.code for r in rejected] == ["execution.decode", "result.size_mismatch"]
+    assert "drawn0.png" in rejected[0].reason.expected
+
+
+def test_a_file_name_cannot_leave_the_folder(tmp_path: Path) -> None:
+    path = rewritten(
+        coco_set(tmp_path / "set"), lambda d: d["images"][0].update(file_name="../secret.png")
+    )
+    (tmp_path / "secret.png").write_bytes((tmp_path / "set" / "drawn0.png").read_bytes())
+    rejected = [
+        i for i in items(CocoSource(path, tmp_path / "set", LOOK)) if isinstance(i, Rejected)
+    ]
+    assert [r.reason.code for r in rejected] == ["parse.unsafe_member"]
+
+
+def test_annotations_of_unknown_images_are_rejected_not_dropped(tmp_path: Path) -> None:
+    path = rewritten(coco_set(tmp_path), lambda d: d["annotations"][5].update(image_id=99))
+    rejected = [i for i in items(CocoSource(path, tmp_path, LOOK)) if isinstance(i, Rejected)]
+    assert [r.reason.code for r in rejected] == ["reference.unknown_medium"]
+
+
+def test_a_file_that_is_not_coco_says_what_was_expected(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"images": [{"id": 1}]}')
+    with pytest.raises(BadInput, match=r"x\.json: not a COCO annotation file: .*expected"):
+        CocoSource(path, tmp_path, LOOK)
+
+
+def test_the_same_block_is_the_same_every_time(tmp_path: Path) -> None:
+    path = coco_set(tmp_path)
+    assert items(CocoSource(path, tmp_path, ALL)) == items(CocoSource(path, tmp_path, ALL))
+
+
+def test_real_coco_photographs_give_questions(shared_data: Path) -> None:
+    source = CocoSource(shared_data / "coco/test_coco.json", shared_data / "coco", ALL)
+    asked = [i for i in items(source) if isinstance(i, Candidate)]
+    assert len(asked) >= 5
+    assert {i.source.row for i in asked} <= {"785", "40083", "196141", "197388"}
