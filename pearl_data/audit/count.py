@@ -252,7 +252,7 @@ def _quarantine(quarantined: Iterable[Quarantined]) -> list[r.QuarantineReason]:
             code=code,
             count=share(len(ones), total),
             example_key=ones[0].key,
-            example=str(ones[0].reason),
+            example=str(ones[0].reason).replace(f" [{code}]", ""),
         )
         for code, ones in sorted(by_code.items(), key=lambda item: (-len(item[1]), item[0]))
     ]

@@ -20,6 +20,8 @@ from pearl_tools.types import Box
 
 #: A rule is flagged when it is further than this from chance and its interval excludes chance.
 FLAG_POINTS = 5.0
+#: How often an answer must occur elsewhere for ``most_frequent_answer`` to count it.
+MIN_SEEN = 3
 OVERALL = "overall"
 
 
@@ -144,8 +146,13 @@ def last_choice(asked: Asked) -> float | None:
 
 
 def most_frequent_answer(asked: Asked) -> float | None:
-    """Takes the choice that is most often the answer elsewhere in the family."""
-    return _choose(asked, lambda choice: asked.answers_elsewhere.get(choice, 0))
+    """Takes the choice that is most often the answer elsewhere in the family.
+
+    Answers seen less than three times count as unseen: where each answer occurs once, an answer is
+    never seen elsewhere while its rivals are, and the rule would score below chance by arithmetic.
+    """
+    seen = asked.answers_elsewhere
+    return _choose(asked, lambda choice: seen.get(choice, 0) * (seen.get(choice, 0) >= MIN_SEEN))
 
 
 def longest_choice(asked: Asked) -> float | None:

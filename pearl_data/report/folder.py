@@ -47,4 +47,4 @@ def _files(sample: Sample) -> Iterator[tuple[str, bytes]]:
         if boxes:
             drawn = draw_boxes(shown.image, (medium.width, medium.height), boxes)
             yield f"{medium.id}-boxes.png", encode(drawn, "PNG")
-    yield "trajectory.png", encode(draw_trajectory(sample), "PNG", optimize=1)
+    yield "trajectory.png", encode(draw_trajectory(sample), "PNG")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+from trajectories import build_sample
+
+from pearl_data.audit import AuditReport
+from pearl_data.audit.calls import CALL_COLUMNS
+from pearl_data.cli.audit import audit
+from pearl_data.trajectory import canonical_json
+from pearl_tools.errors import UsageError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    samples = [build_sample(f"s{n}", seed=n, failed_call=n == 0, depth=True) for n in range(4)]
+    out = tmp_path / "set.jsonl"
+    out.write_bytes(b"\n".join(canonical_json(sample.trajectory) for sample in samples))
+    return out
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(audit, [str(a) for a in arguments])
+
+
+def test_json_is_an_audit_report(file: Path) -> None:
+    report = msgspec.json.decode(run(file, "--json").stdout, type=AuditReport)
+    assert report.calls.calls == 9
+
+
+def test_out_has_a_row_per_call(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "calls.parquet"
+    assert run(file, "--out", out).exit_code == 0
+    frame = pl.read_parquet(out)
+    assert frame.schema == CALL_COLUMNS
+    assert frame.filter(pl.col("code") != "ok")["code"].to_list() == ["geometry.outside"]
+    assert frame.height == 9
+
+
+def test_fail_over_names_the_tools(file: Path) -> None:
+    result = run(file, "--fail-over", "0.05")
+    assert result.exit_code == 1
+    assert "at most 5 % of calls with an error, got 11.1 %" in result.stderr
+    assert "tools over it: crop 1 of 5" in result.stderr
+    assert "depth" not in result.stderr
+    assert run(file, "--fail-over", "0.2").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "told"),
+    [("--out", "calls.csv", ".parquet"), ("--html", "page.txt", ".html")],
+)
+def test_outputs_of_another_kind_are_refused(
+    file: Path, tmp_path: Path, option: str, name: str, told: str
+) -> None:
+    result = run(file, option, tmp_path / name)
+    assert isinstance(result.exception, UsageError)
+    assert told in str(result.exception)
+
+
+def test_paths_that_hold_no_trajectories_are_misuse(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    assert isinstance(run(tmp_path / "a.txt").exception, UsageError)
+    assert run(tmp_path / "absent").exit_code == 2
+    assert run().exit_code == 2
+
+
+def test_html_is_written(file: Path, tmp_path: Path) -> None:
+    assert run(file, "--html", tmp_path / "a.html").exit_code == 0
+    assert "<!doctype html>" in (tmp_path / "a.html").read_text()

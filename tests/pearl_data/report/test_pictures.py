@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from trajectories import build_sample, encode_npy
+
+from pearl_data.report.figure import WIDTH, draw_trajectory
+from pearl_data.report.pictures import colour_depth, draw_boxes, face, show_medium
+from pearl_data.report.type_setting import drawable, wrap
+from pearl_data.report.view import view_of
+from pearl_data.shards import Sample
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float64) @ [0.299, 0.587, 0.114]
+
+
+def test_nearer_is_brighter_in_depth_colours() -> None:
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None]
+    assert (np.diff(luminance(colour_depth(ramp))[0]) > -1.5).all()
+    assert luminance(colour_depth(ramp))[0, 0] < 20
+    assert luminance(colour_depth(ramp))[0, -1] > 200
+
+
+def test_depth_that_is_not_finite_is_grey() -> None:
+    depth = np.array([[0, np.nan], [np.inf, 1]], np.float32)
+    assert (colour_depth(depth)[0, 1] == 128).all()
+    assert (colour_depth(np.full((2, 2), np.nan, np.float32)) == 128).all()
+
+
+def test_box_is_drawn_around_its_pixels_not_on_them() -> None:
+    sample = build_sample()
+    view = view_of(sample.trajectory)
+    plain = Image.new("RGB", (160, 120), "black")
+    drawn = np.asarray(draw_boxes(plain, (160, 120), view.calls))
+    x0, y0, x1, y1 = (int(v) for v in view.calls[0].box_root or ())
+    assert (drawn[y0 + 1 : y1, x0 + 1 : x1] == 0).all()
+    assert drawn[(y0 + y1) // 2, x0 - 1].any()
+    assert drawn[(y0 + y1) // 2, x1 + 1].any()
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", encode_npy(np.zeros(3, np.float32))])
+def test_broken_members_become_a_grey_field_that_says_why(data: bytes) -> None:
+    sample = build_sample(depth=True)
+    for medium in sample.trajectory.media:
+        name = medium.name_in_sample or ""
+        shown = show_medium(medium, {name: data})
+        assert shown.problem
+        assert len(shown.image.getcolors() or []) == 1
+
+
+def test_pickled_depth_is_never_loaded() -> None:
+    sample = build_sample(depth=True)
+    depth = next(medium for medium in sample.trajectory.media if medium.kind == "depth")
+    evil = encode_npy(np.zeros((2, 2), np.float32)).replace(b"'<f4'", b"'|O' ")
+    assert "allow_pickle" in show_medium(depth, {depth.name_in_sample or "": evil}).problem
+
+
+@given(st.text(max_size=200), st.integers(60, 400))
+def test_wrapped_lines_fit_and_lose_nothing(text: str, width: int) -> None:
+    font = face(20)
+    lines = wrap(drawable(text), width, font)
+    assert all(font.getlength(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == drawable(text).replace(" ", "")
+
+
+def test_letters_the_face_lacks_are_written_as_their_nearest() -> None:
+    assert drawable("Café 3 × 4 → 日\n") == "Cafe 3 x 4 -> ? "
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"depth": True}, {"depth": True, "second_crop": True, "failed_call": True}],
+)
+def test_figure_is_1600_wide_and_the_same_every_time(options: dict[str, bool]) -> None:
+    sample = build_sample(**options)  # type: ignore[arg-type]  # only flags are passed
+    figure = draw_trajectory(sample)
+    assert figure.width == WIDTH
+    assert figure.tobytes() == draw_trajectory(sample).tobytes()
+
+
+def test_figure_of_long_words_and_no_pictures_is_still_drawn() -> None:
+    sample = build_sample(depth=True)
+    task = msgspec.structs.replace(
+        sample.trajectory.task, question="W" * 500, choices=["x" * 300, "y " * 300], answer="no"
+    )
+    steps = [msgspec.structs.replace(s, thought="so " * 400) for s in sample.trajectory.steps]
+    trajectory = msgspec.structs.replace(sample.trajectory, task=task, steps=steps)
+    figure = np.asarray(draw_trajectory(Sample(trajectory, {})))
+    assert (figure[:, :20] == 255).all()
+    assert (figure[:, -4:] == 255).all()
