@@ -18,7 +18,7 @@ _CODES = frozenset(all_codes())
 
 
 class Finding(Record, frozen=True, kw_only=True):
-    """One fault. ``file`` is the path as it was given (inside a dataset: relative to it), ``key``
+    """One fault. ``file`` is where it lies (from a dataset's own reader: relative to it), ``key``
     the sample's key, ``path`` a JSON path into its record, ``offset`` a byte in ``file``.
     """
 

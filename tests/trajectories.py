@@ -1,16 +1,17 @@
-"""Small true trajectories for tests: drawn pictures, real crops, records that are valid.
+"""Small true trajectories for tests: drawn pictures, real calls, records that are valid.
 
 ``build_sample`` draws a picture with one coloured square on noise, crops it and answers with its
-colour. Equal arguments give equal bytes; another ``seed`` gives another question.
+colour. Equal arguments give equal bytes; another ``seed`` gives another question. Depth comes from
+:class:`RampModel`, which needs no network; whatever replays it must be given the same model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -27,32 +28,31 @@ from pearl_data.trajectory import (
     Task,
     Trajectory,
 )
+from pearl_tools.depth import depth_picture
 from pearl_tools.errors import tool_error
-from pearl_tools.types import Effective, ExecRecord, MediaRecord
+from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.media import encode_npy, encode_png, open_image
+from pearl_tools.types import MediaRecord, Medium, ToolCall
 
 WIDTH, HEIGHT = 160, 120
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 220)}
+_SHORT: dict[str, Any] = {"cache": None, "attempts": None, "duration_ms": None}
 
 
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+class RampModel:
+    """A depth model without a network: the lower, the nearer, plus the brightness."""
 
+    model_id = "ramp"
+    weights_sha256 = hashlib.sha256(b"ramp").hexdigest()
+    device = "cpu"
+    dtype = "float32"
 
-def pixel_sha256(pixels: NDArray[Any]) -> str:
-    shape = ",".join(map(str, pixels.shape))
-    return sha256(f"{pixels.dtype}:{shape}:".encode() + np.ascontiguousarray(pixels).tobytes())
-
-
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # type: ignore[assignment]
-    return bytes(cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
-
-
-def encode_npy(array: NDArray[np.float32]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        maps = []
+        for image in images:
+            rows = np.linspace(0, 1, 12, dtype=np.float32)[:, None]
+            maps.append(rows + np.float32(image.mean()) + np.zeros((12, 16), np.float32))
+        return maps
 
 
 def draw(seed: int) -> tuple[NDArray[np.uint8], str, tuple[int, int, int, int]]:
@@ -66,9 +66,109 @@ def draw(seed: int) -> tuple[NDArray[np.uint8], str, tuple[int, int, int, int]]:
 
 
 def encode_picture(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """The bytes of ``pixels`` as a file with this suffix (``jpg`` or ``png``)."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG" if suffix == "jpg" else "PNG")
     return stream.getvalue()
+
+
+def store(medium: Medium) -> tuple[MediaRecord, dict[str, bytes]]:
+    """A medium's record as stored, and its members."""
+    record, picture = medium.record, None
+    if medium.file_bytes is not None:
+        members = {f"{record.id}{medium.file_suffix}": medium.file_bytes}
+    elif record.kind == "depth":
+        depth = np.asarray(medium.pixels, dtype=np.float32)
+        picture = f"{record.id}.png"
+        members = {f"{record.id}.npy": encode_npy(depth), picture: encode_png(depth_picture(depth))}
+    else:
+        members = {f"{record.id}.png": encode_png(medium.pixels)}
+    name = next(iter(members))
+    stored = msgspec.structs.replace(
+        record,
+        name_in_sample=name,
+        picture_in_sample=picture,
+        file_sha256=hashlib.sha256(members[name]).hexdigest(),
+    )
+    return stored, members
+
+
+class Builder:
+    """A trajectory in the making: real calls on one drawn picture."""
+
+    def __init__(self, seed: int, suffix: str, settings: ExecutorSettings | None) -> None:
+        pixels, self.colour, self.square = draw(seed)
+        self.seed = seed
+        root = open_image(encode_picture(pixels, suffix), id="i0")
+        self.media = {"i0": root}
+        self.executor = ToolExecutor(settings, depth_model=RampModel())
+        self.steps: list[Step] = []
+
+    def call(self, tool: str, arguments: dict[str, Any], thought: str) -> Call:
+        """Make one call in a step of its own."""
+        call = ToolCall(id=f"c{len(self.steps) + 1}", tool=tool, arguments=arguments)
+        seen = self.executor.run(call, self.media)
+        self.media.update({medium.record.id: medium for medium in seen.media})
+        record = Call(
+            id=call.id,
+            tool=tool,
+            arguments_raw=msgspec.json.encode(arguments).decode(),
+            arguments=arguments,
+            effective=seen.effective,
+            result=Result(
+                status=seen.status,
+                media=[medium.record.id for medium in seen.media],
+                text=seen.text,
+                error=seen.error,
+            ),
+            exec=seen.exec and msgspec.structs.replace(seen.exec, **_SHORT),
+        )
+        self.steps.append(Step(thought=thought, calls=[record]))
+        return record
+
+    def sample(self, key: str, split: str, family: Literal["attribute"] = "attribute") -> Sample:
+        """The finished sample."""
+        x0, y0, x1, y1 = self.square
+        media, members = [], dict[str, bytes]()
+        for medium in self.media.values():
+            record, stored = store(medium)
+            media.append(record)
+            members |= stored
+        evidence = Evidence(
+            media="i0",
+            label="square",
+            bbox=(x0 / WIDTH, y0 / HEIGHT, x1 / WIDTH, y1 / HEIGHT),
+            role="target",
+        )
+        return Sample(
+            Trajectory(
+                schema_version="1.0",
+                id=key,
+                split=split,
+                task=Task(
+                    question=f"Which colour has the square? (picture {self.seed})",
+                    choices=list(COLOURS),
+                    answer=self.colour,
+                    answer_type="choice",
+                    answer_source="annotation",
+                    family=family,
+                    evidence=[evidence],
+                ),
+                media=media,
+                steps=self.steps,
+                final=Final(
+                    thought=f"The crop shows a {self.colour} square.",
+                    answer=self.colour,
+                    verdict="supported",
+                    verifier="drawn",
+                ),
+                origin="expert",
+                fault=None,
+                loss_mask=[int(s.calls[0].result.status == "ok") for s in self.steps],  # type: ignore[misc]  # 0 or 1
+                source=Source(dataset="drawn", row=str(self.seed), licence="CC0-1.0"),
+            ),
+            members,
+        )
 
 
 def build_sample(
@@ -77,161 +177,30 @@ def build_sample(
     seed: int = 0,
     depth: bool = False,
     second_crop: bool = False,
+    zoom: bool = False,
     failed_call: bool = False,
     suffix: str = "jpg",
     split: str = "train",
+    settings: ExecutorSettings | None = None,
 ) -> Sample:
-    """A valid sample: a root ``i0``, a crop ``o1``, optionally a crop of it and a depth map."""
-    drawn, colour, square = draw(seed)
-    stored = encode_picture(drawn, suffix)
-    pixels = np.asarray(Image.open(io.BytesIO(stored)).convert("RGB"))
-    members = {f"i0.{suffix}": stored}
-    media = [
-        MediaRecord(
-            id="i0",
-            kind="image",
-            width=WIDTH,
-            height=HEIGHT,
-            pixel_sha256=pixel_sha256(pixels),
-            file_sha256=sha256(stored),
-            name_in_sample=f"i0.{suffix}",
-            box_root=(0.0, 0.0, float(WIDTH), float(HEIGHT)),
-        )
-    ]
-    steps: list[Step] = []
-
-    def add(tool: str, arguments: dict[str, Any], thought: str, **fields: Any) -> None:
-        number = sum(len(step.calls) for step in steps) + 1
-        call = Call(
-            id=f"c{number}",
-            tool=tool,
-            arguments_raw=msgspec.json.encode(arguments).decode(),
-            arguments=arguments,
-            **fields,
-        )
-        steps.append(Step(thought=thought, calls=[call]))
-
-    def crop(parent: str, box: tuple[int, int, int, int], origin: tuple[int, int]) -> None:
-        of = next(medium for medium in media if medium.id == parent)
-        bbox = [box[0] / of.width, box[1] / of.height, box[2] / of.width, box[3] / of.height]
-        x, y = origin
-        root = (float(x + box[0]), float(y + box[1]), float(x + box[2]), float(y + box[3]))
-        cut = pixels[int(root[1]) : int(root[3]), int(root[0]) : int(root[2])]
-        number = len(media)
-        members[f"o{number}.png"] = encode_png(cut)
-        media.append(
-            MediaRecord(
-                id=f"o{number}",
-                kind="crop",
-                width=cut.shape[1],
-                height=cut.shape[0],
-                pixel_sha256=pixel_sha256(cut),
-                file_sha256=sha256(members[f"o{number}.png"]),
-                name_in_sample=f"o{number}.png",
-                parent=parent,
-                box_root=root,
-            )
-        )
-        add(
-            "crop",
-            {"image": parent, "bbox": bbox},
-            "The square is too small to tell; I look closer.",
-            effective=Effective(box_px=box, box_root=root),
-            result=Result(
-                status="ok",
-                media=[f"o{number}"],
-                text=f"o{number}: {cut.shape[1]}x{cut.shape[0]}",
-                error=None,
-            ),
-            exec=ExecRecord(tool_version="1.0", device="cpu"),
-        )
-
+    """A valid sample: a root ``i0`` and a crop ``o1``; then, as asked, a crop or a zoom of the
+    crop, a depth map of the root, and before all a call that fails.
+    """
+    builder = Builder(seed, suffix, settings)
+    x0, y0, x1, y1 = builder.square
     if failed_call:
-        add(
-            "crop",
-            {"image": "i0", "bbox": [2, 2, 3, 3]},
-            "I crop what I think is the square.",
-            effective=None,
-            result=Result(
-                status="error",
-                media=[],
-                text="",
-                error=tool_error("geometry.outside", "arguments.bbox", "0..1", [2, 2, 3, 3]),
-            ),
-            exec=None,
-        )
-    around = (square[0] - 8, square[1] - 8, square[2] + 8, square[3] + 8)
-    crop("i0", around, (0, 0))
+        wrong = {"image": "i0", "bbox": [1.2, 1.2, 1.5, 1.5]}
+        builder.call("crop", wrong, "I crop what I think is the square.")
+    around = [(x0 - 8) / WIDTH, (y0 - 8) / HEIGHT, (x1 + 8) / WIDTH, (y1 + 8) / HEIGHT]
+    builder.call("crop", {"image": "i0", "bbox": around}, "The square is small; I look closer.")
+    inner = [0.125, 0.125, 0.875, 0.875]
     if second_crop:
-        crop("o1", (4, 4, 28, 28), (around[0], around[1]))
+        builder.call("crop", {"image": "o1", "bbox": inner}, "Closer still.")
+    if zoom:
+        builder.call("zoom", {"image": "o1", "center": [0.5, 0.5], "factor": 1.25}, "I enlarge it.")
     if depth:
-        ramp = np.linspace(0, 1, 12 * 16, dtype=np.float32).reshape(12, 16)
-        number = len(media)
-        members[f"o{number}.npy"] = encode_npy(ramp)
-        members[f"o{number}.png"] = encode_png((ramp * 255).astype(np.uint8))
-        media.append(
-            MediaRecord(
-                id=f"o{number}",
-                kind="depth",
-                width=16,
-                height=12,
-                pixel_sha256=pixel_sha256(ramp),
-                file_sha256=sha256(members[f"o{number}.npy"]),
-                name_in_sample=f"o{number}.npy",
-                picture_in_sample=f"o{number}.png",
-                parent="i0",
-                box_root=(0.0, 0.0, float(WIDTH), float(HEIGHT)),
-            )
-        )
-        add(
-            "depth",
-            {"image": "i0"},
-            "I also ask how far things are.",
-            effective=Effective(
-                box_px=(0, 0, WIDTH, HEIGHT), box_root=(0.0, 0.0, float(WIDTH), float(HEIGHT))
-            ),
-            result=Result(status="ok", media=[f"o{number}"], text="larger is nearer", error=None),
-            exec=ExecRecord(tool_version="1.0", model_id="ramp", device="cpu", dtype="float32"),
-        )
-    trajectory = Trajectory(
-        schema_version="1.0",
-        id=key,
-        split=split,
-        task=Task(
-            question=f"Which colour has the square? (picture {seed})",
-            choices=list(COLOURS),
-            answer=colour,
-            answer_type="choice",
-            answer_source="annotation",
-            family="attribute",
-            evidence=[
-                Evidence(
-                    media="i0",
-                    label="square",
-                    bbox=(
-                        square[0] / WIDTH,
-                        square[1] / HEIGHT,
-                        square[2] / WIDTH,
-                        square[3] / HEIGHT,
-                    ),
-                    role="target",
-                )
-            ],
-        ),
-        media=media,
-        steps=steps,
-        final=Final(
-            thought=f"The crop shows a {colour} square.",
-            answer=colour,
-            verdict="supported",
-            verifier="annotation",
-        ),
-        origin="expert",
-        fault=None,
-        loss_mask=[0 if step.calls[0].result.status == "error" else 1 for step in steps],
-        source=Source(dataset="drawn", row=str(seed), licence="CC0-1.0"),
-    )
-    return Sample(trajectory, members)
+        builder.call("depth", {"image": "i0"}, "I also ask how near things are.")
+    return builder.sample(key, split)
 
 
 def build_block(index: int, size: int = 4) -> BlockResult:

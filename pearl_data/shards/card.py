@@ -57,7 +57,8 @@ dataset_info:
 
 `manifest.jsonl` names every shard with its sha256, `index/` holds the offset of every member,
 `quarantine/` every input that was not written, with its reason. The licence of the media is in
-each record (`source.licence`).
+each record (`source.licence`). `datasets` rounds the numbers in `json` to ten decimals;
+`pearl_data.shards.DatasetReader` gives them as they are.
 
 ```python
 from datasets import load_dataset

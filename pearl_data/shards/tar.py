@@ -129,6 +129,8 @@ def scan(buffer: Buffer, faults: list[Finding]) -> Iterator[Member]:
         elif kind not in (_DIRECTORY, _PAX_GLOBAL, _GNU_LINK):
             faults.append(_unsafe(name, f"an entry of type {kind!r}", position))
         position = end + padding(size)
+        if any(buffer[end : min(position, total)]):
+            faults.append(_not_zero(f"padding behind {name}", end, key_of(name)))
 
 
 def key_of(name: str) -> str:
@@ -243,18 +245,20 @@ def _check_end(buffer: Buffer, position: int, faults: list[Finding]) -> None:
         faults.append(_truncated("an end marker of two zero blocks", position, total))
         return
     rest = bytes(buffer[position:])
-    if rest.count(0) != len(rest):
-        offset = position + len(rest) - len(rest.lstrip(b"\x00"))
-        faults.append(
-            finding(
-                "parse.checksum",
-                "",
-                "only zeros behind the last member",
-                f"byte {buffer[offset]:#04x}",
-                "the file was altered; fetch or write it again",
-                offset=offset,
-            )
-        )
+    if any(rest):
+        faults.append(_not_zero("end", position + len(rest) - len(rest.lstrip(b"\x00"))))
+
+
+def _not_zero(what: str, offset: int, key: str = "") -> Finding:
+    return finding(
+        "parse.checksum",
+        "",
+        f"only zeros in the {what}",
+        "other bytes",
+        "the file was altered; fetch or write it again",
+        key=key,
+        offset=offset,
+    )
 
 
 def _truncated(expected: str, offset: int, total: int, key: str = "") -> Finding:

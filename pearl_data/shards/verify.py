@@ -16,7 +16,7 @@ import msgspec
 from pearl_data.findings import Finding, finding
 from pearl_data.shards.files import file_sha256
 from pearl_data.shards.index import IndexLine, decode_index
-from pearl_data.shards.manifest import Manifest, ShardLine
+from pearl_data.shards.manifest import MANIFEST, Manifest, ShardLine
 from pearl_data.shards.tar import BLOCK, END, Buffer, header_bytes, open_buffer, padding
 
 _AGAIN = "fetch the file again, or run the command that wrote it: it writes what is broken again"
@@ -24,6 +24,7 @@ _AGAIN = "fetch the file again, or run the command that wrote it: it writes what
 
 def verify_dataset(folder: Path, manifest: Manifest) -> Iterator[Finding]:
     """Every fault in the bytes of dataset ``folder``; nothing where it is whole."""
+    yield from _unfinished(folder, manifest)
     for shard in manifest.shards:
         index = verify_index(folder, shard)
         for name, digest in shard.files().items():
@@ -37,6 +38,30 @@ def verify_dataset(folder: Path, manifest: Manifest) -> Iterator[Finding]:
             yield index
         if shard.name and shard.sha256:
             yield from verify_shard(folder, shard, [] if isinstance(index, Finding) else index)
+
+
+def _unfinished(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    """What shows that the dataset is not a finished one."""
+    if manifest.torn:
+        yield finding(
+            "parse.truncated", "", "whole lines", "a last line that was not finished",
+            "run the command that writes it again: it goes on", file=MANIFEST,
+        )  # fmt: skip
+    if manifest.summary is None:
+        yield finding(
+            "semantic.identity", "", "a summary line, the last of a finished run",
+            f"{len(manifest.shards)} shards without one",
+            "run the command that writes it again: it goes on", file=MANIFEST,
+        )  # fmt: skip
+        return
+    named = {shard.name for shard in manifest.shards}
+    for path in sorted((folder / "shards").iterdir()):
+        name = path.relative_to(folder).as_posix()
+        if name not in named:
+            yield finding(
+                "parse.misplaced", "", "only shards that the manifest names", "another file",
+                "readers do not see it; remove it", file=name,
+            )  # fmt: skip
 
 
 def verify_index(folder: Path, shard: ShardLine) -> list[IndexLine] | Finding:

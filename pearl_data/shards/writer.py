@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import weakref
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -80,7 +81,6 @@ class DatasetWriter:
 
     def __init__(self, out: Path, header: HeaderLine, lock: int) -> None:
         self.out, self.header = out, header
-        self._lock: int | None = lock
         self._shards, self.summary, samples, self.dropped = restore(out, header)
         self.next_block = self._shards[-1].next_block if self._shards else 0
         self._keys = {line.key for line in samples}
@@ -88,6 +88,7 @@ class DatasetWriter:
         self._fields = {slot.name for line in samples for slot in line.members}
         self._splits = Counter(line.split or "" for line in samples)
         self._pending = _Pending(self.next_block)
+        self._release = weakref.finalize(self, os.close, lock)
 
     @classmethod
     def open(
@@ -118,7 +119,12 @@ class DatasetWriter:
             config_sha256=config_sha256(plain),
         )
         out = Path(out)
-        return cls(out, header, _lock(out))
+        lock = _lock(out)
+        try:
+            return cls(out, header, lock)
+        except BaseException:
+            os.close(lock)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +149,7 @@ class DatasetWriter:
         where the block comes out of order or its counts do not add up, ``BadInput`` for a sample
         that cannot be stored (see :func:`pearl_data.shards.sample.sample_members`).
         """
-        if index != self.next_block or self.summary or self._lock is None:
+        if index != self.next_block or self.summary or not self._release.alive:
             state = "a finished dataset" if self.summary else f"block {self.next_block} next"
             raise ToolBug(f"{self.out}: got block {index}, expected {state}")
         if result.inputs != len(result.samples) + len(result.quarantined):
@@ -182,9 +188,7 @@ class DatasetWriter:
         """Let go of the folder without what was not committed; a later run goes on from there."""
         if self._pending.file:
             self._pending.file.discard()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._release()
 
     def _add(self, sample: Sample) -> None:
         """Write ``sample`` into the pending shard, unless it is a duplicate."""

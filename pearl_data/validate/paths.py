@@ -1,0 +1,240 @@
+"""Validation of what lies on disk: dataset folders, tar shards, ``.json`` and ``.jsonl`` files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import msgspec
+
+from pearl_data.findings import Finding, finding
+from pearl_data.progress import Progress
+from pearl_data.shards.files import file_sha256
+from pearl_data.shards.manifest import MANIFEST, ShardLine, read_manifest
+from pearl_data.shards.sample import RECORD_NAME, Sample
+from pearl_data.shards.verify import verify_dataset, verify_index
+from pearl_data.trajectory import identity_sha256
+from pearl_data.validate.reading import Stored, disagreements, read_indexed, read_tar
+from pearl_data.validate.record import check_members, check_text
+from pearl_data.validate.replay import Replayer, recorded_settings
+from pearl_data.validate.report import ReplayCount, ValidationReport
+from pearl_tools.errors import BadInput, UsageError
+
+_TARS = (".tar", ".tar.gz", ".tgz")
+#: Samples whose chains run side by side, so that depth calls share batches.
+REPLAY_GROUP = 8
+
+
+def validate_paths(
+    paths: Sequence[Path], *, replay: bool = False, progress: bool = False
+) -> ValidationReport:
+    """Everything wrong with ``paths``: dataset folders, tars (also gz), ``.json``, ``.jsonl``.
+
+    In datasets and tars the stored bytes are checked too: file hashes, and the pixels of views and
+    depth maps. ``replay`` runs all calls again; of bare records, which have no media, it cannot.
+    Raises ``UsageError`` for a path that is none of these.
+    """
+    run = _Run(replay=replay)
+    kinds = [(path, _kind(path)) for path in map(Path, paths)]
+    with Progress("validate", None, "documents") if progress else nullcontext() as line:
+        run.progress = line
+        for path, kind in kinds:
+            if kind == "dataset":
+                run.dataset(path)
+            elif kind == "tar":
+                run.files += 1
+                run.tar(path, Replayer() if replay else None)
+            else:
+                run.files += 1
+                run.records(path, lines=kind == "jsonl")
+    return run.report([str(path) for path in paths])
+
+
+class _Id(msgspec.Struct):
+    """All that is read of a record to name it in messages."""
+
+    id: str
+
+
+class _Run:
+    """One validation: what has been found and counted so far."""
+
+    def __init__(self, *, replay: bool) -> None:
+        self.replay = replay
+        self.progress: Progress | None = None
+        self.files = self.documents = self.with_findings = 0
+        self.findings: list[Finding] = []
+        self.notes: list[str] = []
+        self.keys: dict[str, str] = {}
+        self.replayers: list[Replayer] = []
+        self._group: list[tuple[Sample, str]] = []
+
+    def dataset(self, folder: Path) -> None:
+        """A dataset folder: the bytes of all its files, then every sample."""
+        self.keys = {}
+        try:
+            manifest = read_manifest(folder)
+        except BadInput as error:
+            self.found(finding("parse.checksum", "", "a whole manifest", error), folder / MANIFEST)
+            for path in sorted((folder / "shards").glob("*.tar")):
+                self.files += 1
+                self.tar(path, Replayer() if self.replay else None)
+            return
+        for each in verify_dataset(folder, manifest):
+            self.found(each, folder / each.file)
+        replayer = None
+        if self.replay:
+            replayer = Replayer(recorded_settings(manifest.header.config))
+            self.replayers.append(replayer)
+        for shard in manifest.shards:
+            if shard.name and (folder / shard.name).is_file():
+                self.files += 1
+                self._shard(folder, shard, replayer)
+        if manifest.summary:
+            self.notes.append(f"{folder}: {manifest.summary}")
+
+    def tar(self, path: Path, replayer: Replayer | None) -> None:
+        """A bare tar: its packing, then every sample."""
+        if replayer and replayer not in self.replayers:
+            self.replayers.append(replayer)
+        faults: list[Finding] = []
+        try:
+            for stored in read_tar(path, faults):
+                self.sample(stored, path, replayer)
+        except BadInput as error:
+            faults.append(finding("parse.truncated", "", "a file that can be read", error))
+        self._replay_group(replayer, path)
+        for fault in faults:
+            self.found(fault, path)
+
+    def records(self, path: Path, *, lines: bool) -> None:
+        """Bare records: one, or one per line."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+        self.notes.append(f"{path}: bare records, so no stored media were checked or replayed")
+        self.keys = {}
+        offset = 0
+        for number, text in enumerate(data.splitlines(keepends=True) if lines else [data], 1):
+            if text.strip() or not lines:
+                trajectory_id, findings = _key_and_findings(text)
+                key = trajectory_id or (f"line {number}" if lines else "")
+                if lines:
+                    findings = [_at_byte(each, offset) for each in findings]
+                findings += self._doubled(key, f"{path}:{number}")
+                self.document(findings, path, key)
+            offset += len(text)
+
+    def sample(self, stored: Stored, path: Path, replayer: Replayer | None) -> None:
+        """One stored sample with all its members; queued for replay where its record is sound."""
+        trajectory, findings = check_members(stored.members)
+        findings += self._doubled(stored.key, str(path))
+        if trajectory:
+            if trajectory.id != stored.key:
+                hint = "the members are named after the record's id"
+                findings.append(finding("semantic.identity", "id", stored.key, trajectory.id, hint))
+            line = stored.line
+            if line and (line.identity, line.split) != (
+                identity_sha256(trajectory),
+                trajectory.split,
+            ):
+                expected = "the identity and split that the index gives"
+                findings.append(finding("semantic.identity", "", expected, "others"))
+        self.document(findings, path, stored.key)
+        if replayer and trajectory:
+            members = {name: data for name, data in stored.members.items() if name != RECORD_NAME}
+            self._group.append((Sample(trajectory, members), stored.key))
+            if len(self._group) >= REPLAY_GROUP:
+                self._replay_group(replayer, path)
+
+    def document(self, findings: list[Finding], path: Path, key: str) -> None:
+        """Count one document with what was found in it."""
+        self.documents += 1
+        self.with_findings += bool(findings)
+        for each in findings:
+            self.found(each, path, key)
+        if self.progress:
+            self.progress.advance()
+
+    def found(self, each: Finding, path: Path, key: str | None = None) -> None:
+        """Keep one finding, placed in file and sample."""
+        self.findings.append(each.at(str(path), key))
+
+    def report(self, paths: list[str]) -> ValidationReport:
+        """All of it as one record."""
+        replay: dict[str, ReplayCount] | None = None
+        if self.replay:
+            replay = {}
+            for replayer in self.replayers:
+                for tool, count in replayer.counts().items():
+                    replay[tool] = count if tool not in replay else replay[tool] + count
+        return ValidationReport(
+            paths=paths,
+            files=self.files,
+            documents=self.documents,
+            documents_with_findings=self.with_findings,
+            by_code=dict(Counter(each.code for each in self.findings)),
+            findings=self.findings,
+            notes=self.notes,
+            replay=replay,
+        )
+
+    def _shard(self, folder: Path, shard: ShardLine, replayer: Replayer | None) -> None:
+        assert shard.name
+        path = folder / shard.name
+        index = verify_index(folder, shard)
+        if isinstance(index, Finding):  # reported already; the tar speaks for itself
+            self.tar(path, replayer)
+            return
+        if file_sha256(path) == shard.sha256:
+            for each in disagreements(path, index):
+                self.found(each, path)
+        for stored in read_indexed(path, index):
+            self.sample(stored, path, replayer)
+        self._replay_group(replayer, path)
+
+    def _replay_group(self, replayer: Replayer | None, path: Path) -> None:
+        if replayer and self._group:
+            results = replayer.run([sample for sample, _ in self._group])
+            for (_, key), findings in zip(self._group, results, strict=True):
+                for each in findings:
+                    self.found(each, path, key)
+        self._group = []
+
+    def _doubled(self, key: str, place: str) -> list[Finding]:
+        first = self.keys.setdefault(key, place)
+        if not key or first is place:
+            return []
+        return [finding("reference.duplicate_id", "id", "a key of its own", f"that of {first}")]
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        if (path / MANIFEST).is_file():
+            return "dataset"
+        raise UsageError(f"{path}: expected a dataset folder, got a folder without {MANIFEST}")
+    if not path.is_file():
+        raise UsageError(f"{path}: expected a file or a dataset folder, got nothing there")
+    if path.name.endswith(_TARS):
+        return "tar"
+    if path.suffix in (".json", ".jsonl"):
+        return path.suffix[1:]
+    raise UsageError(
+        f"{path}: expected a dataset folder, {', '.join(_TARS)}, .json or .jsonl, got another file"
+    )
+
+
+def _key_and_findings(text: bytes) -> tuple[str, list[Finding]]:
+    """The id in a bare record, as far as it can be read, and the record's findings."""
+    findings = check_text(text)
+    try:
+        return msgspec.json.decode(text, type=_Id).id, findings
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return "", findings
+
+
+def _at_byte(each: Finding, offset: int) -> Finding:
+    return msgspec.structs.replace(each, offset=offset)

@@ -1,0 +1,138 @@
+"""The reference stage: every id names one thing, and a call only takes what is there by then.
+
+Arguments of failed calls are not looked into: that they refer to nothing may be why they failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pearl_data.findings import Finding, finding
+from pearl_data.trajectory import Trajectory
+from pearl_tools.registry import TOOLS
+from pearl_tools.types import PICTURE_KINDS, MediaRecord
+
+#: Kinds that a call makes; the others are roots, or frames of one.
+DERIVED = frozenset({"crop", "zoom", "depth"})
+
+
+def check_references(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    """Unknown, too early, doubled or wrong ids; ``media`` is the trajectory's media by id."""
+    yield from _media(trajectory, media)
+    yield from _calls(trajectory, media)
+    steps = len(trajectory.steps)
+    fault = trajectory.fault
+    if fault:
+        last = steps - 1
+        if fault.step > last:
+            yield _index("fault.step", f"a step 0 to {last}", fault.step)
+        later = fault.recovered_at
+        if later is not None and not fault.step < later <= steps:
+            yield _index("fault.recovered_at", f"a step {fault.step + 1} to {steps}", later)
+    if len(trajectory.loss_mask) != steps:
+        yield finding(
+            "schema.length", "loss_mask", f"{steps} items, one per step", len(trajectory.loss_mask)
+        )
+
+
+def _media(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    if len(media) != len(trajectory.media):
+        yield from _doubled("media", [medium.id for medium in trajectory.media])
+    names = [m.name_in_sample for m in trajectory.media if m.name_in_sample]
+    if len(set(names)) != len(names):
+        yield from _doubled("media", [m.name_in_sample for m in trajectory.media], "name_in_sample")
+    for index, medium in enumerate(trajectory.media):
+        parent = medium.parent
+        if parent is None:
+            if medium.kind in DERIVED:
+                expected = f"the medium that this {medium.kind} was made from"
+                yield finding("reference.unknown_medium", f"media[{index}].parent", expected, None)
+        elif parent not in media:
+            expected = _one_of(media)
+            yield finding("reference.unknown_medium", f"media[{index}].parent", expected, parent)
+        elif parent == medium.id:
+            yield finding(
+                "reference.not_yet", f"media[{index}].parent", "an earlier medium", parent
+            )
+
+
+def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    there = {m.id for m in trajectory.media if m.parent is None or m.kind not in DERIVED}
+    ids: list[str] = []
+    for i, step in enumerate(trajectory.steps):
+        for j, call in enumerate(step.calls):
+            ids.append(call.id)
+            result = call.result
+            if result.status == "error" or call.arguments is None:
+                continue
+            where = f"steps[{i}].calls[{j}]"
+            source = call.arguments.get("image")
+            if source is not None and source not in there:
+                yield _absent(f"{where}.arguments.image", source, media, there)
+            elif source is not None and media[source].kind not in PICTURE_KINDS:
+                kind = media[source].kind
+                path = f"{where}.arguments.image"
+                yield finding("reference.wrong_kind", path, "a picture", f"{source}, a {kind}")
+            for k, name in enumerate(result.media):
+                path = f"{where}.result.media[{k}]"
+                made = media.get(name)
+                if made is None:
+                    hint = "a result names media that the record lists under media"
+                    yield finding("result.missing_media", path, _one_of(media), name, hint)
+                elif name in there:
+                    expected = "a medium that no earlier call made"
+                    yield finding("reference.duplicate_id", path, expected, name)
+                else:
+                    there.add(name)
+                    yield from _made(trajectory, made, call.tool, source)
+    if len(set(ids)) != len(ids):
+        yield from _doubled_calls(trajectory)
+
+
+def _made(
+    trajectory: Trajectory, made: MediaRecord, tool: str, source: str | None
+) -> Iterator[Finding]:
+    """A medium is of the kind that its tool makes, and its parent is what the call took."""
+    kind = TOOLS[tool].returns_kind
+    if made.kind != kind:
+        path = f"media[{trajectory.media.index(made)}].kind"
+        yield finding("reference.wrong_kind", path, f"{kind}, made by {tool}", made.kind)
+    if made.parent != source:
+        path = f"media[{trajectory.media.index(made)}].parent"
+        expected = f"{source}, which the call took"
+        yield finding("reference.unknown_medium", path, expected, made.parent)
+
+
+def _absent(path: str, name: str, media: dict[str, MediaRecord], there: set[str]) -> Finding:
+    if name in media:
+        expected = f"a medium that is there by then: {', '.join(sorted(there))}"
+        return finding("reference.not_yet", path, expected, name)
+    return finding("reference.unknown_medium", path, _one_of(media), name)
+
+
+def _doubled(path: str, ids: list[str | None] | list[str], field: str = "id") -> Iterator[Finding]:
+    for index, name in enumerate(ids):
+        if name is not None and name in ids[:index]:
+            where = f"{path}[{index}].{field}"
+            expected = "a name of its own" if field != "id" else "an id of its own"
+            got = f"{name}, that of {path}[{ids.index(name)}]"
+            yield finding("reference.duplicate_id", where, expected, got)
+
+
+def _doubled_calls(trajectory: Trajectory) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for i, step in enumerate(trajectory.steps):
+        for j, call in enumerate(step.calls):
+            where = f"steps[{i}].calls[{j}]"
+            first = seen.setdefault(call.id, where)
+            if first != where:
+                got = f"{call.id}, that of {first}"
+                yield finding("reference.duplicate_id", f"{where}.id", "an id of its own", got)
+
+
+def _index(path: str, expected: str, got: int) -> Finding:
+    return finding("reference.index_out_of_range", path, expected, got)
+
+
+def _one_of(media: Iterable[str]) -> str:
+    return "one of " + (", ".join(media) or "no media at all")

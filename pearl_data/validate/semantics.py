@@ -1,0 +1,212 @@
+"""The semantic stage: a record that could be, but that teaches something wrong.
+
+What a record declares as its own fault (``fault``, for injected mistakes) is no finding. Rules:
+
+- *repeated call*: same tool and arguments as an earlier call, unless the environment failed it.
+- *unused observation*: a call returned media, no later call takes them, no later thought names
+  them, and nothing is said after them: the next step's thought (for the last step the concluding
+  thought) is blank. An observation that is followed by a thought counts as seen.
+- *insufficient calls*: the answer counts as supported and its family needs a view or a depth map
+  that no successful call made.
+- *unfaithful crop*: views of a target's picture were made, and none of them holds the target.
+- *answer*: not among the choices, not that of the task though called supported, or resting on
+  evidence in media that are not of this record.
+- *dangling media*: made by no call, or one of several roots that neither a call nor evidence names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pearl_data.findings import Finding, finding
+from pearl_data.trajectory import Call, Evidence, Family, Trajectory, canonical_json
+from pearl_data.validate.references import DERIVED
+from pearl_tools.types import Box, MediaRecord
+
+#: Half a root pixel: boxes of views below a zoom are fractional.
+CONTAINMENT_SLACK_PX = 0.5
+
+_VIEWS = frozenset({"crop", "zoom"})
+_DEPTH = frozenset({"depth"})
+#: What the answers of a family rest on: of each set of tools one must have succeeded.
+NEEDS: dict[Family, tuple[frozenset[str], ...]] = {
+    "attribute": (_VIEWS,),
+    "identity": (_VIEWS,),
+    "read": (_VIEWS,),
+    "count": (_VIEWS,),
+    "nearer": (_DEPTH,),
+    "nearer_read": (_DEPTH, _VIEWS),
+}
+
+
+def check_semantics(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    """Everything that the rules above find and the record does not declare."""
+    declared = trajectory.fault
+    for each in _all(trajectory, media):
+        if declared and declared.code == each.code:
+            step = f"steps[{declared.step}]"
+            if each.path.startswith(step) or not each.path.startswith("steps["):
+                continue
+        yield each
+
+
+def _all(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    yield from _answer(trajectory, media)
+    yield from _repeated(trajectory)
+    yield from _unused(trajectory)
+    yield from _dangling(trajectory, media)
+    done = [call for step in trajectory.steps for call in step.calls if call.result.status == "ok"]
+    yield from _insufficient(trajectory, done)
+    for index, evidence in enumerate(trajectory.task.evidence):
+        if evidence.role == "target" and evidence.media in media:
+            yield from _unfaithful(evidence, f"task.evidence[{index}].bbox", done, media)
+
+
+def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    task, final = trajectory.task, trajectory.final
+    choices = task.choices
+    if choices:
+        among = "one of " + ", ".join(choices)
+        for path, answer in (("task.answer", task.answer), ("final.answer", final.answer)):
+            if answer not in choices:
+                yield finding("semantic.answer_not_in_choices", path, among, answer)
+        for index, choice in enumerate(choices):
+            if choice in choices[:index]:
+                path = f"task.choices[{index}]"
+                yield finding("semantic.ambiguous", path, "choices that differ", choice)
+    elif task.answer_type == "choice":
+        yield finding("semantic.ambiguous", "task.choices", "choices to choose from", "none")
+    if task.answer_type == "number" and not _is_number(task.answer):
+        yield finding("schema.type", "task.answer", "a number in digits", task.answer)
+    if final.verdict == "supported" and not _same(final.answer, task.answer):
+        hint = "call it unsupported, or correct it"
+        expected = f"{task.answer}, as the task says"
+        yield finding("semantic.answer_contradicts", "final.answer", expected, final.answer, hint)
+    for index, evidence in enumerate(task.evidence):
+        medium = media.get(evidence.media)
+        if medium is None or medium.parent is not None:
+            path = f"task.evidence[{index}].media"
+            expected = "a root of this record: " + ", ".join(
+                m.id for m in trajectory.media if m.parent is None
+            )
+            yield finding("semantic.answer_contradicts", path, expected, evidence.media)
+
+
+def _repeated(trajectory: Trajectory) -> Iterator[Finding]:
+    if sum(len(step.calls) for step in trajectory.steps) < 2:
+        return
+    seen: dict[bytes, str] = {}
+    for i, step in enumerate(trajectory.steps):
+        for j, call in enumerate(step.calls):
+            error = call.result.error
+            if call.arguments is None or (error and error.fault_owner == "environment"):
+                continue
+            where = f"steps[{i}].calls[{j}]"
+            first = seen.setdefault(canonical_json([call.tool, call.arguments]), where)
+            if first != where:
+                got = f"the call of {first} again"
+                yield finding("semantic.repeated_call", where, "a call that was not made", got)
+
+
+def _unused(trajectory: Trajectory) -> Iterator[Finding]:
+    steps = trajectory.steps
+    thoughts = [*(step.thought for step in steps), trajectory.final.thought]
+    for i, step in enumerate(steps):
+        if thoughts[i + 1].strip():
+            continue
+        later = [call for after in steps[i + 1 :] for call in after.calls]
+        taken = {call.arguments.get("image") for call in later if call.arguments}
+        said = " ".join(thoughts[i + 1 :])
+        for j, call in enumerate(step.calls):
+            for k, name in enumerate(call.result.media):
+                if name not in taken and name not in said:
+                    path = f"steps[{i}].calls[{j}].result.media[{k}]"
+                    expected = "a later call or thought that uses it"
+                    yield finding("semantic.unused_observation", path, expected, "silence")
+
+
+def _dangling(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    made: set[str] = set()
+    taken: set[str] = {evidence.media for evidence in trajectory.task.evidence}
+    for step in trajectory.steps:
+        for call in step.calls:
+            made.update(call.result.media)
+            image = (call.arguments or {}).get("image")
+            if isinstance(image, str):
+                taken.add(image)
+    roots = [medium for medium in media.values() if medium.kind not in DERIVED]
+    for index, medium in enumerate(trajectory.media):
+        path = f"media[{index}]"
+        if medium.kind in DERIVED:
+            if medium.id not in made:
+                got = f"{medium.id}, which no call returned"
+                yield finding("semantic.dangling_media", path, "a call that made it", got)
+        elif len(roots) > 1 and medium.id not in taken:
+            got = f"{medium.id}, which nothing names"
+            yield finding("semantic.dangling_media", path, "a call or evidence that uses it", got)
+
+
+def _insufficient(trajectory: Trajectory, done: list[Call]) -> Iterator[Finding]:
+    if trajectory.final.verdict != "supported":
+        return
+    tools = {call.tool for call in done}
+    for needed in NEEDS.get(trajectory.task.family, ()):
+        if not needed & tools:
+            expected = f"a successful {' or '.join(sorted(needed))} call for {_what(trajectory)}"
+            got = ", ".join(sorted(tools)) or "no successful call"
+            yield finding("semantic.insufficient_calls", "steps", expected, got)
+
+
+def _unfaithful(
+    evidence: Evidence, where: str, done: list[Call], media: dict[str, MediaRecord]
+) -> Iterator[Finding]:
+    root = media[evidence.media]
+    x0, y0, x1, y1 = evidence.bbox
+    box = (x0 * root.width, y0 * root.height, x1 * root.width, y1 * root.height)
+    views = [
+        call.effective.box_root
+        for call in done
+        if call.tool in _VIEWS
+        and call.effective
+        and _root_of((call.arguments or {}).get("image", ""), media) == root.id
+    ]
+    if views and not any(_holds(view, box) for view in views):
+        expected = f"a view that holds {evidence.label} at {[round(v, 1) for v in box]} px"
+        got = "; ".join(str([round(v, 1) for v in view]) for view in views)
+        yield finding("semantic.unfaithful_crop", where, expected, got)
+
+
+def _holds(view: Box, box: Box) -> bool:
+    slack = CONTAINMENT_SLACK_PX
+    return (
+        view[0] - slack <= box[0]
+        and view[1] - slack <= box[1]
+        and view[2] + slack >= box[2]
+        and view[3] + slack >= box[3]
+    )
+
+
+def _root_of(name: str, media: dict[str, MediaRecord]) -> str:
+    """The root of a medium; stops where parents run in a circle or out of the record."""
+    for _ in media:
+        parent = media[name].parent if name in media else None
+        if parent is None:
+            break
+        name = parent
+    return name
+
+
+def _what(trajectory: Trajectory) -> str:
+    return f"a question of family {trajectory.task.family}"
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or one.strip().casefold() == other.strip().casefold()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
