@@ -12,23 +12,15 @@ from typing import Any, NamedTuple, Protocol
 
 from pearl_data.trajectory import Source, Task
 from pearl_tools.errors import ToolError
-from pearl_tools.types import Record
-
-
-class Root(NamedTuple):
-    """One original picture: the id it gets in the trajectory, its file name and its bytes."""
-
-    id: str
-    name: str
-    data: bytes
+from pearl_tools.types import Medium, Record
 
 
 class Candidate(NamedTuple):
-    """One question with its pictures, ready for an expert. ``key_stem`` begins the record's id."""
+    """One question with its opened pictures, ready for an expert. ``key_stem`` begins its id."""
 
     key_stem: str
     task: Task
-    roots: list[Root]
+    roots: list[Medium]
     source: Source
 
 

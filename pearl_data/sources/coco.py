@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from pearl_data.randomness import rng_for
-from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Root, Slot
+from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.facts import Facts, Thing
 from pearl_data.sources.keys import slug
 from pearl_data.sources.pictures import read_picture
@@ -138,7 +138,8 @@ class CocoSource:
             else:
                 things.append(thing)
         try:
-            data = read_picture(self._folder, image.name, (image.width, image.height))
+            size = (image.width, image.height)
+            root = read_picture(self._folder, image.name, size=size)
         except ToolFailure as failure:
             yield iter([Rejected(stem, failure.error, msgspec.to_builtins(image))])
             return
@@ -154,7 +155,6 @@ class CocoSource:
         rng = rng_for(self._settings.seed, "coco", self._file_sha256, image.id)
         questions = ask(facts, self._vocabulary, self._settings, rng)
         source = Source(dataset=self.name, row=str(image.id), licence=facts.licence)
-        root = Root("i0", image.name or "", data)
         for task in questions:
             yield iter([Candidate(f"{stem}-{task.family}", task, [root], source)])
         if not questions:

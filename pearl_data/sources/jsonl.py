@@ -17,13 +17,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Root, Slot
+from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.keys import slug
 from pearl_data.sources.pictures import read_picture
 from pearl_data.trajectory import Evidence, Source, Task
 from pearl_tools.errors import BadInput, ToolError, ToolFailure, tool_error
-from pearl_tools.media import open_image
-from pearl_tools.types import Box
+from pearl_tools.types import Box, Medium
 
 _ROWS_PER_BLOCK = 32
 
@@ -97,8 +96,7 @@ class JsonlSource:
         names = row.images or [row.image or ""]
         try:
             roots = [
-                Root(f"i{i}", name, read_picture(self._folder, name, None))
-                for i, name in enumerate(names)
+                read_picture(self._folder, name, medium_id=f"i{i}") for i, name in enumerate(names)
             ]
             evidence = [_evidence(row, i, roots, number) for i in range(len(row.evidence))]
         except ToolFailure as failure:
@@ -146,7 +144,7 @@ def _problem(row: _Row, number: int) -> ToolError | None:
     return None
 
 
-def _evidence(row: _Row, index: int, roots: list[Root], number: int) -> Evidence:
+def _evidence(row: _Row, index: int, roots: list[Medium], number: int) -> Evidence:
     """Evidence ``index`` of a row with its box as fractions; raises ``ToolFailure``."""
     item = row.evidence[index]
     path = f"line {number}.evidence[{index}]"
@@ -158,7 +156,7 @@ def _evidence(row: _Row, index: int, roots: list[Root], number: int) -> Evidence
         )
     box: Box = item.bbox
     if row.bbox_unit == "pixel":
-        record = open_image(roots[position].data, id=item.media, name=roots[position].name).record
+        record = roots[position].record
         width, height = record.width, record.height
         box = (box[0] / width, box[1] / height, box[2] / width, box[3] / height)
     elif max(box) > 2 or min(box) < -1:

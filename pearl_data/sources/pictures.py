@@ -6,10 +6,13 @@ from pathlib import Path, PurePosixPath
 
 from pearl_tools.errors import fail
 from pearl_tools.media import open_image
+from pearl_tools.types import Medium
 
 
-def read_picture(folder: Path, name: str | None, size: tuple[int, int] | None) -> bytes:
-    """The bytes of picture ``name`` in ``folder``.
+def read_picture(
+    folder: Path, name: str | None, *, medium_id: str = "i0", size: tuple[int, int] | None = None
+) -> Medium:
+    """Picture ``name`` in ``folder``, opened as the medium ``medium_id``.
 
     ``size`` is the (width, height) that the annotation was made on: a picture of another size would
     put every box elsewhere, so it is refused. Raises ``ToolFailure`` with a coded error for a name
@@ -28,7 +31,7 @@ def read_picture(folder: Path, name: str | None, size: tuple[int, int] | None) -
         raise fail(
             "execution.decode", "file_name", f"a picture named {name}", error.strerror or "", hint
         ) from error
-    medium = open_image(data, id="i0", name=name)
+    medium = open_image(data, id=medium_id, name=name)
     got = (medium.record.width, medium.record.height)
     if size is not None and got != size:
         raise fail(
@@ -38,4 +41,4 @@ def read_picture(folder: Path, name: str | None, size: tuple[int, int] | None) -
             f"{got[0]}x{got[1]} after EXIF orientation",
             "use the pictures that were annotated",
         )
-    return data
+    return medium

@@ -30,10 +30,12 @@ from pearl_data.rendering import (
 )
 from pearl_data.rendering.vocabulary import COLOURS, PATTERNS, SHAPES
 from pearl_data.sources import tasks
-from pearl_data.sources.base import Candidate, QuestionSettings, Root, Slot
+from pearl_data.sources.base import Candidate, QuestionSettings, Slot
 from pearl_data.sources.facts import Facts, Thing, area_share, box_words, centre_distance
 from pearl_data.sources.questions import plural, region_with, small_things
 from pearl_data.trajectory import Source, Task
+from pearl_tools.media import open_image
+from pearl_tools.types import Medium
 
 NAME = "rendered"
 _LICENCE = "CC0-1.0"
@@ -55,7 +57,7 @@ class _Drawn(NamedTuple):
 
     facts: Facts
     tags: dict[str, Thing]
-    root: Root
+    root: Medium
 
 
 _Ask = Callable[[_Drawn, int, random.Random], Task | None]
@@ -179,7 +181,7 @@ def _facts(rendered: Rendered, row: str) -> _Drawn:
         complete=sorted({thing.name for thing in things}),
     )
     name = f"scene-{row.replace('/', '-')}.jpg"
-    return _Drawn(facts, tags, Root("i0", name, data.tobytes()))
+    return _Drawn(facts, tags, open_image(data.tobytes(), id="i0", name=name))
 
 
 def _thing(item: RenderedObject, width: int, height: int) -> Thing:

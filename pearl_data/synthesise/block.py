@@ -13,7 +13,6 @@ from pearl_data.experts.base import Expert
 from pearl_data.shards import CallTiming, Quarantined, Sample
 from pearl_data.sources.base import Candidate, QuestionSource, Slot
 from pearl_data.synthesise.trial import Trial
-from pearl_tools.errors import ToolFailure
 from pearl_tools.executor import ToolExecutor
 
 
@@ -49,13 +48,7 @@ class _OpenSlot:
                     Quarantined(key=item.key_stem, reason=item.reason, record=item.record)
                 )
                 continue
-            try:
-                self.trial = Trial(item, expert, seed, val_share)
-            except ToolFailure as failure:
-                self.quarantined.append(
-                    Quarantined(key=item.key_stem, reason=failure.error, record=None)
-                )
-                continue
+            self.trial = Trial(item, expert, seed, val_share)
             return True
         return False
 

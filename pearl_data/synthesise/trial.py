@@ -25,26 +25,24 @@ from pearl_data.trajectory import (
     canonical_json,
     identity_sha256,
 )
-from pearl_data.validate import Finding, check_sample
+from pearl_data.validate import Finding, check_trajectory
 from pearl_tools.depth import depth_picture
 from pearl_tools.errors import ToolError, tool_error
-from pearl_tools.media import encode_npy, encode_png, open_image
+from pearl_tools.media import encode_npy, encode_png
 from pearl_tools.types import ExecRecord, MediaRecord, Medium, Observation, ToolCall
 
 _KEY_HASH_CHARACTERS = 10
 
 
 class Trial:
-    """One candidate being carried out by ``expert``. Raises ``ToolFailure`` for an unreadable root.
+    """One candidate being carried out by ``expert``.
 
     After every :meth:`give`, exactly one of ``wanted``, ``conclusion`` and ``reason`` is set.
     """
 
     def __init__(self, candidate: Candidate, expert: Expert, seed: int, val_share: float) -> None:
         self.candidate, self.expert, self.val_share = candidate, expert, val_share
-        self.media: dict[str, Medium] = {}
-        for root in candidate.roots:
-            self.media[root.id] = open_image(root.data, id=root.id, name=root.name)
+        self.media: dict[str, Medium] = {root.record.id: root for root in candidate.roots}
         self.steps: list[Step] = []
         self.timings: list[CallTiming] = []
         self.conclusion: Conclusion | None = None
@@ -101,7 +99,7 @@ class Trial:
             assert self.reason is not None
             return self.quarantined(self.reason)
         sample = self._assemble(self.conclusion)
-        findings = check_sample(sample)
+        findings = check_trajectory(sample.trajectory)
         if findings:
             return self.quarantined(_reason(findings[0]), msgspec.to_builtins(sample.trajectory))
         return sample

@@ -10,7 +10,7 @@ original photograph or frame) and may be fractional below a zoom. Left out: pixe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -121,7 +121,8 @@ class Medium:
     """
 
     record: MediaRecord
-    pixels: Pixels
+    #: not compared: the record's ``pixel_sha256`` stands for them
+    pixels: Pixels = field(compare=False)
     file_bytes: bytes | None = None
     file_suffix: str = ""
 

@@ -1,0 +1,45 @@
+# Every target sets up what it needs; CI calls `check` and `test`, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check fix schemas bench depth-model golden clean
+
+demo: $(INSTALLED)  ## synthesise, validate with replay and audit real photos and rendered scenes
+	PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh demo
+
+test: $(INSTALLED)  ## the fast, offline tests (slow, gpu and network ones are left out)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## read-only: format, lint, types, import rules, schema drift
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=tools:. $(BIN)/lint-imports
+	$(BIN)/python -m pearl_data.schemas --check
+
+fix: $(INSTALLED)  ## format, lint fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schemas: $(INSTALLED)  ## write schemas/ from the code
+	$(BIN)/python -m pearl_data.schemas --write
+
+golden: $(INSTALLED)  ## rewrite the golden files; review the diff
+	PEARL_REFRESH_GOLDEN=1 $(BIN)/python -m pytest -q tests
+
+bench: $(INSTALLED)  ## speed against named floors and peers
+	$(BIN)/python bench/validate.py
+	$(BIN)/python bench/synth.py
+
+depth-model: $(INSTALLED)  ## train the embedded depth network again (about an hour on one core)
+	$(BIN)/python training/depth/train.py
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,photos]'
+	touch $@
+
+clean:  ## remove what the targets made, but not the virtual environment
+	rm -rf demo .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
