@@ -105,7 +105,10 @@ p { margin: 0 0 8px; }
   #dd513a, #fca50a, #fcffa4); }
 .answer { border-top: 1px solid var(--line); padding-top: 10px; }
 .answer b { font-size: 20px; }
+.tables { display: flex; flex-wrap: wrap; gap: 0 56px; align-items: flex-start; }
+.tables section { min-width: 0; }
 .scroll { overflow-x: auto; }
+.histogram { display: inline-block; height: 11px; background: #1f6fb2; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--line);
   vertical-align: top; overflow-wrap: anywhere; }

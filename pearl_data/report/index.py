@@ -10,7 +10,7 @@ from pearl_data.audit.reading import Collection, open_collection
 from pearl_data.audit.records import AuditReport
 from pearl_data.audit.tables import Table, interval, percent, report_tables
 from pearl_data.report.gallery import card, choose
-from pearl_data.report.html import Markup, join, page, tag
+from pearl_data.report.html import Markup, page, tag
 from pearl_data.shards.files import write_whole
 from pearl_tools.errors import BadInput
 
@@ -44,9 +44,10 @@ def write_index(
             tag("p", f"{len(chosen)} of {report.records.read}, families in turn.", class_="soft"),
             tag("div", *_cards(chosen), class_="gallery"),
         ]
-    parts += [tag("h2", "Audit"), *map(_table, report_tables(report))]
+    tables = list(report_tables(report))
     if report.unreadable:
-        parts.append(_table(_unreadable(report)))
+        tables.append(_unreadable(report))
+    parts += [tag("h2", "Audit"), tag("div", *map(_table, tables), class_="tables")]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page(title, *parts).encode("utf-8", "replace"))
 
@@ -100,12 +101,15 @@ def _table(table: Table) -> Markup:
         flagged = {"class_": "flagged"} if row[-1] == "flagged" else {}
         rows.append(tag("tr", *_cells("td", row, right), **flagged))
     grid = tag("table", tag("thead", heads), tag("tbody", *rows))
-    return join(tag("h3", table.title), tag("div", grid, class_="scroll"))
+    return tag("section", tag("h3", table.title), tag("div", grid, class_="scroll"))
 
 
 def _cells(name: str, cells: Sequence[str], right: Sequence[bool]) -> Iterator[Markup]:
     for cell, aligned in zip(cells, right, strict=True):
-        yield tag(name, cell, class_="right-aligned") if aligned else tag(name, cell)
+        if cell and not cell.strip("#"):  # the bar of a histogram
+            yield tag(name, tag("i", class_="histogram", style=f"width:{6 * len(cell)}px"))
+        else:
+            yield tag(name, cell, class_="right-aligned") if aligned else tag(name, cell)
 
 
 def _unreadable(report: AuditReport) -> Table:
