@@ -1,4 +1,5 @@
-"""The closed sets of words that the renderer may use for an object: shapes, colours, patterns, label characters.
+"""The closed sets of words that the renderer may use for an object: shapes, colours, patterns,
+label characters.
 
 Leaves out how a shape is built (`shapes.py`) and painted (`materials.py`).
 """
