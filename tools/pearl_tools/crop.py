@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jsonschema_rs
-import numpy as np
 
 from pearl_tools.geometry import Naming, box_in_root, check_box
 from pearl_tools.settings import ExecutorSettings

@@ -66,6 +66,7 @@ _ORIENTATION_TAG = 0x0112
 #: What Pillow raises about damaged files; anything else is a bug and not hidden.
 _DECODE_ERRORS = (
     OSError,
+    RuntimeError,
     EOFError,
     SyntaxError,
     ValueError,

@@ -32,7 +32,7 @@ def by_position(argument: str, base: int, prefix: str = "") -> ImageReference:
 
     def read(value: Any, media: MediaMap) -> str:
         ids = ordered_ids(media)
-        number = int(str(value).removeprefix(prefix))
+        number = int(value.removeprefix(prefix)) if prefix else int(value)  # 0.0 is an integer too
         return _pick(ids, number, base, argument, prefix)
 
     def write(name: str, media: MediaMap) -> Any:

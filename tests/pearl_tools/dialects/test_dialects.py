@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from box_strategies import fraction_boxes, pixel_boxes
+from hypothesis import given
+from hypothesis import strategies as st
+from made_media import FakeDepth, photo
+
+from pearl_tools.dialects import DIALECTS, Dialect, ParsedCall
+from pearl_tools.errors import ToolError, ToolFailure
+from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.geometry import px_to_fraction
+from pearl_tools.types import MediaMap, Observation, ToolCall
+
+WIDTH, HEIGHT = 640, 480
+EXECUTOR = ToolExecutor(ExecutorSettings(min_side_px=1), depth_model=FakeDepth())
+PHOTO = photo(WIDTH, HEIGHT)
+FOREIGN = [d for name, d in DIALECTS.items() if name != "pearl"]
+dialects = pytest.mark.parametrize("dialect", FOREIGN, ids=[d.name for d in FOREIGN])
+
+
+def crop_call(bbox: Any, image: str = "i0", tool: str = "crop") -> ToolCall:
+    return ToolCall(id="c1", tool=tool, arguments={"image": image, "bbox": list(bbox)})
+
+
+@pytest.fixture(scope="module")
+def media() -> MediaMap:
+    """A photograph, a crop of it, a zoom of it and its depth map."""
+    known = {"i0": PHOTO}
+    for number, (tool, box) in enumerate(
+        [("crop", (0.25, 0.25, 0.75, 0.75)), ("zoom", (0, 0, 0.5, 0.5))], 1
+    ):
+        known[f"o{number}"] = EXECUTOR.run(crop_call(box, tool=tool), known).media[0]
+    call = ToolCall(id="c3", tool="depth", arguments={"image": "i0"})
+    known["o3"] = EXECUTOR.run(call, known).media[0]
+    return known
+
+
+def only(pairs: list[tuple[ToolCall | None, Observation]]) -> tuple[ToolCall | None, Observation]:
+    [pair] = pairs
+    return pair
+
+
+def said(dialect: str, **arguments: Any) -> str:
+    """One call of a dialect's tool as its models write it."""
+    match dialect:
+        case "mini_o3":
+            return f"<think>hm</think><grounding>{json.dumps(arguments)}</grounding>"
+        case "open_think_img":
+            action = {"name": "Crop", "arguments": arguments}
+            return json.dumps({"thought": "hm", "actions": [action]})
+        case "pixel_reasoner":
+            name = "crop_image_normalized"
+        case _:
+            name = "image_zoom_in_tool"
+    body = json.dumps({"name": name, "arguments": arguments})
+    return f"<think>hm</think>\n<tool_call>\n{body}\n</tool_call>"
+
+
+def error_of(text: str, dialect: str, media: MediaMap) -> ToolError:
+    _, observation = only(EXECUTOR.run_text(text, DIALECTS[dialect], media))
+    assert observation.error is not None
+    assert observation.media == ()
+    return observation.error
+
+
+# -- ours -> theirs -> ours -----------------------------------------------------------------------
+
+
+@dialects
+@given(box_px=pixel_boxes(WIDTH, HEIGHT))
+def test_pixels_survive_the_way_there_and_back(
+    dialect: Dialect, box_px: tuple[int, int, int, int]
+) -> None:
+    known = {"i0": PHOTO}
+    text = dialect.from_call(crop_call(px_to_fraction(box_px, WIDTH, HEIGHT)), known)
+    call, observation = only(EXECUTOR.run_text(text, dialect, known))
+    assert call is not None
+    assert observation.effective is not None, observation.error
+    assert observation.effective.box_px == box_px
+
+
+@dialects
+@given(bbox=fraction_boxes())
+def test_any_box_takes_the_same_pixels_after_the_way_there_and_back(
+    dialect: Dialect, bbox: tuple[float, float, float, float]
+) -> None:
+    known = {"i0": PHOTO}
+    ours = EXECUTOR.run(crop_call(bbox), known)
+    if ours.effective is None or dialect.naming.unit == "pixel":
+        return
+    _, theirs = only(EXECUTOR.run_text(dialect.from_call(crop_call(bbox), known), dialect, known))
+    assert theirs.effective is not None, theirs.error
+    assert theirs.effective.box_px == ours.effective.box_px
+
+
+def test_our_own_dialect_is_the_call_itself(media: MediaMap) -> None:
+    pearl = DIALECTS["pearl"]
+    for call in (
+        crop_call((0, 0, 0.5, 0.5), "o1"),
+        ToolCall(id="c1", tool="depth", arguments={"image": "i0"}),
+        ToolCall(
+            id="c1", tool="zoom", arguments={"image": "i0", "center": [0.5, 0.5], "factor": 2}
+        ),
+    ):
+        back, observation = only(EXECUTOR.run_text(pearl.from_call(call, media), pearl, media))
+        assert back == call
+        assert observation.status == "ok"
+
+
+@pytest.mark.parametrize("name", ["pixel_reasoner", "qwen", "mini_o3", "open_think_img"])
+def test_calls_on_results_keep_their_medium(name: str, media: MediaMap) -> None:
+    dialect = DIALECTS[name]
+    text = dialect.from_call(crop_call((0, 0, 0.5, 0.5), "o1"), media)
+    call, observation = only(EXECUTOR.run_text(text, dialect, media))
+    assert call is not None
+    assert isinstance(call.arguments, dict)
+    assert call.arguments["image"] == "o1"
+    assert observation.effective is not None
+    assert observation.effective.box_root == (160, 120, 320, 240)
+
+
+@dialects
+def test_what_a_dialect_cannot_say_is_refused_not_bent(dialect: Dialect, media: MediaMap) -> None:
+    with pytest.raises(ToolFailure) as raised:
+        dialect.from_call(ToolCall(id="c1", tool="depth", arguments={"image": "i0"}), media)
+    assert raised.value.error.code == "schema.unknown_tool"
+
+
+def test_deep_eyes_can_only_name_the_original(media: MediaMap) -> None:
+    with pytest.raises(ToolFailure) as raised:
+        DIALECTS["deep_eyes"].from_call(crop_call((0, 0, 1, 1), "o1"), media)
+    assert raised.value.error.code == "reference.unknown_medium"
+    assert "the first picture only" in raised.value.error.expected
+
+
+# -- units ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dialect", "arguments", "box_px"),
+    [
+        ("pixel_reasoner", {"bbox_2d": [0.5, 0.5, 1, 1], "target_image": 1}, (320, 240, 640, 480)),
+        ("deep_eyes", {"bbox_2d": [10, 20, 30, 40], "label": "cat"}, (10, 20, 30, 40)),
+        ("deep_eyes", {"bbox_2d": [0, 0, 1, 1], "label": "dot"}, (0, 0, 1, 1)),
+        ("deep_eyes", {"bbox_2d": [10.5, 20, 30.2, 40], "label": ""}, (10, 20, 31, 40)),
+        ("qwen", {"bbox_2d": [0, 0, 1000, 1000], "label": "", "img_idx": 0}, (0, 0, 640, 480)),
+        (
+            "qwen",
+            {"bbox_2d": [100, 500, 200, 600], "label": "", "img_idx": 0.0},
+            (64, 240, 128, 288),
+        ),
+        ("mini_o3", {"bbox_2d": [0, 0, 0.5, 1], "source": "original_image"}, (0, 0, 320, 480)),
+        ("mini_o3", {"bbox_2d": [0, 0, 0.5, 1], "source": "observation_1"}, (0, 0, 160, 240)),
+        ("open_think_img", {"image": "img_1", "param": "[10, 20, 30, 40]"}, (10, 20, 30, 40)),
+        ("open_think_img", {"image": "img_2", "param": [10, 20, 30, 40]}, (10, 20, 30, 40)),
+    ],
+)
+def test_box_is_read_in_the_declared_unit(
+    dialect: str, arguments: dict[str, Any], box_px: tuple[int, ...], media: MediaMap
+) -> None:
+    _, observation = only(EXECUTOR.run_text(said(dialect, **arguments), DIALECTS[dialect], media))
+    assert observation.effective is not None, observation.error
+    assert observation.effective.box_px == box_px
+
+
+#: How each dialect names the box and the picture; DeepEyes names no picture.
+NAMES = {
+    "pixel_reasoner": ("bbox_2d", "target_image"),
+    "deep_eyes": ("bbox_2d", None),
+    "qwen": ("bbox_2d", "img_idx"),
+    "mini_o3": ("bbox_2d", "source"),
+    "open_think_img": ("param", "image"),
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "box", "image", "code", "path"),
+    [
+        ("pixel_reasoner", [10, 20, 300, 400], 1, "geometry.wrong_unit", "bbox_2d[0]"),
+        ("pixel_reasoner", [0.1, 0.2, 1.5, 0.9], 1, "geometry.partly_outside", "bbox_2d[2]"),
+        ("pixel_reasoner", [0.1, 0.2, 0.9], 1, "schema.length", "bbox_2d"),
+        ("pixel_reasoner", [0.1, 0.2, 0.9, 0.9], None, "schema.missing", "target_image"),
+        ("pixel_reasoner", [0, 0, 1, 1], 4, "reference.wrong_kind", "target_image"),
+        ("pixel_reasoner", [0, 0, 1, 1], "1", "schema.type", "target_image"),
+        ("deep_eyes", [0.1, 0.2, 0.9, 0.9], None, "geometry.wrong_unit", "bbox_2d[0]"),
+        ("deep_eyes", [700, 20, 800, 40], None, "geometry.outside", "bbox_2d[0]"),
+        ("deep_eyes", [30, 20, 10, 40], None, "geometry.inverted", "bbox_2d[0]"),
+        ("qwen", [0, 0, 1001, 10], 0, "geometry.wrong_unit", "bbox_2d[2]"),
+        ("qwen", [-10, 0, 100, 10], 0, "geometry.partly_outside", "bbox_2d[0]"),
+        ("qwen", [0, 0, 100, 10], 4, "reference.index_out_of_range", "img_idx"),
+        ("qwen", [0, 0, 100, 10], -1, "reference.index_out_of_range", "img_idx"),
+        ("mini_o3", [0, 0, 1, 1], "observation_0", "reference.index_out_of_range", "source"),
+        ("mini_o3", [0, 0, 1, 1], "observation_-3", "reference.index_out_of_range", "source"),
+        ("mini_o3", [0, 0, 1, 1], "the photo", "schema.pattern", "source"),
+        ("open_think_img", "[0, 0, 9, 9]", "img_0", "reference.index_out_of_range", "image"),
+        ("open_think_img", "the legend", "img_1", "parse.not_json", "param"),
+        ("open_think_img", "{1, 2, 3, 4}", "img_1", "schema.type", "param"),
+    ],
+)
+def test_bad_call_is_refused_in_the_callers_own_names(
+    dialect: str, box: Any, image: Any, code: str, path: str, media: MediaMap
+) -> None:
+    box_name, image_name = NAMES[dialect]
+    arguments = {box_name: box}
+    if image_name and image is not None:
+        arguments[image_name] = image
+    error = error_of(said(dialect, **arguments), dialect, media)
+    assert (error.code, error.path) == (code, f"arguments.{path}")
+    assert error.fault_owner == "caller"
+
+
+def test_index_error_names_the_valid_range(media: MediaMap) -> None:
+    text = said("mini_o3", bbox_2d=[0, 0, 1, 1], source="observation_7")
+    assert str(error_of(text, "mini_o3", media)) == (
+        "arguments.source: expected observation_1 to observation_3, got observation_7 "
+        "[reference.index_out_of_range]; observation_1 is the first one; indices do not wrap round"
+    )
+
+
+def test_index_error_before_any_observation_says_so() -> None:
+    text = said("mini_o3", bbox_2d=[0, 0, 1, 1], source="observation_1")
+    assert error_of(text, "mini_o3", {"i0": PHOTO}).expected == "no observation_* yet"
+
+
+@dialects
+def test_other_tools_of_a_dialect_are_unknown_and_say_so(dialect: Dialect, media: MediaMap) -> None:
+    call = dialect.to_call(ParsedCall(name="select_frames", arguments={}, raw=""), media)
+    assert isinstance(call, ToolError)
+    assert (call.code, call.got) == ("schema.unknown_tool", "select_frames")
+
+
+# -- text -----------------------------------------------------------------------------------------
+
+
+def test_python_literals_are_read_as_data(media: MediaMap) -> None:
+    text = "<grounding>{'bbox_2d': (0.0, 0.0, 0.5, 0.5), 'source': 'original_image',}</grounding>"
+    _, observation = only(EXECUTOR.run_text(text, DIALECTS["mini_o3"], media))
+    assert observation.status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("<tool_call>{bad}</tool_call>", "parse.not_json"),
+        ("<tool_call></tool_call>", "parse.not_json"),
+        ("<tool_call>[1]</tool_call>", "parse.not_an_object"),
+        ('<tool_call>{"name": "crop"', "parse.unclosed"),
+        ('{"name": "crop"}</tool_call>', "parse.unclosed"),
+        ('<tool_call>{"arguments": {}}</tool_call>', "schema.missing"),
+        ('<tool_call>{"name": "crop"}</tool_call>', "schema.missing"),
+        ('<tool_call>{"name": 5, "arguments": {}}</tool_call>', "schema.type"),
+        ('<tool_call>{"name": "crop", "arguments": [1]}</tool_call>', "parse.not_an_object"),
+        ("I think it is a cat. <answer>cat</answer>", "parse.no_call"),
+        ("", "parse.no_call"),
+    ],
+)
+def test_no_call_and_every_kind_of_bad_call_are_told_apart(
+    text: str, code: str, media: MediaMap
+) -> None:
+    for name in ("pearl", "pixel_reasoner", "deep_eyes", "qwen"):
+        assert error_of(text, name, media).code == code
+
+
+def test_one_bad_call_does_not_hide_the_good_ones(media: MediaMap) -> None:
+    good = said("pixel_reasoner", bbox_2d=[0, 0, 0.5, 0.5], target_image=1)
+    text = good + "<tool_call>{bad</tool_call>" + good + "<tool_call>{"
+    pairs = EXECUTOR.run_text(text, DIALECTS["pixel_reasoner"], media)
+    assert [o.status for _, o in pairs] == ["ok", "error", "ok", "error"]
+    assert [call is None for call, _ in pairs] == [False, True, False, True]
+    assert [o.call_id for _, o in pairs] == ["c1", "c2", "c3", "c4"]
+    assert [m.record.id for _, o in pairs for m in o.media] == ["o4", "o5"]
+
+
+def test_arguments_may_be_json_text(media: MediaMap) -> None:
+    arguments = json.dumps(json.dumps({"image": "i0", "bbox": [0, 0, 1, 1]}))
+    text = f'<tool_call>{{"name": "crop", "arguments": {arguments}}}</tool_call>'
+    _, observation = only(EXECUTOR.run_text(text, DIALECTS["pearl"], media))
+    assert observation.status == "ok"
+
+
+def test_both_forms_of_open_think_img_are_read() -> None:
+    parse = DIALECTS["open_think_img"].parse
+    old = (
+        '"thoughts🤔" The grounding tool has been applied.\n"actions🚀" [{"API_name": "grounding", '
+        '"API_params": {"param": "Line chart, 2015, 2017"}}]\n"value👉" The grounding tool ...'
+    )
+    [call] = parse(old)
+    assert isinstance(call, ParsedCall)
+    assert (call.name, call.arguments) == ("grounding", {"param": "Line chart, 2015, 2017"})
+    turn = {"thought": "", "actions": [{"name": "OCR", "arguments": {"image": "img_1"}}]}
+    [call] = parse(f"```json\n{json.dumps(turn)}\n```")
+    assert isinstance(call, ParsedCall)
+    assert call.name == "OCR"
+
+
+def test_an_answer_is_not_a_call() -> None:
+    parse = DIALECTS["open_think_img"].parse
+    end = {"thought": "", "actions": [{"name": "Terminate", "arguments": {"ans": "A"}}]}
+    assert parse(json.dumps(end)) == []
+    assert parse('{"thought": "", "actions": []}') == []
+    assert parse("The answer is A.") == []
+
+
+@given(st.sampled_from(list(DIALECTS.values())), st.text())
+def test_any_text_is_calls_or_errors_and_never_an_exception(dialect: Dialect, text: str) -> None:
+    tags = "grounding" if dialect.name == "mini_o3" else "tool_call"
+    for wrapped in (
+        text,
+        f"<{tags}>{text}</{tags}>",
+        f'{{"actions": [{text}]}}',
+        f'"actions🚀"{text}',
+    ):
+        for _, observation in EXECUTOR.run_text(wrapped, dialect, {"i0": PHOTO}):
+            assert observation.error is not None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from([d.name for d in FOREIGN]),
+    st.dictionaries(
+        st.sampled_from(
+            ["bbox_2d", "param", "target_image", "img_idx", "source", "image", "label"]
+        ),
+        json_values | st.lists(st.floats(-2, 2000), min_size=4, max_size=4) | st.integers(0, 2),
+    ),
+)
+def test_any_arguments_are_run_or_refused_with_a_code(name: str, arguments: dict[str, Any]) -> None:
+    _, observation = only(EXECUTOR.run_text(said(name, **arguments), DIALECTS[name], {"i0": PHOTO}))
+    assert (observation.status == "ok") == (observation.error is None)
