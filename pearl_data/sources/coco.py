@@ -21,11 +21,14 @@ from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.facts import Facts, Thing
 from pearl_data.sources.keys import slug
 from pearl_data.sources.pictures import read_picture
-from pearl_data.sources.questions import Vocabulary, ask
+from pearl_data.sources.questions import Turns, ask
+from pearl_data.sources.vocabulary import Vocabulary
 from pearl_data.trajectory import Source
 from pearl_tools.errors import BadInput, ToolFailure, tool_error
 
 _IMAGES_PER_BLOCK = 8
+#: Blocks begin their turns of answer positions this far apart; odd, so that all positions come up.
+_TURNS_APART = 5
 
 
 class _Image(msgspec.Struct, frozen=True):
@@ -127,9 +130,10 @@ class CocoSource:
         images = self._coco.images[index * _IMAGES_PER_BLOCK : (index + 1) * _IMAGES_PER_BLOCK]
         if not images:
             return [iter([self._orphan(annotation)]) for annotation in self._orphans]
-        return [slot for image in images for slot in self._image_slots(image)]
+        turns = Turns(index * _TURNS_APART)
+        return [slot for image in images for slot in self._image_slots(image, turns)]
 
-    def _image_slots(self, image: _Image) -> Iterator[Slot]:
+    def _image_slots(self, image: _Image, turns: Turns) -> Iterator[Slot]:
         stem = f"{slug(self.name)}-{slug(str(image.id))}"
         things = []
         for thing in self._things(image):
@@ -153,7 +157,7 @@ class CocoSource:
             complete=self._complete(image, things),
         )
         rng = rng_for(self._settings.seed, "coco", self._file_sha256, image.id)
-        questions = ask(facts, self._vocabulary, self._settings, rng)
+        questions = ask(facts, self._vocabulary, self._settings, turns, rng)
         source = Source(dataset=self.name, row=str(image.id), licence=facts.licence)
         for task in questions:
             yield iter([Candidate(f"{stem}-{task.family}", task, [root], source)])

@@ -31,8 +31,16 @@ from pearl_data.rendering import (
 from pearl_data.rendering.vocabulary import COLOURS, PATTERNS, SHAPES
 from pearl_data.sources import tasks
 from pearl_data.sources.base import Candidate, QuestionSettings, Slot
-from pearl_data.sources.facts import Facts, Thing, area_share, box_words, centre_distance
-from pearl_data.sources.questions import plural, region_with, small_things
+from pearl_data.sources.facts import (
+    Facts,
+    Thing,
+    area_share,
+    box_words,
+    centre_distance,
+    intersection_share,
+)
+from pearl_data.sources.questions import plural, small_things
+from pearl_data.sources.regions import inside, region_with
 from pearl_data.trajectory import Source, Task
 from pearl_tools.media import open_image
 from pearl_tools.types import Medium
@@ -243,7 +251,10 @@ def _identity(
     alone = [
         thing
         for thing in small
-        if all(other is thing or not _overlap(thing, other) for other in drawn.facts.things)
+        if all(
+            other is thing or intersection_share(thing.bbox, other.bbox) == 0
+            for other in drawn.facts.things
+        )
     ]
     if not alone:
         return None
@@ -263,7 +274,7 @@ def _count(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
     region = region_with(same, number, rng)
     if region is None:
         return None
-    counted = [t for t in same if _inside(t, region)]
+    counted = inside(same, region)
     wrong = [str(choice) for choice in choices if choice != number]
     return tasks.count_task(region, plural(shape), counted, wrong, turn, "annotation", rng)
 
@@ -342,15 +353,3 @@ def _other_characters(
 
 def _with_evidence(task: Task, evidence: list[Any]) -> Task:
     return msgspec.structs.replace(task, evidence=evidence)
-
-
-def _inside(thing: Thing, region: tuple[float, float, float, float]) -> bool:
-    box = thing.bbox
-    return (
-        box[0] >= region[0] and box[1] >= region[1] and box[2] <= region[2] and box[3] <= region[3]
-    )
-
-
-def _overlap(thing: Thing, other: Thing) -> bool:
-    a, b = thing.bbox, other.bbox
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

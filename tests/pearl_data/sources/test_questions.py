@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pearl_data.sources.facts import Thing, box_words, intersection_share, phrase
-from pearl_data.sources.questions import Vocabulary, plural, region_with
+from pearl_data.sources.questions import plural
+from pearl_data.sources.regions import region_with
 from pearl_data.sources.tasks import arrange
+from pearl_data.sources.vocabulary import Vocabulary
 
 
 def thing(number: int, box: tuple[float, float, float, float], **known: object) -> Thing:
@@ -66,7 +68,7 @@ def test_wrong_choices_never_hold_the_answer_or_a_repetition() -> None:
     ]
     vocabulary = Vocabulary(things)
     for seed in range(50):
-        wrong = vocabulary.distractors(vocabulary.values["color"], "red", random.Random(seed))
+        wrong = vocabulary.wrong_values(things[0], "color", random.Random(seed))
         assert sorted(wrong) == ["blue", "green", "grey"]
 
 

@@ -1,0 +1,73 @@
+"""Wrong choices for an annotated set: which names and values occur in it, and how often.
+
+Wrong choices are drawn as often as they are right answers elsewhere, so that the most frequent
+answer is not worth guessing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+
+from pearl_data.sources.facts import Facts, Thing
+
+#: Attributes that are read rather than seen.
+TEXT_ATTRIBUTE = "text"
+#: Wrong choices per question where the set offers as many.
+WRONG = 3
+#: Attributes whose values fit things of any kind.
+_ANY_KIND = frozenset({"color", "material", "shape", TEXT_ATTRIBUTE})
+
+
+class Vocabulary:
+    """How often each name and each attribute value occurs in the whole set."""
+
+    def __init__(self, things: Iterable[Thing]) -> None:
+        self.names: Counter[str] = Counter()
+        self._values: dict[str, Counter[str]] = {}
+        self._values_of: dict[tuple[str, str], Counter[str]] = {}
+        for thing in things:
+            self.names[thing.name] += 1
+            for name, value in thing.attributes.items():
+                self._values.setdefault(name, Counter())[value] += 1
+                self._values_of.setdefault((thing.name, name), Counter())[value] += 1
+
+    def wrong_values(
+        self, thing: Thing, attribute: str, rng: random.Random, *, first: str | None = None
+    ) -> list[str]:
+        """Up to three values that ``attribute`` could have on ``thing`` but has not.
+
+        Colours, materials, shapes and words fit anything; a state or a pattern fits only things of
+        the same kind (``visor down`` would be no serious choice for an ear). ``first`` is a wrong
+        value that must be among them.
+        """
+        answer = thing.attributes[attribute]
+        if attribute in _ANY_KIND:
+            counts = self._values[attribute]
+        else:
+            counts = self._values_of[thing.name, attribute]
+        chosen = [first] if first is not None else []
+        wrong = chosen + draw(counts, {answer, *chosen}, WRONG - len(chosen), rng)
+        rng.shuffle(wrong)
+        return wrong
+
+    def wrong_names(self, facts: Facts, excluded: set[str], rng: random.Random) -> list[str]:
+        """Up to three other names: first some that occur elsewhere in the picture, then any."""
+        here = sorted({thing.name for thing in facts.things} - excluded)
+        rng.shuffle(here)
+        near = here[: WRONG - 1]
+        wrong = near + draw(self.names, excluded | set(near), WRONG - len(near), rng)
+        rng.shuffle(wrong)
+        return wrong
+
+
+def draw(counts: Counter[str], excluded: set[str], number: int, rng: random.Random) -> list[str]:
+    """Up to ``number`` values outside ``excluded``, by how often they occur, none twice."""
+    left = {value: count for value, count in sorted(counts.items()) if value not in excluded}
+    drawn: list[str] = []
+    while left and len(drawn) < number:
+        value = rng.choices(list(left), weights=list(left.values()))[0]
+        drawn.append(value)
+        del left[value]
+    return drawn
