@@ -30,9 +30,9 @@ from pearl_tools.types import ObservationRecord, ToolCall
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-#: Integers that every JSON reader keeps exact, and numbers that fit a float64.
-MAX_INTEGER = 2**53 - 1
-MAX_NUMBER = 1e308
+#: Integers beyond this are not exact in every JSON reader; no number of ours comes near it. (As
+#: a bound, 1e308 made the whole check three times as slow: jsonschema-rs compares big numbers.)
+MAX_NUMBER = 2**53 - 1
 #: Where the exported files lie in a checkout.
 FOLDER = Path(__file__).resolve().parents[1] / "schemas"
 
@@ -208,13 +208,14 @@ def _plain(schema: Any) -> Any:
     schema = {key: _plain(value) for key, value in schema.items()}
     if "anyOf" in schema and {"type": "null"} in schema["anyOf"]:
         schema = _nullable(schema)
+    if len(schema.get("prefixItems", ())) == schema.get("maxItems"):
+        schema.pop("items", None)  # one item too many is one error, not two
     if isinstance(schema.get("pattern"), str):
         # `$` lets a final line break through in Python's re, and does not elsewhere
         schema["pattern"] = _portable(schema["pattern"])
-    for kind, limit in (("integer", MAX_INTEGER), ("number", MAX_NUMBER)):
-        if schema.get("type") in (kind, [kind, "null"]):
-            schema.setdefault("minimum", -limit)
-            schema.setdefault("maximum", limit)
+    if schema.get("type") in ("integer", "number", ["integer", "null"], ["number", "null"]):
+        schema.setdefault("minimum", -MAX_NUMBER)
+        schema.setdefault("maximum", MAX_NUMBER)
     if isinstance(schema.get("description"), str):
         schema["description"] = " ".join(inspect.cleandoc(schema["description"]).split())
     return schema

@@ -16,7 +16,7 @@ import jsonschema_rs
 import msgspec
 
 from pearl_data.findings import Finding, finding
-from pearl_data.schemas import MAX_INTEGER, schemas
+from pearl_data.schemas import MAX_NUMBER, schemas
 from pearl_data.trajectory import SCHEMA_VERSION, Trajectory
 
 #: JSON Schema keyword -> our code.
@@ -171,6 +171,6 @@ def _whole_numbers(value: Any) -> Any:
         return {key: _whole_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_whole_numbers(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_INTEGER:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_NUMBER:
         return int(value)
     return value

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 import pickle
 import shutil
@@ -31,7 +32,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(tmp_path: Path) -> Path:
     """A dataset of one shard with two samples, to be hurt."""
     out = tmp_path / "set"
-    samples = [build_sample("a", seed=1, suffix="png"), build_sample("b", seed=2, depth=True)]
+    samples = [build_sample("a", seed=1), build_sample("b", seed=2, depth=True)]
     with DatasetWriter.open(out, {}, tools={}) as writer:
         writer.add_block(0, BlockResult(2, samples, [], []))
         writer.close()
@@ -79,6 +80,10 @@ def test_plain_tarfile_reads_the_shards(dataset: Path) -> None:
     assert names[:4] == ["s000000.i0.jpg", "s000000.json", "s000000.o1.png", "s000000.o2.npy"]
 
 
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",  # webdataset 1.0.2 leaves the tars open
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 def test_webdataset_reads_and_decodes_the_shards(dataset: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     rows = list(webdataset.WebDataset(tars(dataset), shardshuffle=False).decode("rgb8"))
@@ -90,6 +95,7 @@ def test_webdataset_reads_and_decodes_the_shards(dataset: Path) -> None:
     assert first["o2.npy"].dtype == np.float32
     crop = np.asarray(Image.open(io.BytesIO(sample.members["o1.png"])))
     assert np.array_equal(first["o1.png"], crop)
+    gc.collect()  # while the warnings of its open files are still ignored
 
 
 def test_hugging_face_datasets_loads_samples_with_different_fields(
@@ -140,8 +146,7 @@ def test_every_flipped_byte_of_a_shard_is_found_with_its_key(small: Path) -> Non
         for place in reader.places
         for slot in place.line.members
     ]
-    step = 7
-    for offset in range(0, len(data), step):
+    for offset in (*range(0, 1024, 3), *range(1024, len(data), 29)):
         data[offset] ^= 1 << offset % 8
         path.write_bytes(data)
         faults = reader.verify()
@@ -157,7 +162,7 @@ def test_every_truncation_of_a_shard_is_found_with_its_key(small: Path) -> None:
     path = small / "shards/000000.tar"
     data = path.read_bytes()
     reader = DatasetReader(small)
-    for length in range(0, len(data), 61):
+    for length in range(0, len(data), 101):
         path.write_bytes(data[:length])
         faults = reader.verify()
         assert faults[-1].code == "parse.truncated", length
@@ -179,11 +184,11 @@ def test_every_flipped_bit_of_manifest_and_index_is_found(small: Path, name: str
     path = small / name
     data = bytearray(path.read_bytes())
     for offset in range(len(data)):
-        for bit in (0, 3, 6):
-            data[offset] ^= 1 << bit
-            path.write_bytes(data)
-            assert is_refused_or_found(small), (offset, bit)
-            data[offset] ^= 1 << bit
+        bit = 1 << (offset % 7)
+        data[offset] ^= bit
+        path.write_bytes(data)
+        assert is_refused_or_found(small), (offset, bit)
+        data[offset] ^= bit
 
 
 def is_refused_or_found(dataset: Path) -> bool:
