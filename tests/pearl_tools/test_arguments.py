@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pearl_tools.arguments import check_arguments
+from pearl_tools.arguments import check_schema, parse_arguments
 from pearl_tools.errors import ToolError, ToolFailure
 from pearl_tools.registry import TOOLS
 
@@ -15,7 +15,9 @@ GOOD = {"image": "i0", "bbox": [0, 0, 1, 1]}
 
 
 def read(raw: Any, tool: str = "crop") -> dict[str, Any]:
-    return check_arguments(TOOLS[tool].spec.arguments, TOOLS[tool].validator, raw)
+    arguments = parse_arguments(raw)
+    check_schema(TOOLS[tool].validator, arguments, TOOLS[tool].spec.arguments["properties"])
+    return arguments
 
 
 def error_of(raw: Any, tool: str = "crop") -> ToolError:

@@ -54,7 +54,8 @@ def replace_tool(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
-        (ToolCall(id="c1", tool="nope", arguments="{bad"), "schema.unknown_tool"),
+        (ToolCall(id="c1", tool="nope", arguments="{bad"), "parse.not_json"),
+        (ToolCall(id="c1", tool="nope", arguments="{}"), "schema.unknown_tool"),
         (ToolCall(id="c1", tool="crop", arguments="{bad"), "parse.not_json"),
         (call(bbox=[5, 5], image="o9"), "schema.length"),
         (call(bbox=[5, 5, 1, 1], image="o9"), "reference.unknown_medium"),

@@ -168,14 +168,3 @@ def _coded(error: jsonschema_rs.ValidationError, known: list[str]) -> ToolError:
 
 def _json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def check_arguments(
-    schema: dict[str, Any],
-    validator: jsonschema_rs.Draft202012Validator,
-    raw: dict[str, Any] | str,
-) -> dict[str, Any]:
-    """Parse and check ``raw`` against a tool's schema; the arguments as plain JSON values."""
-    arguments = parse_arguments(raw)
-    check_schema(validator, arguments, schema["properties"])
-    return arguments

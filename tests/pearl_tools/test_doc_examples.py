@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+EXAMPLES = ["executor", "geometry", "media", "settings"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module(f"pearl_tools.{name}")
+    failed, attempted = doctest.testmod(module)
+    assert attempted > 0
+    assert failed == 0
