@@ -1,0 +1,92 @@
+"""What a depth model is, and how one is loaded by name.
+
+Leaves out the two kinds of model themselves: `embedded.py` and `huggingface.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+EMBEDDED = "embedded"
+
+
+class DepthModel(Protocol):
+    """Relative inverse depth of pictures, larger = nearer.
+
+    Attributes:
+        model_id: `embedded`, or the id or folder that was asked for.
+        weights_sha256: hash of the weights file (of all of them in order, if there are several).
+        device: such as `cpu` or `cuda:0`.
+        dtype: of the computation, `float32`.
+
+    """
+
+    model_id: str
+    weights_sha256: str
+    device: str
+    dtype: str
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """One map per picture, in order.
+
+        Args:
+            images: uint8 (H, W, 3) RGB arrays, any sizes of at least one pixel; equal shapes share
+                a batch.
+
+        Returns:
+            float32 (h, w) maps at the model's working resolution (long side at most 256 px and both
+            sides multiples of 32 for `embedded`), covering the whole picture: resize them to (H, W)
+            where pixels must match. Finite, larger = nearer. Values of different pictures are not
+            comparable.
+
+        Raises:
+            ValueError: a picture is not uint8 (H, W, 3) or is empty.
+
+        """
+        ...
+
+
+def load_depth_model(spec: str = EMBEDDED, *, device: str = "cpu") -> DepthModel:
+    """The model that `spec` names.
+
+    Args:
+        spec: `embedded` for the weights in the package, else the id or folder of a transformers
+            depth model.
+        device: torch device.
+
+    Raises:
+        ModelUnavailable: it cannot be loaded here; the message says why and what to do.
+
+    Example:
+        >>> load_depth_model().model_id
+        'embedded'
+
+    """
+    if spec == EMBEDDED:
+        from pearl_tools.depth.embedded import EmbeddedDepth
+
+        return EmbeddedDepth(device=device)
+    from pearl_tools.depth.huggingface import TransformersDepth
+
+    return TransformersDepth(spec, device=device)
+
+
+def checked_pictures(images: Sequence[NDArray[np.uint8]]) -> dict[tuple[int, int], list[int]]:
+    """Positions of the pictures by shape (H, W), in order of first appearance.
+
+    Raises:
+        ValueError: see `DepthModel.predict`.
+
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ValueError(
+                f"images[{index}]: expected uint8 (H, W, 3), got {image.dtype} {image.shape}"
+            )
+        groups.setdefault((image.shape[0], image.shape[1]), []).append(index)
+    return groups

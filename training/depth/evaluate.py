@@ -1,0 +1,237 @@
+"""Ordinal accuracy of a depth model beside the rules of thumb, on scenes it has never seen.
+
+    python training/depth/evaluate.py                       # the embedded model, 400 rendered
+    scenes python training/depth/evaluate.py --model path/to/model --scenes 100
+
+A pair counts if its true depths differ by a factor above 1.25. Object pairs compare the median
+prediction in the boxes of the objects' visible pixels. Real frames are added if PEARL_SHARED
+(default ../shared) has them; they never take part in training or selection. Pairs of one picture
+are not independent, so the Wilson intervals are a little too narrow. Leaves out training.
+"""
+
+import argparse
+import json
+import math
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from export import WEIGHTS, write_card
+from progress import Progress
+from scenes import photo_bank
+
+from pearl_data.rendering import Rendered, SceneBrief, SceneNotFoundError, render, sample_scene
+from pearl_tools.depth import DepthModel, load_depth_model
+
+EVALUATION_SEED = 1 << 41
+RATIO = 1.25
+WIDTH, HEIGHT = 320, 240
+MIN_OBJECT_PX = 60
+PIXEL_PAIRS = 200
+
+Map = npt.NDArray[np.float32]
+
+
+class Figure(NamedTuple):
+    """Share of right answers among `n`, with its Wilson 95 % interval."""
+
+    name: str
+    right: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """Right answers over all."""
+        return self.right / self.n if self.n else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson 95 % interval."""
+        if not self.n:
+            return (math.nan, math.nan)
+        z2 = 1.96**2
+        middle = (self.right + z2 / 2) / (self.n + z2)
+        half = (
+            1.96 / (self.n + z2) * math.sqrt(self.right * (self.n - self.right) / self.n + z2 / 4)
+        )
+        return (middle - half, middle + half)
+
+
+class Tally:
+    """Counts right answers under names, in order of first use."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+
+    def add(self, name: str, right: npt.ArrayLike) -> None:
+        """Count one answer, or an array of them."""
+        values = np.atleast_1d(np.asarray(right, bool))
+        self._counts[name][0] += int(values.sum())
+        self._counts[name][1] += values.size
+
+    def figures(self) -> list[Figure]:
+        """All counts."""
+        return [Figure(name, right, n) for name, (right, n) in self._counts.items()]
+
+
+def held_out_scene(index: int) -> Rendered:
+    """Evaluation scene number `index`, half of them clean and half wild."""
+    brief = SceneBrief(variety="clean" if index % 2 else "wild")
+    for attempt in range(20):
+        try:
+            seed = EVALUATION_SEED + index + attempt * (1 << 30)
+            scene = sample_scene(seed, brief, width=WIDTH, height=HEIGHT, bank=_BANK)
+            return render(scene, bank=_BANK)
+        except SceneNotFoundError:
+            continue
+    raise SceneNotFoundError(f"evaluation scene {index}: no scene in 20 seeds")
+
+
+_BANK = photo_bank()
+
+
+def judge_objects(drawn: Rendered, predicted: Map, tally: Tally) -> None:
+    """Add all object pairs of one scene; `predicted` has the picture's size."""
+    seen = [item for item in drawn.objects if item.visible_px >= MIN_OBJECT_PX]
+    middle = np.array([drawn.image.shape[1], drawn.image.shape[0]]) / 2
+    for near in seen:
+        for far in seen:
+            if far.distance_m <= RATIO * near.distance_m:
+                continue
+            a, b = near.bbox_px, far.bbox_px
+            value_a = np.median(predicted[a.y0 : a.y1, a.x0 : a.x1])
+            value_b = np.median(predicted[b.y0 : b.y1, b.x0 : b.x1])
+            mask_a = np.median(predicted[drawn.instance == near.id])
+            mask_b = np.median(predicted[drawn.instance == far.id])
+            lower = a.y0 + a.y1 > b.y0 + b.y1
+            off_a, off_b = (
+                np.hypot(*(np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2 - middle))
+                for box in (a, b)
+            )
+            tally.add("objects: model", value_a > value_b)
+            tally.add(
+                "objects: model, where lower is right"
+                if lower
+                else "objects: model, where lower is wrong",
+                value_a > value_b,
+            )
+            tally.add("objects: model by mask", mask_a > mask_b)
+            tally.add("objects: rule lower", lower)
+            tally.add("objects: rule bigger", a.area > b.area)
+            tally.add("objects: rule central", off_a < off_b)
+
+
+def judge_pixels(
+    depth_m: Map, predicted: Map, rng: np.random.Generator, pairs: int, name: str, tally: Tally
+) -> None:
+    """Add random pixel pairs of one picture; non-finite and non-positive depth is left out."""
+    rows, columns = np.nonzero(np.isfinite(depth_m) & (depth_m > 0))
+    if rows.size < 2:
+        return
+    first, second = rng.integers(rows.size, size=(2, pairs))
+    z1, z2 = depth_m[rows[first], columns[first]], depth_m[rows[second], columns[second]]
+    clear = np.maximum(z1, z2) > RATIO * np.minimum(z1, z2)
+    nearer = (z1 < z2)[clear]
+    p1 = predicted[rows[first], columns[first]][clear]
+    p2 = predicted[rows[second], columns[second]][clear]
+    level = rows[first][clear] == rows[second][clear]
+    lower = rows[first][clear] > rows[second][clear]
+    tally.add(f"{name}: model", (p1 > p2) == nearer)
+    tally.add(f"{name}: rule lower", (lower == nearer) & ~level)
+
+
+def predict(model: DepthModel, image: npt.NDArray[np.uint8]) -> Map:
+    """The model's map at the picture's size."""
+    small = model.predict([image])[0]
+    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def real_frames(shared: Path) -> list[tuple[str, npt.NDArray[np.uint8], Map]]:
+    """(name, picture, depth in metres) of the real and foreign frames in `shared/data/depth`, if
+    any.
+    """
+    folder = shared / "data" / "depth"
+    frames: list[tuple[str, npt.NDArray[np.uint8], Map]] = []
+    disparity = next(iter(sorted(folder.glob("*motorcycle*disp*.npy"))), None) or next(
+        iter(sorted(folder.glob("*motorcycle*disp*.npz"))), None
+    )
+    left = next(iter(sorted(folder.glob("*motorcycle*left*.[pj][np]g"))), None)
+    if disparity is not None and left is not None:
+        stored = np.load(disparity, allow_pickle=False)
+        values = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
+        depth = 994.978 * 0.193001 / (values + 31.086)
+        depth[~np.isfinite(values)] = np.nan
+        frames.append(
+            ("motorcycle", cv2.imread(str(left))[:, :, ::-1].copy(), depth.astype(np.float32))
+        )
+    for colour in sorted((folder / "redwood_rendered" / "color").glob("*.jpg")):
+        truth = folder / "redwood_rendered" / "depth" / f"{colour.stem}.png"
+        depth = cv2.imread(str(truth), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000
+        frames.append(("redwood", cv2.imread(str(colour))[:, :, ::-1].copy(), depth))
+    return frames
+
+
+def evaluate(model: DepthModel, scenes: int, shared: Path) -> list[Figure]:
+    """All figures; deterministic."""
+    tally = Tally()
+    progress = Progress("evaluate", scenes, "scenes")
+    for index in range(scenes):
+        drawn = held_out_scene(index)
+        predicted = predict(model, drawn.image)
+        judge_objects(drawn, predicted, tally)
+        rng = np.random.default_rng((EVALUATION_SEED, index))
+        judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, "pixels", tally)
+        progress.at(index + 1)
+    for index, (name, image, depth_m) in enumerate(real_frames(shared)):
+        rng = np.random.default_rng((EVALUATION_SEED, 1 << 20, index))
+        judge_pixels(depth_m, predict(model, image), rng, 20_000, name, tally)
+    return tally.figures()
+
+
+def main() -> None:
+    """Parse, evaluate, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="embedded", help="as for load_depth_model")
+    parser.add_argument("--scenes", type=int, default=400)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--card", action="store_true", help="write the figures into the packaged card"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    figures = evaluate(
+        load_depth_model(options.model),
+        options.scenes,
+        Path(os.environ.get("PEARL_SHARED", "../shared")),
+    )
+    rows = [
+        {
+            "name": f.name,
+            "share": round(f.share, 4),
+            "n": f.n,
+            "wilson95": [round(v, 4) for v in f.interval],
+        }
+        for f in figures
+    ]
+    if options.card:
+        card = json.loads((WEIGHTS / "embedded.json").read_text())
+        card["figures"], card["evaluated_scenes"] = rows, options.scenes
+        write_card(card)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    for f in figures:
+        low, high = f.interval
+        print(f"{f.name:42s} {f.share:.3f}  n = {f.n:6d}  95 % {low:.3f}-{high:.3f}")
+
+
+if __name__ == "__main__":
+    main()
