@@ -74,7 +74,8 @@ class ToolExecutor:
     def run_many(self, requests: Sequence[tuple[ToolCall, MediaMap]]) -> list[Observation]:
         """The observations of independent calls, in order, equal to :meth:`run` on each.
 
-        Each request names its new medium from its own media map. Equal work is done once.
+        Each request names its new medium from its own media map. Equal work is done once. Depth is
+        equal to the last bit on one CPU thread; with more, batch sizes differ by about 1e-7.
         """
         return self._run([(call, media, OWN_NAMING) for call, media in requests])
 
