@@ -36,10 +36,12 @@ def coco_set(folder: Path, images: int = 3) -> Path:
     }
     colours = list(COLOURS)
     for number in range(images):
+        # shifted a little from one to the next, so that no two pictures are the same
+        left, top = 20 + number % 13, 30 + number // 13
         boxes = [
             (
                 colours[(number + k) % 3],
-                (20 + 70 * k, 30 + 40 * (k % 2), 44 + 70 * k, 54 + 40 * (k % 2)),
+                (left + 70 * k, top + 40 * (k % 2), left + 24 + 70 * k, top + 24 + 40 * (k % 2)),
             )
             for k in range(4)
         ]

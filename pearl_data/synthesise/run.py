@@ -7,6 +7,7 @@ number of workers. Interrupted runs go on where the last whole shard ends.
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -89,7 +90,7 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
     ask for something impossible, ``BadInput`` for sources or folders that cannot be used.
     """
     _check(settings, workers)
-    one_thread()
+    one_thread(settings)
     bench = _Bench(settings)
     blocks = bench.source.blocks()
     writer = DatasetWriter.open(
@@ -97,12 +98,14 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
     )
     if writer.summary is not None:
         return writer.summary
+    for line in writer.dropped:
+        print(f"writing again: {line}", file=sys.stderr)  # noqa: T201 - progress, not a result
     limit = settings.limit
     total, unit = (blocks, "blocks") if limit is None else (limit, "trajectories")
     done = writer.next_block if limit is None else writer.written
     end = blocks if blocks is not None else 2**31
-    with Progress("synth", total, unit, done=done) as progress:
-        for index, results in _in_order(bench, settings, writer.next_block, end, workers, limit):
+    with writer, Progress("synth", total, unit, done=done) as progress:
+        for index, results in _in_order(bench, settings, writer.next_block, end, workers):
             written = writer.written
             room = None if limit is None else limit - written
             if room is not None and room <= 0:
@@ -111,18 +114,20 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
             progress.advance(1 if limit is None else writer.written - written)
             if limit is not None and writer.written >= limit:
                 break
-    return writer.close()
+        return writer.close()
 
 
-def one_thread() -> None:
+def one_thread(settings: SynthesisSettings) -> None:
     """One thread per process for every numeric library: workers do not fight over cores, and the
     results do not depend on how many there are.
     """
     import cv2
-    import torch
 
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    if settings.questions.can_measure_depth:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def configuration(settings: SynthesisSettings, bench: _Bench) -> dict[str, Any]:
@@ -176,7 +181,6 @@ def _in_order(
     first: int,
     end: int,
     workers: int,
-    limit: int | None,
 ) -> Iterator[tuple[int, list[SlotResult]]]:
     """(index, results) of blocks ``first`` to ``end``, computed by ``workers``, in order."""
     if workers == 1:
@@ -213,7 +217,7 @@ _bench_of_worker: _Bench | None = None
 
 def _open_bench(settings: SynthesisSettings) -> None:
     global _bench_of_worker  # noqa: PLW0603 - a worker process holds exactly one bench
-    one_thread()
+    one_thread(settings)
     _bench_of_worker = _Bench(settings)
 
 

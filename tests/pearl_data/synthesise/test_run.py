@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from drawn import coco_set, picture
+
+from pearl_data.shards import DatasetReader
+from pearl_data.sources import parse_source
+from pearl_data.sources.base import QuestionSettings
+from pearl_data.synthesise import SynthesisSettings, synthesise
+from pearl_data.validate import validate_paths
+from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.executor import ExecutorSettings
+
+
+def settings(path: Path, images: Path, **changes: object) -> SynthesisSettings:
+    kind = "jsonl" if path.suffix == ".jsonl" else "coco"
+    fields: dict[str, object] = {
+        "source": parse_source(f"{kind}:{path}", images),
+        "questions": QuestionSettings(tools=["crop", "zoom"], seed=3),
+        "executor": ExecutorSettings(),
+        "samples_per_shard": 20,
+    }
+    return SynthesisSettings(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything that identical work must make identical: all but timings and the page."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.parts[-2] != "timings"
+    }
+
+
+def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set", images=24)
+    for workers in (1, 2, 4):
+        synthesise(tmp_path / f"w{workers}", settings(path, tmp_path / "set"), workers=workers)
+    one = files(tmp_path / "w1")
+    assert len([name for name in one if name.startswith("shards/")]) >= 2
+    assert files(tmp_path / "w2") == one
+    assert files(tmp_path / "w4") == one
+
+
+def test_another_seed_asks_something_else(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set")
+    synthesise(tmp_path / "a", settings(path, tmp_path / "set"))
+    other = QuestionSettings(tools=["crop", "zoom"], seed=4)
+    synthesise(tmp_path / "b", settings(path, tmp_path / "set", questions=other))
+    assert DatasetReader(tmp_path / "a").keys() != DatasetReader(tmp_path / "b").keys()
+
+
+def test_what_is_written_is_valid_and_replays_equal(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set")
+    summary = synthesise(tmp_path / "out", settings(path, tmp_path / "set"))
+    report = validate_paths([tmp_path / "out"], replay=True)
+    assert summary.written >= 10
+    assert report.findings == []
+    assert {tool: count.equal == count.calls for tool, count in report.replay.items()} == {
+        "crop": True,
+        "zoom": True,
+    }
+
+
+def test_inputs_are_written_quarantined_or_duplicates(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture([("red", (32, 24, 96, 72))]))
+    row = {
+        "image": "a.png",
+        "question": "What colour?",
+        "choices": ["red", "blue"],
+        "answer": "red",
+        "evidence": [{"bbox": [0.1, 0.1, 0.3, 0.3]}],
+    }
+    rows = [row, row, {**row, "image": "gone.png"}, {**row, "question": "Which colour?"}]
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    summary = synthesise(tmp_path / "out", settings(path, folder))
+    assert (summary.inputs, summary.written, summary.quarantined, summary.duplicates) == (
+        4,
+        2,
+        1,
+        1,
+    )
+    (line,) = (tmp_path / "out/quarantine/000000.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"]["code"] == "execution.decode"
+    assert json.loads(line)["record"]["image"] == "gone.png"
+
+
+def test_the_limit_is_met_exactly_for_any_number_of_workers(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set", images=10)
+    for workers in (1, 2):
+        limited = settings(path, tmp_path / "set", limit=13)
+        summary = synthesise(tmp_path / f"w{workers}", limited, workers=workers)
+        assert summary.written == 13
+    assert files(tmp_path / "w1") == files(tmp_path / "w2")
+
+
+def test_one_picture_is_never_in_both_splits(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set", images=12)
+    synthesise(tmp_path / "out", settings(path, tmp_path / "set", val_share=0.4))
+    splits: dict[str, set[str]] = {}
+    for sample in DatasetReader(tmp_path / "out"):
+        root = sample.trajectory.media[0].pixel_sha256
+        splits.setdefault(root, set()).add(sample.trajectory.split)
+    assert all(len(names) == 1 for names in splits.values())
+    assert set.union(*splits.values()) == {"train", "val"}
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set")
+    synthesise(tmp_path / "out", settings(path, tmp_path / "set"))
+    with pytest.raises(BadInput, match="val_share"):
+        synthesise(tmp_path / "out", settings(path, tmp_path / "set", val_share=0.5))
+
+
+def test_a_finished_set_is_left_as_it_is(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set")
+    first = synthesise(tmp_path / "out", settings(path, tmp_path / "set"))
+    before = files(tmp_path / "out")
+    assert synthesise(tmp_path / "out", settings(path, tmp_path / "set")) == first
+    assert files(tmp_path / "out") == before
+
+
+def test_misuse_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set")
+    for changes, words in (
+        ({"questions": QuestionSettings(tools=["crop", "magnify"])}, "magnify"),
+        ({"questions": QuestionSettings(tools=[])}, "--tools"),
+        ({"source": parse_source("rendered", None)}, "--limit"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            synthesise(tmp_path / "out", settings(path, tmp_path / "set", **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set", images=120)
+    command = [
+        sys.executable, "-m", "pearl_data.cli.main", "synth", "--tools", "crop,zoom",
+        "--source", f"coco:{path}", "--images", str(tmp_path / "set"), "--samples-per-shard", "20",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["tools", "."])}
+    out = tmp_path / "killed"
+    process = subprocess.Popen([*command, "--out", str(out)], env=environment)
+    deadline = time.monotonic() + 60
+    while not (out / "shards/000001.tar").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert '"kind":"summary"' not in (out / "manifest.jsonl").read_text()
+    for folder in (out, tmp_path / "whole"):
+        subprocess.run([*command, "--out", str(folder)], env=environment, check=True)
+    keep = {n: d for n, d in files(out).items() if n != "index.html"}
+    assert keep == {n: d for n, d in files(tmp_path / "whole").items() if n != "index.html"}
+
+
+def test_real_coco_photographs_become_a_valid_set(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "coco"
+    summary = synthesise(tmp_path / "out", settings(folder / "test_coco.json", folder))
+    assert summary.written >= 5
+    assert validate_paths([tmp_path / "out"], replay=True).findings == []
