@@ -9,7 +9,7 @@ import click
 from pearl_data.cli.output import json_option, leave, print_json
 
 
-@click.command()
+@click.command(epilog="Example: pearl-data validate scenes --replay")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--replay", is_flag=True, help="Run every call again and compare the pixels.")
 @json_option
@@ -18,12 +18,13 @@ def validate(paths: tuple[Path, ...], *, replay: bool, as_json: bool) -> None:
 
     Hashes, boxes, references and the pixels of stored views are always checked. Exit 0: nothing
     found; 1: findings; 2: misuse.
-
-    Example: pearl-data validate scenes --replay
     """
     from pearl_data.validate import validate_paths
     from pearl_data.validate.report import report_lines
+    from pearl_tools.threads import one_thread
 
+    if replay:
+        one_thread(depth=True)
     report = validate_paths(paths, replay=replay, progress=True)
     if as_json:
         print_json(report)

@@ -29,6 +29,7 @@ from pearl_data.trajectory import SCHEMA_VERSION
 from pearl_tools.errors import PearlError, ToolBug, UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.registry import TOOLS
+from pearl_tools.threads import one_thread
 from pearl_tools.types import Record
 
 #: Blocks computed ahead of the one being written, per worker: bounds memory.
@@ -90,7 +91,7 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
     ask for something impossible, ``BadInput`` for sources or folders that cannot be used.
     """
     _check(settings, workers)
-    one_thread(settings)
+    one_thread(depth=settings.questions.can_measure_depth)
     bench = _Bench(settings)
     blocks = bench.source.blocks()
     writer = DatasetWriter.open(
@@ -115,19 +116,6 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
             if limit is not None and writer.written >= limit:
                 break
         return writer.close()
-
-
-def one_thread(settings: SynthesisSettings) -> None:
-    """One thread per process for every numeric library: workers do not fight over cores, and the
-    results do not depend on how many there are.
-    """
-    import cv2
-
-    cv2.setNumThreads(1)
-    if settings.questions.can_measure_depth:
-        import torch
-
-        torch.set_num_threads(1)
 
 
 def configuration(settings: SynthesisSettings, bench: _Bench) -> dict[str, Any]:
@@ -217,7 +205,7 @@ _bench_of_worker: _Bench | None = None
 
 def _open_bench(settings: SynthesisSettings) -> None:
     global _bench_of_worker  # noqa: PLW0603 - a worker process holds exactly one bench
-    one_thread(settings)
+    one_thread(depth=settings.questions.can_measure_depth)
     _bench_of_worker = _Bench(settings)
 
 

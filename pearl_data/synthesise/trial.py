@@ -10,7 +10,6 @@ import hashlib
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from pearl_data.experts.base import Conclusion, Expert, PlannedCall, Unsupported
 from pearl_data.shards import CallTiming, Quarantined, Sample
@@ -26,9 +25,8 @@ from pearl_data.trajectory import (
     identity_sha256,
 )
 from pearl_data.validate import Finding, check_trajectory
-from pearl_tools.depth import depth_picture
 from pearl_tools.errors import ToolError, tool_error
-from pearl_tools.media import encode_npy, encode_png
+from pearl_tools.stored import stored_form
 from pearl_tools.types import ExecRecord, MediaRecord, Medium, Observation, ToolCall
 
 _KEY_HASH_CHARACTERS = 10
@@ -118,7 +116,7 @@ class Trial:
         members: dict[str, bytes] = {}
         media: list[MediaRecord] = []
         for medium in self.media.values():
-            record, stored = _store(medium)
+            record, stored = stored_form(medium)
             media.append(record)
             members |= stored
         trajectory = Trajectory(
@@ -181,30 +179,6 @@ def _timing(call: ToolCall, observation: Observation, executed: ExecRecord) -> C
         attempts=executed.attempts or 1,
         duration_ms=executed.duration_ms or 0.0,
     )
-
-
-def _store(medium: Medium) -> tuple[MediaRecord, dict[str, bytes]]:
-    """The medium's record with its member names and hash, and the members to be stored."""
-    record = medium.record
-    if medium.file_bytes is not None:
-        name, picture, data = f"{record.id}{medium.file_suffix}", None, medium.file_bytes
-        members = {name: data}
-    elif record.kind == "depth":
-        name, picture = f"{record.id}.npy", f"{record.id}.png"
-        depth = np.asarray(medium.pixels, dtype=np.float32)
-        data = encode_npy(depth)
-        members = {name: data, picture: encode_png(depth_picture(depth))}
-    else:
-        name, picture = f"{record.id}.png", None
-        data = encode_png(np.asarray(medium.pixels, dtype=np.uint8))
-        members = {name: data}
-    stored = msgspec.structs.replace(
-        record,
-        name_in_sample=name,
-        picture_in_sample=picture,
-        file_sha256=hashlib.sha256(data).hexdigest(),
-    )
-    return stored, members
 
 
 def _reason(finding: Finding) -> ToolError:
