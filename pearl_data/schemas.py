@@ -19,7 +19,6 @@ from typing import Any
 import click
 import msgspec
 
-from pearl_data.audit.records import AUDIT_SCHEMA_VERSION, AuditReport
 from pearl_data.findings import Finding
 from pearl_data.shards.manifest import HeaderLine, ShardLine, SummaryLine
 from pearl_data.trajectory import SCHEMA_VERSION, Call, Fault, Result, Trajectory
@@ -44,16 +43,23 @@ _OK: Schema = {
 }
 
 
-@cache
 def schemas() -> dict[str, Schema]:
     """Every exported schema by name: ``trajectory``, ``tool-call``, ``observation``, ..."""
+    from pearl_data.audit.records import AUDIT_SCHEMA_VERSION, AuditReport  # brings polars along
+
     return {
-        "trajectory": _document("trajectory", SCHEMA_VERSION, Trajectory),
+        "trajectory": trajectory_schema(),
         "tool-call": _document("tool-call", SCHEMA_VERSION, ToolCall),
         "observation": _document("observation", SCHEMA_VERSION, ObservationRecord),
         "manifest": _manifest(),
         "audit-report": _document("audit-report", AUDIT_SCHEMA_VERSION, AuditReport),
     }
+
+
+@cache
+def trajectory_schema() -> Schema:
+    """The schema of one record, the one that validation compiles."""
+    return _document("trajectory", SCHEMA_VERSION, Trajectory)
 
 
 def schema_text(schema: Schema) -> str:

@@ -51,8 +51,7 @@ def restore(out: Path, header: HeaderLine) -> Restored:
     else:
         manifest = read_manifest(out)
         _refuse_other_config(out, manifest.header, header)
-    for folder in FOLDERS:
-        (out / folder).mkdir(exist_ok=True)
+    (out / "shards").mkdir(exist_ok=True)
     kept, fault = _whole_shards(out, manifest.shards)
     summary = manifest.summary if len(kept) == len(manifest.shards) else None
     dropped = [f"{fault}; it and what follows is written again"] if fault else []
@@ -93,7 +92,7 @@ def _whole_shards(out: Path, shards: list[ShardLine]) -> tuple[list[ShardLine], 
 def _remove_rest(out: Path, shards: int) -> list[str]:
     """Remove the writer's files of shard ``shards`` and later, and all temporary ones."""
     removed = []
-    for path in sorted(path for folder in FOLDERS for path in (out / folder).iterdir()):
+    for path in sorted(path for folder in FOLDERS for path in (out / folder).glob("*")):
         stem = path.name.partition(".")[0]
         if path.name.endswith(".tmp") or (stem.isdigit() and int(stem) >= shards):
             path.unlink()

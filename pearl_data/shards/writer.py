@@ -254,7 +254,10 @@ class DatasetWriter:
 
     def _write(self, folder: str, number: int, data: bytes) -> str | None:
         """Write ``data`` unless it is empty; its sha256."""
-        return write_whole(self.out / folder / f"{number:06d}.jsonl", data) if data else None
+        if not data:
+            return None
+        (self.out / folder).mkdir(exist_ok=True)
+        return write_whole(self.out / folder / f"{number:06d}.jsonl", data)
 
     def _append(self, line: ShardLine | SummaryLine) -> None:
         with (self.out / MANIFEST).open("ab") as stream:

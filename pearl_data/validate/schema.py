@@ -16,7 +16,7 @@ import jsonschema_rs
 import msgspec
 
 from pearl_data.findings import Finding, finding
-from pearl_data.schemas import MAX_NUMBER, schemas
+from pearl_data.schemas import MAX_NUMBER, trajectory_schema
 from pearl_data.trajectory import SCHEMA_VERSION, Trajectory
 
 #: JSON Schema keyword -> our code.
@@ -71,7 +71,7 @@ def parse(text: bytes) -> tuple[Any, list[Finding]]:
 @cache
 def validator() -> jsonschema_rs.Draft202012Validator:
     """The compiled schema of a trajectory."""
-    return jsonschema_rs.Draft202012Validator(schemas()["trajectory"])
+    return jsonschema_rs.Draft202012Validator(trajectory_schema())
 
 
 def schema_findings(document: dict[str, Any]) -> list[Finding]:
@@ -141,16 +141,16 @@ def _words(keyword: str, facts: dict[str, Any], got: Any) -> tuple[str, str]:
 
 def _fields(error: jsonschema_rs.ValidationError) -> list[str]:
     """The field names that the schema knows at the place of ``error``."""
-    node: Any = schemas()["trajectory"]
+    node: Any = trajectory_schema()
     for part in error.schema_path[:-1]:
         while isinstance(node, dict) and part not in node and "$ref" in node:
-            node = schemas()["trajectory"]["$defs"][node["$ref"].rpartition("/")[2]]
+            node = trajectory_schema()["$defs"][node["$ref"].rpartition("/")[2]]
         try:
             node = node["$ref" if part == "$ref" else part]
         except (KeyError, IndexError, TypeError):
             return []
         if isinstance(node, str):  # the value of $ref
-            node = schemas()["trajectory"]["$defs"][node.rpartition("/")[2]]
+            node = trajectory_schema()["$defs"][node.rpartition("/")[2]]
     return list(node.get("properties", ())) if isinstance(node, dict) else []
 
 
