@@ -78,10 +78,13 @@ def report_lines(report: ValidationReport) -> Iterator[str]:
     for tool, replayed in (report.replay or {}).items():
         yield f"replay {tool}: {replayed}"
     yield from report.notes
-    many = "document" if report.documents == 1 else "documents"
-    verdict = (
-        "no findings"
-        if report.clean
-        else f"{len(report.findings)} findings, {report.documents_with_findings} of them affected"
-    )
-    yield f"{report.documents} {many} in {report.files} files: {verdict}"
+    verdict = "no findings"
+    if not report.clean:
+        hurt = _many(report.documents_with_findings, "document")
+        verdict = f"{_many(len(report.findings), 'finding')}; {hurt} with faults in the record"
+    read = f"{_many(report.documents, 'document')} in {_many(report.files, 'file')}"
+    yield f"{read}: {verdict}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

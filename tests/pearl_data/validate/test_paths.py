@@ -209,7 +209,7 @@ def test_the_command_prints_a_verdict_and_leaves_with_0_or_1(dataset: Path) -> N
     result = CliRunner().invoke(validate, [str(dataset), "--replay"])
     assert result.exit_code == 0
     assert "replay crop: 5 calls: 5 equal (100.0 %)" in result.stdout
-    assert "3 documents in 1 files: no findings" in result.stdout
+    assert "3 documents in 1 file: no findings" in result.stdout
     (dataset / "shards/000000.tar").unlink()
     result = CliRunner().invoke(validate, [str(dataset)])
     assert result.exit_code == 1
