@@ -26,7 +26,8 @@ def furnish(
         if rng.random() < 0.3:
             wishes.append(_column(rng, layout))
     wishes += [
-        _clutter(rng, layout) for _ in range(int(rng.integers(0, 7 if wild or not room else 3)))
+        _clutter(rng, layout, wild=wild)
+        for _ in range(int(rng.integers(0, 7 if wild or not room else 3)))
     ]
     parts = []
     for solid, kind in wishes:
@@ -78,7 +79,7 @@ def _column(rng: np.random.Generator, layout: Layout) -> tuple[Solid, str]:
     ), "furniture"
 
 
-def _clutter(rng: np.random.Generator, layout: Layout) -> tuple[Solid, str]:
+def _clutter(rng: np.random.Generator, layout: Layout, *, wild: bool) -> tuple[Solid, str]:
     place = layout.place
     depth = np.exp(rng.uniform(np.log(0.25), 0)) * place.reach_m
     spot = place.camera.at(
@@ -93,8 +94,9 @@ def _clutter(rng: np.random.Generator, layout: Layout) -> tuple[Solid, str]:
         np.clip(spot[1], 0.1, place.high[1] - 0.1),
     )
     size = depth * rng.uniform(0.05, 0.3)
-    if rng.random() < 0.6:
-        half = size * rng.uniform(0.2, 0.7, 3)
+    # In a clean scene clutter is flat or long boxes only: nothing that a shape word could mean.
+    if not wild or rng.random() < 0.6:
+        half = size * rng.permutation([rng.uniform(0.1, 0.22), rng.uniform(0.35, 0.7), 0.45])
         return box((x, y, half[2]), half, upright_axes(rng.uniform(0, np.pi))), "furniture"
     shape = SHAPES[int(rng.integers(len(SHAPES)))]
     return build(shape, (x, y, size / 2), size, float(rng.uniform(0, np.pi))), "furniture"

@@ -21,6 +21,13 @@ _WALLS = ("flat", "flat", "clouds", "thin_stripes", "bricks", "panels", "gradien
 _GROUNDS = ("grass", "clouds", "carpet", "tiles", "speckle", "bricks")
 _WOODS = ("wood", "planks", "flat", "clouds")
 _ANY = tuple(PROCEDURAL)
+_FURNITURE: tuple[Rgb, ...] = (
+    (0.58, 0.42, 0.26),
+    (0.44, 0.31, 0.20),
+    (0.66, 0.54, 0.38),
+    (0.52, 0.52, 0.54),
+    (0.42, 0.44, 0.47),
+)
 
 
 def mixed(first: Rgb, second: Rgb, share: float) -> Rgb:
@@ -88,8 +95,24 @@ class Painter:
         return self._structure(_WALLS, scale_m * self._rng.uniform(0.1, 0.4), 0.5, 0.95, 0.14)
 
     def furniture(self) -> Surface:
-        """A table, pedestal, shelf, cabinet or column."""
-        return self._structure(_WOODS, self._grain_m, 0.2, 0.8, 0.3)
+        """A table, pedestal, shelf, cabinet or column.
+
+        In a clean scene it is brown or grey, which are no colour words of objects, so that a dark
+        pedestal is never taken for one more black cylinder.
+        """
+        if self._wild:
+            return self._structure(_WOODS, self._grain_m, 0.2, 0.8, 0.3)
+        rng = self._rng
+        base = _FURNITURE[int(rng.integers(len(_FURNITURE)))]
+        shade = float(rng.uniform(0.8, 1.15))
+        first: Rgb = (base[0] * shade, base[1] * shade, base[2] * shade)
+        return Surface(
+            texture=_pick(rng, _WOODS),
+            colour=first,
+            second=mixed(first, (0.15, 0.12, 0.1), float(rng.uniform(0.2, 0.45))),
+            tile_m=self._grain_m,
+            offset=self._offset(),
+        )
 
     def poster(self, size_m: float) -> Surface:
         """A picture, door or window on a wall: a photograph if there are any."""
@@ -107,7 +130,7 @@ class Painter:
 
     def metal(self) -> Surface:
         """A rod or bracket."""
-        grey = float(self._rng.uniform(0.15, 0.7))
+        grey = float(self._rng.uniform(0.35, 0.6))
         return Surface(
             texture="flat",
             colour=(grey, grey, grey),
