@@ -32,9 +32,8 @@ for command in (synth, validate, audit, show, tools):
 def main() -> None:
     """Run the command line; a :class:`PearlError` is one clear line, never a traceback."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # without standalone mode click returns the status of ctx.exit(), else None
+        sys.exit(cli(standalone_mode=False))
     except click.Abort:
         click.echo("interrupted; run the same command again to go on", err=True)
         sys.exit(130)

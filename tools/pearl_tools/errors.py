@@ -190,5 +190,5 @@ class ToolFailure(Exception):
 
 
 def fail(code: str, path: str, expected: str, got: object, hint: str = "") -> ToolFailure:
-    """A coded tool error, ready to be raised: ``raise fail("geometry.outside", ...)``."""
+    """One coded tool error wrapped as an exception, ready to be raised."""
     return ToolFailure(tool_error(code, path, expected, got, hint))

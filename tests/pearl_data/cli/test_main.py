@@ -1,0 +1,88 @@
+"""Exit codes and messages of the installed program, seen from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from drawn import picture
+
+from pearl_data.cli.main import cli
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": f"{root}/tools{os.pathsep}{root}"}
+    command = [sys.executable, "-m", "pearl_data.cli.main", *arguments]
+    return subprocess.run(
+        command, env=environment, cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    path.write_bytes(picture([("red", (40, 40, 80, 80))]))
+    return path
+
+
+def test_a_call_that_succeeds_exits_0(photo: Path, tmp_path: Path) -> None:
+    call = ("tools", "run", "crop", str(photo), "--out", str(tmp_path / "out"), "--json")
+    done = run(*call, "--arguments", '{"bbox": [0.125, 0.1, 0.25, 0.4]}')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["effective"]["box_px"] == [40, 24, 80, 96]
+
+
+def test_a_call_that_fails_exits_1_and_says_why_on_stdout(photo: Path, tmp_path: Path) -> None:
+    call = ("tools", "run", "crop", str(photo), "--out", str(tmp_path / "out"), "--json")
+    done = run(*call, "--arguments", '{"bbox": [0.5, 0.5, 1.2, 1]}')
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "geometry.partly_outside"
+
+
+def test_misuse_exits_2(tmp_path: Path) -> None:
+    assert run("synth", "--tools", "crop").returncode == 2
+    done = run("synth", "--tools", "magnify", "--out", str(tmp_path / "x"))
+    assert done.returncode == 2
+    assert "--tools: expected some of crop, zoom, depth, got magnify" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run("nonsense").returncode == 2
+
+
+def test_a_source_that_is_not_there_exits_1_with_its_name(tmp_path: Path) -> None:
+    arguments = ["synth", "--tools", "crop", "--source", "coco:none.json"]
+    done = run(*arguments, "--images", str(tmp_path), "--out", str(tmp_path / "x"))
+    assert done.returncode == 1
+    assert "none.json: cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_exits_0() -> None:
+    assert run("--help").returncode == 0
+
+
+def commands(group: click.Group, path: str = "pearl-data") -> list[tuple[str, click.Command]]:
+    found: list[tuple[str, click.Command]] = [(path, group)]
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found += commands(command, f"{path} {name}")
+        else:
+            found.append((f"{path} {name}", command))
+    return found
+
+
+@pytest.mark.parametrize(("path", "command"), commands(cli))
+def test_every_help_ends_with_an_example_of_that_command(path: str, command: click.Command) -> None:
+    text = " ".join(f"{command.help} {command.epilog or ''}".split())
+    example = text.rsplit("Example: ", 1)[1]
+    assert example.startswith(path)
+    # every option that the example uses exists
+    known = {name for p in command.params for name in p.opts} | {
+        name for _, other in commands(cli) for p in other.params for name in p.opts
+    }
+    assert {word for word in example.split() if word.startswith("--")} <= known

@@ -1,0 +1,77 @@
+"""What the README tells people to type works, in the order in which it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder in which the README's shell lines have been run."""
+    place = tmp_path_factory.mktemp("readme")
+    script = 'set -eu\npearl-data() { "$PYTHON" -m pearl_data.cli.main "$@"; }'
+    script = "\n".join([script, *blocks("sh")])
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=place, env=environment(place), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def environment(place: Path) -> dict[str, str]:
+    paths = os.pathsep.join([str(ROOT / "tools"), str(ROOT)])
+    return {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "PYTHON": sys.executable,
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(place / "cache"),
+    }
+
+
+def test_the_shell_lines_make_what_they_say(folder: Path) -> None:
+    for name in ("scenes/manifest.jsonl", "calls.parquet", "audit.html", "look/trajectory.png"):
+        assert (folder / name).stat().st_size > 0
+    assert list((folder / "view").iterdir())
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_the_python_lines_run(folder: Path, block: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", block], cwd=folder, env=environment(folder), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_the_tree_names_what_is_there() -> None:
+    tree = next(block for block in blocks("") if "pearl_data/ " in block)
+    parent = ROOT
+    for line in tree.splitlines():
+        names = re.split(r"\s{2,}", line.strip())[0].split()
+        if not line.startswith(" "):
+            parent = ROOT / names[0]
+            assert parent.exists(), names
+            continue
+        for name in names:
+            assert (parent / name).exists() or (parent / f"{name}.py").exists(), name
+
+
+def test_the_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
+        assert (ROOT / target).exists(), target
