@@ -23,7 +23,12 @@ WEIGHTS = Path(pearl_tools.depth.__file__).parent / "weights"
 
 
 def export(
-    average: dict[str, Tensor], recipe: dict[str, Any], *, renderer: str, steps_done: int
+    average: dict[str, Tensor],
+    recipe: dict[str, Any],
+    *,
+    renderer: str,
+    steps_done: int,
+    notes: str = "",
 ) -> None:
     """Replace `embedded.safetensors` and its card by these averaged weights, without figures."""
     WEIGHTS.mkdir(exist_ok=True)
@@ -53,6 +58,7 @@ def export(
             "machine": f"{platform.system()} {platform.machine()}, 1 CPU thread, "
             f"torch {torch.__version__}",
             "licence": "Apache-2.0",
+            "notes": notes,
             "evaluated_scenes": 0,
             "figures": [],
         }
@@ -100,6 +106,7 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
 - Recipe: {recipe}; {card["steps_done"]} steps done, seed {card["recipe"]["seed"]}.
 - Machine: {card["machine"]}.
 - Licence: {card["licence"]}.
+- Notes: {card["notes"] or "none"}
 
 ## Figures
 
@@ -122,9 +129,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--renderer", default="renderer of the cache beside the checkpoint")
+    parser.add_argument("--notes", default="", help="what a reader of the card must know besides")
     options = parser.parse_args()
     saved = torch.load(options.checkpoint, weights_only=True)
-    export(saved["average"], saved["recipe"], renderer=options.renderer, steps_done=saved["step"])
+    export(
+        saved["average"],
+        saved["recipe"],
+        renderer=options.renderer,
+        steps_done=saved["step"],
+        notes=options.notes,
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ WEIGHTS = {
     "scale_shift": 0.5,
     "gradients": 0.5,
     "pixel_order": 0.3,
-    "object_order": 0.5,
+    "object_order": 1.5,
 }
 _LEAST_STEP = 0.1
 """Pairs whose log depth differs by less than this (about 10 %) have no order to learn."""

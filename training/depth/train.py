@@ -50,7 +50,7 @@ class Recipe:
 
     """
 
-    scenes: int = 15_500
+    scenes: int = 12_500
     steps: int = 4_400
     settle: int = 1_000
     batch: int = 16
@@ -74,14 +74,15 @@ def batches(
     """Image (B, 3, H, W) in 0..1, log inverse depth (B, H, W), instance (B, H, W); batch k depends
     on seed and k only.
     """
+    mixed = min(MIXED, recipe.scenes)
     for step in range(start, recipe.steps):
         rng = np.random.default_rng((recipe.seed, step))
         size = SIZES[int(rng.integers(len(SIZES)))]
-        rows = rng.integers(MIXED, size=recipe.batch)
+        rows = rng.integers(mixed, size=recipe.batch)
         settled = step >= recipe.settle
-        if settled:
+        if settled and recipe.scenes > mixed:
             clean = rng.random(recipe.batch) < LATE_CLEAN_SHARE
-            rows = np.where(clean, rng.integers(MIXED, recipe.scenes, size=recipe.batch), rows)
+            rows = np.where(clean, rng.integers(mixed, recipe.scenes, size=recipe.batch), rows)
         samples = []
         for row in rows:
             shard, place = shards[row // SHARD], row % SHARD

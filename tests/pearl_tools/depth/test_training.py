@@ -1,0 +1,93 @@
+"""The training that makes the embedded weights: its losses, and that the command resumes."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+TRAINING = Path(__file__).parents[3] / "training" / "depth"
+
+
+@pytest.fixture(scope="module")
+def losses() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("depth_losses", TRAINING / "losses.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def scene() -> tuple[torch.Tensor, torch.Tensor]:
+    """Log inverse depth (2, 32, 32) with two objects, 10 times nearer one than the other."""
+    target = torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.1 - 3
+    instance = torch.zeros(2, 32, 32, dtype=torch.int64)
+    instance[:, 2:12, 2:12], instance[:, 18:28, 18:28] = 1, 2
+    target[instance == 1] += 2.5
+    target[instance == 2] += 0.2
+    return target, instance
+
+
+def test_a_perfect_prediction_costs_nothing_whatever_its_scale(
+    losses: ModuleType, scene: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    target, _ = scene
+    for name in ("scale_log", "scale_shift", "gradients"):
+        assert float(getattr(losses, name)(target + 1.5, target)) == pytest.approx(0, abs=1e-5)
+        assert float(getattr(losses, name)(target * 0.5, target)) > 1e-3
+
+
+def test_order_terms_prefer_the_right_order(
+    losses: ModuleType, scene: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    target, instance = scene
+    generator = torch.Generator()
+    right = float(losses.object_order(target, target, instance))
+    level = float(losses.object_order(target * 0, target, instance))
+    wrong = float(losses.object_order(-target, target, instance))
+    assert right < 0.01 < level < wrong
+    pixels = [float(losses.pixel_order(p, target, generator)) for p in (target, -target)]
+    assert pixels[0] < pixels[1]
+
+
+def test_a_picture_without_objects_still_has_a_gradient(losses: ModuleType) -> None:
+    predicted = torch.zeros(1, 32, 32, requires_grad=True)
+    empty = torch.zeros(1, 32, 32, dtype=torch.int64)
+    terms = losses.objective(predicted, torch.rand(1, 32, 32), empty, torch.Generator())
+    torch.stack(list(terms.values())).sum().backward()
+    assert predicted.grad is not None
+    assert torch.isfinite(predicted.grad).all()
+
+
+@pytest.mark.slow
+def test_one_command_renders_trains_and_resumes(tmp_path: Path) -> None:
+    root = TRAINING.parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'tools'}{os.pathsep}{root}"}
+    command = [sys.executable, str(TRAINING / "train.py"), "--cache", str(tmp_path)]
+    command += ["--scenes", "250", "--steps", "2", "--batch", "2"]
+    first = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=root, env=environment
+    )
+    assert "train: 2/2 steps" in first.stderr
+    before = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    subprocess.run(command, check=True, capture_output=True, cwd=root, env=environment)
+    after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert all(
+        torch.equal(before["average"][name], after["average"][name]) for name in before["average"]
+    )
+    other = subprocess.run(
+        [*command, "--rate", "0.1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+        env=environment,
+    )
+    assert other.returncode == 1
+    assert "made by another recipe" in other.stderr
