@@ -15,7 +15,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+    """The fenced blocks of ``language``, in order; every fence either opens or closes one."""
+    parts = re.split(r"^```(.*)\n", README, flags=re.MULTILINE)
+    return [body for name, body in zip(parts[1::4], parts[2::4], strict=True) if name == language]
 
 
 @pytest.fixture(scope="module")

@@ -18,24 +18,8 @@ import msgspec
 from pearl_data.findings import Finding, finding
 from pearl_data.schemas import MAX_NUMBER, trajectory_schema
 from pearl_data.trajectory import SCHEMA_VERSION, Trajectory
+from pearl_tools.errors import SCHEMA_CODES
 
-#: JSON Schema keyword -> our code.
-_CODES = {
-    "required": "schema.missing",
-    "additionalProperties": "schema.unknown_field",
-    "type": "schema.type",
-    "enum": "schema.enum",
-    "const": "schema.enum",
-    "minItems": "schema.length",
-    "maxItems": "schema.length",
-    "minLength": "schema.length",
-    "maxLength": "schema.length",
-    "minimum": "schema.range",
-    "maximum": "schema.range",
-    "exclusiveMinimum": "schema.range",
-    "exclusiveMaximum": "schema.range",
-    "pattern": "schema.pattern",
-}
 _NAMES = {"object": "an object", "array": "a list", "string": "a text", "null": "null",
           "number": "a number", "integer": "an integer", "boolean": "true or false"}  # fmt: skip
 
@@ -94,7 +78,7 @@ def _findings_of(error: jsonschema_rs.ValidationError) -> Iterator[Finding]:
     keyword, facts = error.kind.name, error.kind.as_dict()
     path = json_path(error.instance_path)
     got: Any = error.instance
-    code = _CODES.get(keyword, "schema.combination")
+    code = SCHEMA_CODES.get(keyword, "schema.combination")
     if keyword == "required":
         name = facts["property"]
         yield finding(code, _below(path, name), "this field", "nothing", f"add {name}")

@@ -12,7 +12,7 @@ from made_media import FakeDepth, file_of, gradient, photo
 from PIL import Image
 
 import pearl_tools
-from pearl_tools.dialects import DIALECTS, Dialect
+from pearl_tools.dialects import DIALECTS, Dialect, run_text
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.media import open_image
 from pearl_tools.types import MediaMap, Medium, Observation, ToolCall
@@ -31,7 +31,7 @@ def crop(media: MediaMap, bbox: list[float], image: str = "i0", **settings: obje
 
 
 def say(text: str, dialect: str, media: MediaMap) -> Observation:
-    [(_, observation)] = ToolExecutor().run_text(text, DIALECTS[dialect], media)
+    [(_, observation)] = run_text(ToolExecutor(), text, DIALECTS[dialect], media)
     return observation
 
 
@@ -208,7 +208,7 @@ def test_text_of_a_model_is_never_executed(
             "\"_pearl_probe('x') or [0, 0, 9, 9]\"}}]}"
         ),
     ):
-        for _, observation in ToolExecutor().run_text(text, dialect, media):
+        for _, observation in run_text(ToolExecutor(), text, dialect, media):
             assert observation.status == "error"
     assert ran == []
 

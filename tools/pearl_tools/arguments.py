@@ -15,30 +15,13 @@ from typing import Any
 
 import jsonschema_rs
 
-from pearl_tools.errors import ToolError, fail, tool_error
+from pearl_tools.errors import SCHEMA_CODES, ToolError, fail, tool_error
 
 #: Longer texts are not calls; refused before any parser works on them.
 MAX_CALL_CHARS = 100_000
 
 #: Most basic first: what an error report leads with when several things are wrong.
 _RANK = ("schema.unknown_field", "schema.missing", "schema.type", "schema.length")
-
-_KIND_CODES = {
-    "required": "schema.missing",
-    "additionalProperties": "schema.unknown_field",
-    "type": "schema.type",
-    "minItems": "schema.length",
-    "maxItems": "schema.length",
-    "minLength": "schema.length",
-    "maxLength": "schema.length",
-    "minimum": "schema.range",
-    "maximum": "schema.range",
-    "exclusiveMinimum": "schema.range",
-    "exclusiveMaximum": "schema.range",
-    "enum": "schema.enum",
-    "const": "schema.enum",
-    "pattern": "schema.pattern",
-}
 
 
 def parse_arguments(raw: dict[str, Any] | str) -> dict[str, Any]:
@@ -139,7 +122,7 @@ def _coded(error: jsonschema_rs.ValidationError, known: list[str]) -> ToolError:
     path = "arguments" + "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path
     )
-    code = _KIND_CODES.get(kind, "schema.combination")
+    code = SCHEMA_CODES.get(kind, "schema.combination")
     if kind == "required":
         name = facts["property"]
         return tool_error(code, f"{path}.{name}", "this argument", "nothing", f"add `{name}`")

@@ -96,6 +96,25 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
 }
 
 
+#: JSON Schema keyword -> our code; every other keyword is a ``schema.combination``.
+SCHEMA_CODES: dict[str, str] = {
+    "required": "schema.missing",
+    "additionalProperties": "schema.unknown_field",
+    "type": "schema.type",
+    "minItems": "schema.length",
+    "maxItems": "schema.length",
+    "minLength": "schema.length",
+    "maxLength": "schema.length",
+    "minimum": "schema.range",
+    "maximum": "schema.range",
+    "exclusiveMinimum": "schema.range",
+    "exclusiveMaximum": "schema.range",
+    "enum": "schema.enum",
+    "const": "schema.enum",
+    "pattern": "schema.pattern",
+}
+
+
 class ToolError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One failed call as data: what was expected, what came, where, what to do, whose fault.
 

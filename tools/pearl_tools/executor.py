@@ -12,7 +12,7 @@ import time
 from collections.abc import Hashable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pearl_tools.arguments import check_schema, parse_arguments
 from pearl_tools.cache import Product, ResultCache
@@ -25,9 +25,6 @@ from pearl_tools.registry import find_tool
 from pearl_tools.settings import ExecutorSettings
 from pearl_tools.tool import CheckedCall, Tool
 from pearl_tools.types import ExecRecord, MediaMap, MediaRecord, Medium, Observation, ToolCall
-
-if TYPE_CHECKING:
-    from pearl_tools.dialects.dialect import Dialect
 
 __all__ = ["ExecutorSettings", "ToolExecutor"]
 
@@ -78,18 +75,6 @@ class ToolExecutor:
         equal to the last bit on one CPU thread; with more, batch sizes differ by about 1e-7.
         """
         return self._run([(call, media, OWN_NAMING) for call, media in requests])
-
-    def run_text(
-        self, text: str, dialect: Dialect, media: MediaMap
-    ) -> list[tuple[ToolCall | None, Observation]]:
-        """Run every call in a model's ``text``: pairs of our call (None if unreadable) and result.
-
-        Calls see the media that earlier ones in the text made. A text without any call gives one
-        ``parse.no_call``, so that "no call" and "bad call" are never merged.
-        """
-        from pearl_tools.dialects.text import run_text
-
-        return run_text(self, text, dialect, media)
 
     def _run(self, requests: Sequence[tuple[ToolCall, MediaMap, Naming]]) -> list[Observation]:
         prepared = [self._prepare(*request) for request in requests]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_media import FakeDepth, photo
 
-from pearl_tools.dialects import DIALECTS, Dialect, ParsedCall
+from pearl_tools.dialects import DIALECTS, Dialect, ParsedCall, run_text
 from pearl_tools.errors import ToolError, ToolFailure
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.geometry import px_to_fraction
@@ -61,7 +61,7 @@ def said(dialect: str, **arguments: Any) -> str:
 
 
 def error_of(text: str, dialect: str, media: MediaMap) -> ToolError:
-    _, observation = only(EXECUTOR.run_text(text, DIALECTS[dialect], media))
+    _, observation = only(run_text(EXECUTOR, text, DIALECTS[dialect], media))
     assert observation.error is not None
     assert observation.media == ()
     return observation.error
@@ -77,7 +77,7 @@ def test_pixels_survive_the_way_there_and_back(
 ) -> None:
     known = {"i0": PHOTO}
     text = dialect.from_call(crop_call(px_to_fraction(box_px, WIDTH, HEIGHT)), known)
-    call, observation = only(EXECUTOR.run_text(text, dialect, known))
+    call, observation = only(run_text(EXECUTOR, text, dialect, known))
     assert call is not None
     assert observation.effective is not None, observation.error
     assert observation.effective.box_px == box_px
@@ -92,7 +92,7 @@ def test_any_box_takes_the_same_pixels_after_the_way_there_and_back(
     ours = EXECUTOR.run(crop_call(bbox), known)
     if ours.effective is None or dialect.naming.unit == "pixel":
         return
-    _, theirs = only(EXECUTOR.run_text(dialect.from_call(crop_call(bbox), known), dialect, known))
+    _, theirs = only(run_text(EXECUTOR, dialect.from_call(crop_call(bbox), known), dialect, known))
     assert theirs.effective is not None, theirs.error
     assert theirs.effective.box_px == ours.effective.box_px
 
@@ -106,7 +106,7 @@ def test_our_own_dialect_is_the_call_itself(media: MediaMap) -> None:
             id="c1", tool="zoom", arguments={"image": "i0", "center": [0.5, 0.5], "factor": 2}
         ),
     ):
-        back, observation = only(EXECUTOR.run_text(pearl.from_call(call, media), pearl, media))
+        back, observation = only(run_text(EXECUTOR, pearl.from_call(call, media), pearl, media))
         assert back == call
         assert observation.status == "ok"
 
@@ -115,7 +115,7 @@ def test_our_own_dialect_is_the_call_itself(media: MediaMap) -> None:
 def test_calls_on_results_keep_their_medium(name: str, media: MediaMap) -> None:
     dialect = DIALECTS[name]
     text = dialect.from_call(crop_call((0, 0, 0.5, 0.5), "o1"), media)
-    call, observation = only(EXECUTOR.run_text(text, dialect, media))
+    call, observation = only(run_text(EXECUTOR, text, dialect, media))
     assert call is not None
     assert isinstance(call.arguments, dict)
     assert call.arguments["image"] == "o1"
@@ -162,7 +162,7 @@ def test_deep_eyes_can_only_name_the_original(media: MediaMap) -> None:
 def test_box_is_read_in_the_declared_unit(
     dialect: str, arguments: dict[str, Any], box_px: tuple[int, ...], media: MediaMap
 ) -> None:
-    _, observation = only(EXECUTOR.run_text(said(dialect, **arguments), DIALECTS[dialect], media))
+    _, observation = only(run_text(EXECUTOR, said(dialect, **arguments), DIALECTS[dialect], media))
     assert observation.effective is not None, observation.error
     assert observation.effective.box_px == box_px
 
@@ -238,7 +238,7 @@ def test_other_tools_of_a_dialect_are_unknown_and_say_so(dialect: Dialect, media
 
 def test_python_literals_are_read_as_data(media: MediaMap) -> None:
     text = "<grounding>{'bbox_2d': (0.0, 0.0, 0.5, 0.5), 'source': 'original_image',}</grounding>"
-    _, observation = only(EXECUTOR.run_text(text, DIALECTS["mini_o3"], media))
+    _, observation = only(run_text(EXECUTOR, text, DIALECTS["mini_o3"], media))
     assert observation.status == "ok"
 
 
@@ -268,7 +268,7 @@ def test_no_call_and_every_kind_of_bad_call_are_told_apart(
 def test_one_bad_call_does_not_hide_the_good_ones(media: MediaMap) -> None:
     good = said("pixel_reasoner", bbox_2d=[0, 0, 0.5, 0.5], target_image=1)
     text = good + "<tool_call>{bad</tool_call>" + good + "<tool_call>{"
-    pairs = EXECUTOR.run_text(text, DIALECTS["pixel_reasoner"], media)
+    pairs = run_text(EXECUTOR, text, DIALECTS["pixel_reasoner"], media)
     assert [o.status for _, o in pairs] == ["ok", "error", "ok", "error"]
     assert [call is None for call, _ in pairs] == [False, True, False, True]
     assert [o.call_id for _, o in pairs] == ["c1", "c2", "c3", "c4"]
@@ -278,7 +278,7 @@ def test_one_bad_call_does_not_hide_the_good_ones(media: MediaMap) -> None:
 def test_arguments_may_be_json_text(media: MediaMap) -> None:
     arguments = json.dumps(json.dumps({"image": "i0", "bbox": [0, 0, 1, 1]}))
     text = f'<tool_call>{{"name": "crop", "arguments": {arguments}}}</tool_call>'
-    _, observation = only(EXECUTOR.run_text(text, DIALECTS["pearl"], media))
+    _, observation = only(run_text(EXECUTOR, text, DIALECTS["pearl"], media))
     assert observation.status == "ok"
 
 
@@ -314,7 +314,7 @@ def test_any_text_is_calls_or_errors_and_never_an_exception(dialect: Dialect, te
         f'{{"actions": [{text}]}}',
         f'"actions🚀"{text}',
     ):
-        for _, observation in EXECUTOR.run_text(wrapped, dialect, {"i0": PHOTO}):
+        for _, observation in run_text(EXECUTOR, wrapped, dialect, {"i0": PHOTO}):
             assert observation.error is not None
 
 
@@ -335,5 +335,7 @@ json_values = st.recursive(
     ),
 )
 def test_any_arguments_are_run_or_refused_with_a_code(name: str, arguments: dict[str, Any]) -> None:
-    _, observation = only(EXECUTOR.run_text(said(name, **arguments), DIALECTS[name], {"i0": PHOTO}))
+    _, observation = only(
+        run_text(EXECUTOR, said(name, **arguments), DIALECTS[name], {"i0": PHOTO})
+    )
     assert (observation.status == "ok") == (observation.error is None)

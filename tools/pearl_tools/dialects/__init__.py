@@ -14,8 +14,9 @@ from pearl_tools.dialects.published import (
     PIXEL_REASONER,
     QWEN,
 )
+from pearl_tools.dialects.text import run_text
 
-__all__ = ["DIALECTS", "Dialect", "ParsedCall"]
+__all__ = ["DIALECTS", "Dialect", "ParsedCall", "run_text"]
 
 #: Every dialect by name.
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pearl_tools.dialects.dialect import Dialect
 from pearl_tools.errors import ToolError, tool_error
+from pearl_tools.executor import ToolExecutor
 from pearl_tools.types import MediaMap, Observation, ToolCall
-
-if TYPE_CHECKING:
-    from pearl_tools.executor import ToolExecutor
 
 
 def run_text(
     executor: ToolExecutor, text: str, dialect: Dialect, media: MediaMap
 ) -> list[tuple[ToolCall | None, Observation]]:
-    """Pairs of our call (None where it could not be read) and its observation, in text order."""
+    """Run every call in a model's ``text``: pairs of our call (None if unreadable) and result.
+
+    Calls see the media that earlier ones in the text made. A text without any call gives one
+    ``parse.no_call``, so that "no call" and "bad call" are never merged.
+    """
     known = dict(media)
     pairs: list[tuple[ToolCall | None, Observation]] = []
     parsed = dialect.parse(text)
