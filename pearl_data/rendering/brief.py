@@ -10,6 +10,8 @@ from pearl_data.rendering.vocabulary import COLOURS, LABEL_CHARACTERS, SHAPES, C
 from pearl_tools.errors import PearlError
 
 MAX_OBJECTS = 12
+SURFACE_SLACK = 1.08
+"""How much a ratio of middles may exceed the ratio of visible surfaces."""
 
 
 class SceneNotFoundError(PearlError):
@@ -56,8 +58,9 @@ class SceneBrief:
         n_objects: how many objects, 1..12; None draws 3..8, or as many as `objects` names.
         objects: wishes for the first objects, in order of id; the rest are random.
         unique: no two objects share colour and shape, unless `objects` says so itself.
-        near_far: (a, b) positions in `objects` (0-based): the middle of a is at least 1.35 times
-            nearer than that of b.
+        near_far: (a, b) positions in `objects` (0-based): a is clearly nearer than b.
+        near_far_ratio: how many times nearer the middle of a is at least, above 1.08; the drawn
+            `distance_m`, measured on visible surfaces, may differ by up to 8 % less.
         setting: room or ground; None draws one.
         variety: `clean` keeps colours true to their words and structure pale; `wild` puts any
             texture and photograph anywhere, for training. In a wild scene `colour` is only a tint.
@@ -69,6 +72,7 @@ class SceneBrief:
     objects: tuple[ObjectBrief, ...] = field(default=())
     unique: bool = True
     near_far: tuple[int, int] | None = None
+    near_far_ratio: float = 1.35
     setting: Setting | None = None
     variety: str = "clean"
     decor: bool = True
@@ -90,6 +94,10 @@ class SceneBrief:
             raise ValueError(
                 f"near_far: expected positions in objects (0..{len(self.objects) - 1}), "
                 f"got {self.near_far}"
+            )
+        if not self.near_far_ratio > SURFACE_SLACK:
+            raise ValueError(
+                f"near_far_ratio: expected more than {SURFACE_SLACK}, got {self.near_far_ratio}"
             )
         if self.variety not in ("clean", "wild"):
             raise ValueError(f"variety: expected clean or wild, got {self.variety!r}")

@@ -7,7 +7,7 @@ seed if need be. Leaves out anything a caller can count itself, such as objects 
 
 from collections.abc import Callable
 
-from pearl_data.rendering.brief import SceneBrief, SceneNotFoundError
+from pearl_data.rendering.brief import SURFACE_SLACK, SceneBrief, SceneNotFoundError
 from pearl_data.rendering.compose import sample_scene
 from pearl_data.rendering.rendered import Rendered, render
 from pearl_data.rendering.textures import TextureBank
@@ -40,9 +40,8 @@ def render_brief(
         accept: the caller's own check, for instance of counts in a region.
         tries: scenes to draw.
 
-    Checked besides: at least 99 % of every label is seen, and the pair of `near_far` differs by
-        more than 1.25 in
-    `distance_m`.
+    Checked besides: at least 99 % of every label is seen, and the `distance_m` of the pair
+    `near_far` differ by more than `near_far_ratio` / 1.08, that is 1.25 by default.
 
     Raises:
         SceneNotFoundError: none of `tries` scenes passed.
@@ -73,4 +72,4 @@ def _keeps(drawn: Rendered, brief: SceneBrief, min_visible: float, min_object_px
     if brief.near_far is None:
         return True
     near, far = (drawn.objects[index].distance_m for index in brief.near_far)
-    return far > 1.25 * near
+    return far > brief.near_far_ratio / SURFACE_SLACK * near

@@ -12,7 +12,7 @@ from pearl_data.rendering.decor import furnish
 from pearl_data.rendering.kit import sample_kit
 from pearl_data.rendering.materials import Painter
 from pearl_data.rendering.place import sample_place
-from pearl_data.rendering.placement import NEAR_FAR_RATIO, Layout, Placed, try_place
+from pearl_data.rendering.placement import Layout, Placed, try_place
 from pearl_data.rendering.scene import Part, Scene, SceneObject
 from pearl_data.rendering.shapes import build, label_plate
 from pearl_data.rendering.textures import TextureBank
@@ -154,14 +154,11 @@ def _depth_range(
     if brief.near_far is None:
         return None
     near, far = brief.near_far
+    ratio = brief.near_far_ratio
     if index == near:
-        return (
-            (0.0, found[far].depth_m / NEAR_FAR_RATIO)
-            if far in found
-            else (0.0, reach_m / NEAR_FAR_RATIO)
-        )
+        return (0.0, found[far].depth_m / ratio) if far in found else (0.0, reach_m / ratio)
     if index == far and near in found:
-        return (found[near].depth_m * NEAR_FAR_RATIO, reach_m)
+        return (found[near].depth_m * ratio, reach_m)
     return None
 
 

@@ -24,7 +24,6 @@ from pearl_data.rendering.vocabulary import Shape
 SIZE_FRAC: Final = (0.07, 0.27)
 """Height of an object in fractions of the picture's height, drawn evenly on a logarithmic scale."""
 LABELLED_SIZE_FRAC: Final = (0.15, 0.32)
-NEAR_FAR_RATIO: Final = 1.35
 _MAX_COVERED: Final = 0.35
 _MAX_LABELLED_COVERED: Final = 0.04
 

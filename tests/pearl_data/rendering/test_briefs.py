@@ -68,6 +68,13 @@ def test_near_far_pair_differs_by_more_than_a_quarter() -> None:
         assert drawn.objects[0].distance_m > 1.25 * drawn.objects[1].distance_m
 
 
+def test_a_larger_gap_can_be_asked_for() -> None:
+    pair = (ObjectBrief(), ObjectBrief())
+    brief = SceneBrief(n_objects=3, objects=pair, near_far=(0, 1), near_far_ratio=2.16)
+    drawn = render_brief(0, brief, width=160, height=120)
+    assert drawn.objects[1].distance_m > 2 * drawn.objects[0].distance_m
+
+
 def test_accept_is_asked_and_failure_names_the_seed() -> None:
     brief = SceneBrief(n_objects=3)
     with pytest.raises(SceneNotFoundError, match="seed 9: none of 2 scenes"):
@@ -82,6 +89,7 @@ def test_accept_is_asked_and_failure_names_the_seed() -> None:
         (lambda: SceneBrief(n_objects=13), "n_objects: expected 1..12"),
         (lambda: SceneBrief(n_objects=1, objects=(ObjectBrief(),) * 2), "at least the 2 given"),
         (lambda: SceneBrief(objects=(ObjectBrief(),), near_far=(0, 1)), "near_far: expected"),
+        (lambda: SceneBrief(near_far_ratio=1.0), "near_far_ratio: expected more than 1.08"),
         (lambda: SceneBrief(variety="tidy"), "variety: expected clean or wild"),
     ],
 )
