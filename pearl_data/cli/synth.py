@@ -133,7 +133,8 @@ def synth(
     if as_json:
         print_json(summary)
         return
-    click.echo(f"{summary.inputs} inputs = {summary.written} written + {summary.quarantined}"
-               f" quarantined + {summary.duplicates} duplicates")  # fmt: skip
+    click.echo(str(summary))
+    for code, count in sorted(summary.quarantined_by_code.items()):
+        click.echo(f"  kept out: {count} {code}  ({out / 'quarantine'})")
     click.echo(f"look at it:  {page}")
     click.echo(f"check it:    pearl-data validate {out} --replay")

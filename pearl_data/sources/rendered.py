@@ -53,7 +53,7 @@ _JPEG_QUALITY = 95
 _SCENES_PER_BLOCK = 4
 #: Scenes tried for one slot before it is left empty.
 _ATTEMPTS = 24
-_LEAST_DEPTH_RATIO = 1.25
+_LEAST_DEPTH_RATIO = 1.4
 #: Ways in which three yes-or-no rules can hold: each is asked for equally often.
 _STRATA = 8
 #: A pair fits a rule only clearly: size, height and centrality must differ by this share.
