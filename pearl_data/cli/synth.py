@@ -100,6 +100,7 @@ def synth(
     Writes WebDataset shards, a manifest, what was quarantined and why, and index.html to --out.
     Interrupted? The same command goes on where it stopped; the bytes end up the same.
     """
+    from pearl_data.audit import audit_paths
     from pearl_data.report import write_index
     from pearl_data.sources import parse_source
     from pearl_data.sources.base import QuestionSettings
@@ -129,12 +130,16 @@ def synth(
     )
     summary = synthesise(out, settings, workers=workers)
     page = out / "index.html"
-    write_index([out], page, title=out.name)
+    audit = audit_paths([out])
+    write_index([out], page, title=out.name, audit=audit)
     if as_json:
         print_json(summary)
         return
     click.echo(str(summary))
     for code, count in sorted(summary.quarantined_by_code.items()):
         click.echo(f"  kept out: {count} {code}  ({out / 'quarantine'})")
+    made = {tool.tool: tool.error_share.n for tool in audit.report.by_tool}
+    calls = ", ".join(f"{made.get(name, 0)} {name}" for name in settings.questions.tools)
+    click.echo(f"calls:       {calls}")
     click.echo(f"look at it:  {page}")
     click.echo(f"check it:    pearl-data validate {out} --replay")
