@@ -63,7 +63,7 @@ class Figure(NamedTuple):
 
 
 class Tally:
-    """Counts right answers under names, in order of first use."""
+    """Counts right answers under names."""
 
     def __init__(self) -> None:
         self._counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -75,8 +75,8 @@ class Tally:
         self._counts[name][1] += values.size
 
     def figures(self) -> list[Figure]:
-        """All counts."""
-        return [Figure(name, right, n) for name, (right, n) in self._counts.items()]
+        """All counts, by name."""
+        return [Figure(name, right, n) for name, (right, n) in sorted(self._counts.items())]
 
 
 def held_out_scene(index: int) -> Rendered:
@@ -95,7 +95,7 @@ def held_out_scene(index: int) -> Rendered:
 _BANK = photo_bank()
 
 
-def judge_objects(drawn: Rendered, predicted: Map, tally: Tally) -> None:
+def judge_objects(drawn: Rendered, predicted: Map, tally: Tally, variety: str) -> None:
     """Add all object pairs of one scene; `predicted` has the picture's size."""
     seen = [item for item in drawn.objects if item.visible_px >= MIN_OBJECT_PX]
     middle = np.array([drawn.image.shape[1], drawn.image.shape[0]]) / 2
@@ -113,13 +113,14 @@ def judge_objects(drawn: Rendered, predicted: Map, tally: Tally) -> None:
                 np.hypot(*(np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2 - middle))
                 for box in (a, b)
             )
-            tally.add("objects: model", value_a > value_b)
-            tally.add(
-                "objects: model, where lower is right"
-                if lower
-                else "objects: model, where lower is wrong",
-                value_a > value_b,
-            )
+            right = value_a > value_b
+            tally.add("objects: model", right)
+            case = "right" if lower else "wrong"
+            tally.add(f"objects: model, where lower is {case}", right)
+            tally.add(f"objects: model, {variety}", right)
+            tally.add(f"objects: model, {variety}, where lower is {case}", right)
+            if far.distance_m > 2 * near.distance_m:
+                tally.add(f"objects: model, {variety}, ratio above 2", right)
             tally.add("objects: model by mask", mask_a > mask_b)
             tally.add("objects: rule lower", lower)
             tally.add("objects: rule bigger", a.area > b.area)
@@ -183,7 +184,7 @@ def evaluate(model: DepthModel, scenes: int, shared: Path) -> list[Figure]:
     for index in range(scenes):
         drawn = held_out_scene(index)
         predicted = predict(model, drawn.image)
-        judge_objects(drawn, predicted, tally)
+        judge_objects(drawn, predicted, tally, "clean" if index % 2 else "wild")
         rng = np.random.default_rng((EVALUATION_SEED, index))
         judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, "pixels", tally)
         progress.at(index + 1)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from scenes import MIXED
 from torch import Tensor
 
 import pearl_tools.depth
@@ -51,9 +52,9 @@ def export(
             "recipe": recipe,
             "steps_done": steps_done,
             "data": (
-                f"{recipe['scenes']} scenes of pearl_data.rendering at 256x192 ({renderer}), three "
-                "in four wild; the only photographs are scikit-image's CC0 and public-domain ones, "
-                "as textures"
+                f"{recipe['scenes']} scenes of pearl_data.rendering at 256x192 ({renderer}): of the "
+                f"first {MIXED} three in four wild, the rest clean; the only photographs are "
+                "scikit-image's CC0 and public-domain ones, as textures"
             ),
             "machine": f"{platform.system()} {platform.machine()}, 1 CPU thread, "
             f"torch {torch.__version__}",
@@ -119,8 +120,10 @@ training or selection.
 
 ## Limits
 
-Trained on rendered solids only. On photographs it is a rough guess, not much better than the rule
-"lower is nearer"; pass a transformers model where photographs matter.
+Trained on rendered solids only, for less than an hour of one core, and still learning when it
+stopped. Compare each model row with the rule of the same pictures: on frames that this renderer did
+not make, the rule "lower is nearer" may well be the better guess. Pass a transformers model where
+photographs matter. Small gaps are hard: prefer pairs with a ratio above 2.
 """
 
 

@@ -19,6 +19,7 @@ from augment import augment
 from export import export
 from losses import WEIGHTS, objective
 from progress import Progress
+from safetensors.torch import load_file
 from scenes import MIXED, SHARD, Shard, fill_cache, read_shard
 from torch import Tensor
 
@@ -112,13 +113,23 @@ def update_average(average: dict[str, Tensor], network: DepthNetwork, decay: flo
 
 
 def train(
-    recipe: Recipe, shards: list[Shard], checkpoint: Path, *, save_every: int = 250
+    recipe: Recipe,
+    shards: list[Shard],
+    checkpoint: Path,
+    *,
+    initial: Path | None = None,
+    save_every: int = 250,
 ) -> dict[str, Tensor]:
-    """The averaged weights after all steps; resumes from `checkpoint` if it exists and has the same
-    recipe.
+    """The averaged weights after all steps.
+
+    Resumes from `checkpoint` if it exists and has the same recipe; else starts from the exported
+    weights `initial`, or from random ones.
     """
     torch.manual_seed(recipe.seed)
     network = DepthNetwork().to(memory_format=torch.channels_last)
+    if initial is not None:
+        stored = {name: value.float() for name, value in load_file(initial).items()}
+        network.load_state_dict(stored, strict=False)  # batch counters are not stored
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     start = 0
@@ -181,6 +192,7 @@ def main() -> None:
         default=Path(".cache/depth"),
         help="rendered scenes and the checkpoint",
     )
+    parser.add_argument("--initial", type=Path, help="exported weights to start from, not random")
     parser.add_argument("--checkpoint", type=Path, help="default: CACHE/checkpoint.pt")
     parser.add_argument(
         "--export", action="store_true", help="replace the packaged weights when done"
@@ -198,9 +210,17 @@ def main() -> None:
     cv2.setNumThreads(1)
     cache, ready = fill_cache(options["cache"], recipe.scenes)
     shards = [read_shard(cache, number) for number in range(ready)]
-    average = train(recipe, shards, options["checkpoint"] or options["cache"] / "checkpoint.pt")
+    checkpoint = options["checkpoint"] or options["cache"] / "checkpoint.pt"
+    average = train(recipe, shards, checkpoint, initial=options["initial"])
     if options["export"]:
-        export(average, asdict(recipe), renderer=cache.name, steps_done=recipe.steps)
+        notes = f"Started from {options['initial'].name}." if options["initial"] else ""
+        export(
+            average,
+            asdict(recipe),
+            renderer=cache.name,
+            steps_done=recipe.steps,
+            notes=notes,
+        )
 
 
 if __name__ == "__main__":
