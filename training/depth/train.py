@@ -52,7 +52,7 @@ class Recipe:
     """
 
     scenes: int = 12_500
-    steps: int = 4_400
+    steps: int = 3_600
     settle: int = 1_000
     batch: int = 16
     rate: float = 1.5e-3
