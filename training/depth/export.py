@@ -52,8 +52,8 @@ def export(
             "recipe": recipe,
             "steps_done": steps_done,
             "data": (
-                f"{recipe['scenes']} scenes of pearl_data.rendering at 256x192 ({renderer}): of the "
-                f"first {MIXED} three in four wild, the rest clean; the only photographs are "
+                f"{recipe['scenes']} scenes of pearl_data.rendering at 256x192 ({renderer}): of "
+                f"the first {MIXED} three in four wild, the rest clean; the only photographs are "
                 "scikit-image's CC0 and public-domain ones, as textures"
             ),
             "machine": f"{platform.system()} {platform.machine()}, 1 CPU thread, "
