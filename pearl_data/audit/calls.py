@@ -3,8 +3,9 @@
 ``calls.parquet``, a row per call entry:
 
     path           str    the dataset, as it was named on the command line
-    key            str    the trajectory
-    split          str    its split
+    key            str    the trajectory, or the quarantine entry
+    split          str    its split; this and the next three are null where a quarantine entry
+                          does not say
     dataset        str    the source data set of its question
     family         str    its question family
     origin         str    expert | model | injected | imported
@@ -23,18 +24,19 @@
                           null without a proper box
     media_count    u32    media that came back
 
-Left out: any counting (:mod:`pearl_data.audit.count`).
+Left out: finding the calls of a quarantine entry (:mod:`pearl_data.audit.kept_out`) and any
+counting (:mod:`pearl_data.audit.count`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
 from pearl_data.shards.sample import CallTiming
-from pearl_data.trajectory import Trajectory
+from pearl_data.trajectory import Call, Trajectory
 
 CALL_COLUMNS: dict[str, type[pl.DataType]] = {
     "path": pl.String,
@@ -74,25 +76,45 @@ TRAJECTORY_COLUMNS: dict[str, type[pl.DataType]] = {
 NO_CALL = "parse.no_call"
 
 
+class Caller(NamedTuple):
+    """Who made some calls: the columns that all of their rows share."""
+
+    path: str
+    key: str
+    split: str | None
+    dataset: str | None
+    family: str | None
+    origin: str | None
+    outcome: Literal["written", "quarantined"]
+
+
+def written_caller(path: str, trajectory: Trajectory) -> Caller:
+    """A written trajectory as the one who made its calls."""
+    return Caller(
+        path=path,
+        key=trajectory.id,
+        split=trajectory.split,
+        dataset=trajectory.source.dataset,
+        family=trajectory.task.family,
+        origin=trajectory.origin,
+        outcome="written",
+    )
+
+
 def call_rows(
-    path: str,
-    trajectory: Trajectory,
-    outcome: str,
+    caller: Caller,
+    calls_of_steps: Iterable[Sequence[Call]],
     timings: Mapping[tuple[str, str], CallTiming],
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of one trajectory, in the order of :data:`CALL_COLUMNS`."""
-    for position, step in enumerate(trajectory.steps):
-        for call in step.calls:
+    """The rows of one caller, given its calls step by step, in the order of
+    :data:`CALL_COLUMNS`.
+    """
+    for position, calls in enumerate(calls_of_steps):
+        for call in calls:
             error = call.result.error
-            timing = timings.get((trajectory.id, call.id))
+            timing = timings.get((caller.key, call.id))
             yield (
-                path,
-                trajectory.id,
-                trajectory.split,
-                trajectory.source.dataset,
-                trajectory.task.family,
-                trajectory.origin,
-                outcome,
+                *caller,
                 position,
                 call.id,
                 call.tool,

@@ -1,8 +1,8 @@
 """The audit: reads trajectories, lays out their calls, counts.
 
-Figures about calls cover written and quarantined trajectories alike, because a call that failed
-and was kept out still failed; figures about trajectories, answers and shortcuts cover the written
-ones, which are what a model will see.
+Figures about calls cover written trajectories and quarantine entries alike, finished or not,
+because a call that was kept out was still made; figures about trajectories, answers and shortcuts
+cover the written ones, which are what a model will see.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pearl_data.audit.calls import (
     TRAJECTORY_COLUMNS,
     call_rows,
     trajectory_row,
+    written_caller,
 )
+from pearl_data.audit.kept_out import kept_out_caller, kept_out_calls
 from pearl_data.audit.reading import open_collection
 from pearl_data.audit.shortcuts import Question, question_of, shortcut_table
 from pearl_data.audit.wilson import share
@@ -33,7 +35,7 @@ from pearl_data.trajectory import Trajectory
 from pearl_tools.errors import STAGES
 
 #: Answers listed per family; the rest are summed as ``(other)``.
-ANSWERS_SHOWN = 8
+ANSWERS_SHOWN = 5
 _STAGE_ORDER = {name: place for place, name in enumerate(("ok", *STAGES))}
 
 
@@ -86,7 +88,8 @@ class _Found:
     def add_written(
         self, path: str, trajectory: Trajectory, timings: dict[tuple[str, str], CallTiming]
     ) -> None:
-        self.call_rows += call_rows(path, trajectory, "written", timings)
+        calls = [step.calls for step in trajectory.steps]
+        self.call_rows += call_rows(written_caller(path, trajectory), calls, timings)
         self.trajectory_rows.append(trajectory_row(path, trajectory))
         self.questions.append(question_of(trajectory))
 
@@ -94,11 +97,9 @@ class _Found:
         self, path: str, kept_out: Quarantined, timings: dict[tuple[str, str], CallTiming]
     ) -> None:
         self.quarantined.append(msgspec.structs.replace(kept_out, record=None))
-        try:
-            trajectory = msgspec.convert(kept_out.record, Trajectory, strict=False)
-        except msgspec.ValidationError:
-            return  # a question that never became a trajectory has no calls
-        self.call_rows += call_rows(path, trajectory, "quarantined", timings)
+        self.call_rows += call_rows(
+            kept_out_caller(path, kept_out), kept_out_calls(kept_out), timings
+        )
 
 
 def _report(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from pearl_data.audit import audit_paths, render_report
+from pearl_data.audit import AuditReport, audit_paths, render_report
 from pearl_data.cli.output import json_option, leave, print_json
 from pearl_data.progress import Progress
 from pearl_tools.errors import UsageError
@@ -47,7 +48,8 @@ def audit(
     """Count calls, errors, durations, answers and shortcuts in dataset folders, tars, .json and
     .jsonl files.
 
-    Trajectories without any call are counted apart from calls with errors.
+    Trajectories without any call are counted apart from calls with errors. Exits 1 where a record
+    cannot be read, or none is found.
 
     Example: pearl-data audit scenes --out calls.parquet --fail-over 0.02
     """
@@ -55,6 +57,9 @@ def audit(
         raise UsageError(f"--out: expected a name that ends in .parquet, got {str(out)!r}")
     if html is not None and html.suffix not in {".html", ".htm"}:
         raise UsageError(f"--html: expected a name that ends in .html, got {str(html)!r}")
+    for option, file in (("--out", out), ("--html", html)):
+        if file is not None:
+            _check_parent(option, file)
     with Progress("audit", None, "records") as progress:
         result = audit_paths(paths, progress=progress)
     if out is not None:
@@ -69,16 +74,40 @@ def audit(
         print_json(result.report)
     else:
         click.echo(render_report(result.report))
-    rate = result.report.calls.error_share.rate
+    failures = list(_failures(result.report, fail_over))
+    for failure in failures:
+        click.echo(f"failed: {failure}", err=True)
+    if failures:
+        leave(1)
+
+
+def _check_parent(option: str, file: Path) -> None:
+    """Raises ``UsageError`` where ``file`` cannot lie: better now than after a long reading."""
+    nearest = next(folder for folder in file.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"{option} {file}: expected a folder at {nearest}, got a file")
+
+
+def _failures(report: AuditReport, fail_over: float | None) -> Iterator[str]:
+    """Why this audit ends with exit status 1."""
+    records, rate = report.records, report.calls.error_share.rate
+    if records.unreadable:
+        yield (
+            f"expected records that can all be read, got {records.unreadable} of {records.found} "
+            "unreadable; the report says which and why"
+        )
+    if not records.read:
+        yield (
+            "expected at least one trajectory, read none "
+            f"({records.unreadable} unreadable, {records.quarantined} quarantined)"
+        )
     if fail_over is not None and rate is not None and rate > fail_over:
         over = [
             f"{tool.tool} {tool.errors} of {tool.error_share.n}"
-            for tool in result.report.by_tool
+            for tool in report.by_tool
             if (tool.error_share.rate or 0) > fail_over
         ]
-        click.echo(
-            f"failed: expected at most {100 * fail_over:g} % of calls with an error, "
-            f"got {100 * rate:.1f} %; tools over it: {', '.join(over)}",
-            err=True,
+        yield (
+            f"expected at most {100 * fail_over:g} % of calls with an error, "
+            f"got {100 * rate:.1f} %; tools over it: {', '.join(over)}"
         )
-        leave(1)

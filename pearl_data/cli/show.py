@@ -30,7 +30,7 @@ def show(path: Path, key: str | None, out: Path | None, as_json: bool) -> None:
 
     With --json the record itself is printed, with the names of the files written.
 
-    Example: pearl-data show scenes --key scene-000012 --out one
+    Example: pearl-data show scenes --key '#3' --out one
     """
     from pearl_data.report import tell, write_pictures
 

@@ -1,7 +1,7 @@
 """Pictures to look at: roots, observations, depth in colour, boxes drawn on roots.
 
 Pictures of broken or missing members become a grey field that says so, because a report must show
-the rest. Left out: layout (:mod:`pearl_data.report.figure`, :mod:`pearl_data.report.page`).
+the rest. Left out: layout (:mod:`pearl_data.report.figure`, :mod:`pearl_data.report.html`).
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ import msgspec
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
-from trajectories import build_sample
+from trajectories import build_block, build_sample
 
 from pearl_data.audit import AuditReport
 from pearl_data.audit.calls import CALL_COLUMNS
 from pearl_data.cli.audit import audit
+from pearl_data.shards import DatasetWriter
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import UsageError
 
@@ -72,3 +73,58 @@ def test_paths_that_hold_no_trajectories_are_misuse(tmp_path: Path) -> None:
 def test_html_is_written(file: Path, tmp_path: Path) -> None:
     assert run(file, "--html", tmp_path / "a.html").exit_code == 0
     assert "<!doctype html>" in (tmp_path / "a.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("foreign.json", b'{"a": 1}', "1 of 1 unreadable"),
+        ("empty.jsonl", b"", "expected at least one trajectory, read none"),
+    ],
+)
+def test_nothing_usable_is_a_failure_that_is_said(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    for options in ([], ["--json"]):
+        result = run(tmp_path / name, *options)
+        assert result.exit_code == 1
+        assert told in result.stderr
+        assert "failed" not in result.stdout
+    assert msgspec.json.decode(result.stdout, type=AuditReport).records.read == 0
+
+
+def test_one_unreadable_record_among_good_ones_is_a_failure(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"\n{}\n")
+    result = run(file)
+    assert result.exit_code == 1
+    assert "1 of 5 unreadable" in result.stderr
+    assert "4 read" in result.stdout
+
+
+def test_a_tampered_dataset_is_a_failure(tmp_path: Path) -> None:
+    writer = DatasetWriter.open(tmp_path / "set", {"seed": 0}, samples_per_shard=8)
+    writer.add_block(0, build_block(0))
+    writer.close()
+    (tar,) = (tmp_path / "set" / "shards").glob("*.tar")
+    data = bytearray(tar.read_bytes())
+    data[data.index(b"Which colour")] ^= 1
+    assert run(tmp_path / "set").exit_code == 0
+    tar.write_bytes(data)
+    result = run(tmp_path / "set")
+    assert result.exit_code == 1
+    assert "1 of 4 unreadable" in result.stderr
+
+
+@pytest.mark.parametrize(("option", "name"), [("--out", "x.parquet"), ("--html", "new/x.html")])
+def test_a_place_that_cannot_be_is_refused_before_reading(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        pytest.fail("read before the output was checked")
+
+    monkeypatch.setattr("pearl_data.cli.audit.audit_paths", read)
+    (tmp_path / "afile").touch()
+    result = run(file, option, tmp_path / "afile" / name)
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).endswith(f"expected a folder at {tmp_path / 'afile'}, got a file")

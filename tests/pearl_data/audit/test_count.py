@@ -166,6 +166,19 @@ def test_nothing_at_all_is_still_a_report(tmp_path: Path) -> None:
     assert result.calls.columns == list(CALL_COLUMNS)
 
 
+def test_a_family_lists_five_answers_and_sums_the_rest(tmp_path: Path) -> None:
+    trajectory = build_sample().trajectory
+    made = [
+        msgspec.structs.replace(
+            trajectory, task=msgspec.structs.replace(trajectory.task, answer=answer)
+        )
+        for answer in "aaabbccddeefg"
+    ]
+    answers = audit_paths([write_jsonl(tmp_path / "a.jsonl", made)]).report.answers
+    told = [(a.answer, a.count.k) for a in answers]
+    assert told == [("a", 3), ("b", 2), ("c", 2), ("d", 2), ("e", 2), ("(other)", 2)]
+
+
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     trajectory = build_sample().trajectory
     source = msgspec.structs.replace(trajectory.source, dataset="evil\x1b[2J\n")

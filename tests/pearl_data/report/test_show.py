@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -43,6 +44,16 @@ def test_text_and_pictures_of_one_trajectory(dataset: Path, tmp_path: Path) -> N
         "o2.png",
         "trajectory.png",
     ]
+
+
+def test_the_example_in_the_help_runs(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = (show.help or "").partition("Example: pearl-data show ")[2]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scenes").symlink_to(dataset)
+    assert run(*shlex.split(example)).exit_code == 0
+    assert (tmp_path / "one" / "trajectory.png").is_file()
 
 
 def test_originals_come_as_they_were_stored(dataset: Path, tmp_path: Path) -> None:

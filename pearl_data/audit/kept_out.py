@@ -1,0 +1,55 @@
+"""The calls of what was kept out, whatever its record holds.
+
+A quarantine entry's record may be a whole trajectory (a check refused it), a question with the
+steps taken so far (the expert gave up), or a row of the source as it was read (no call was made
+yet). So each fact is looked for by itself. Left out: counting (:mod:`pearl_data.audit.count`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pearl_data.audit.calls import Caller
+from pearl_data.shards.sample import Quarantined
+from pearl_data.trajectory import Call
+
+
+def kept_out_caller(path: str, entry: Quarantined) -> Caller:
+    """``entry`` as the one who made its calls; None for what its record does not say."""
+    record = entry.record or {}
+    return Caller(
+        path=path,
+        key=entry.key,
+        split=_text(record, "split"),
+        dataset=_text(record.get("source"), "dataset"),
+        family=_text(record.get("task"), "family"),
+        origin=_text(record, "origin"),
+        outcome="quarantined",
+    )
+
+
+def kept_out_calls(entry: Quarantined) -> list[list[Call]]:
+    """The calls in ``record["steps"]`` of ``entry``, step by step; a list per step.
+
+    What cannot be read as a call is none: rows of a source may have ``steps`` of their own.
+    """
+    steps = (entry.record or {}).get("steps")
+    return [_calls(step) for step in steps] if isinstance(steps, list) else []
+
+
+def _calls(step: object) -> list[Call]:
+    found = step.get("calls") if isinstance(step, dict) else None
+    calls = []
+    for one in found if isinstance(found, list) else ():
+        try:
+            calls.append(msgspec.convert(one, Call, strict=False))
+        except msgspec.ValidationError:
+            continue
+    return calls
+
+
+def _text(record: Any, name: str) -> str | None:
+    value = record.get(name) if isinstance(record, dict) else None
+    return value if isinstance(value, str) else None
