@@ -9,6 +9,7 @@ record: they live in the dataset's ``timings`` files.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,7 +20,8 @@ from pearl_tools.types import Box, Effective, ExecRecord, MediaRecord, Record
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
 AnswerType = Literal["choice", "number", "text"]
-AnswerSource = Literal["annotation", "tool", "model"]
+#: Who says the answer: people who annotated, the scene that was rendered, a tool, a model.
+AnswerSource = Literal["annotation", "scene", "tool", "model"]
 Origin = Literal["expert", "model", "injected", "imported"]
 
 #: Question families of the grounded expert; imported records may use ``other``.
@@ -149,6 +151,10 @@ def identity_sha256(trajectory: Trajectory) -> str:
 
     Runs, tools and thoughts do not count, so that duplicates are found across them.
     """
-    roots = sorted(m.pixel_sha256 for m in trajectory.media if m.parent is None)
-    task = trajectory.task
-    return hashlib.sha256(canonical_json([roots, task.question, sorted(task.choices)])).hexdigest()
+    return question_sha256([m for m in trajectory.media if m.parent is None], trajectory.task)
+
+
+def question_sha256(roots: Iterable[MediaRecord], task: Task) -> str:
+    """The identity of a question on ``roots``, known before any call is made."""
+    pixels = sorted(root.pixel_sha256 for root in roots)
+    return hashlib.sha256(canonical_json([pixels, task.question, sorted(task.choices)])).hexdigest()

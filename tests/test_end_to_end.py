@@ -58,7 +58,7 @@ def test_one_trajectory_can_be_looked_at(scenes: Path, tmp_path: Path) -> None:
     assert (tmp_path / "look" / "trajectory.png").exists()
 
 
-def test_a_swapped_observation_and_an_edited_box_are_found(scenes: Path, tmp_path: Path) -> None:
+def test_an_edited_box_is_found(scenes: Path, tmp_path: Path) -> None:
     sample = next(
         s for s in DatasetReader(scenes)
         if s.trajectory.steps[0].calls[0].tool == "crop" and len(s.trajectory.steps) == 1

@@ -113,7 +113,7 @@ def synth(
     settings = SynthesisSettings(
         source=spec,
         questions=QuestionSettings(
-            tools=[name.strip() for name in tools.split(",") if name.strip()],
+            tools=chosen_tools(tools),
             seed=seed,
             model_long_side_px=model_px,
             small_px=small_px,
@@ -143,3 +143,11 @@ def synth(
     click.echo(f"calls:       {calls}")
     click.echo(f"look at it:  {page}")
     click.echo(f"check it:    pearl-data validate {out} --replay")
+
+
+def chosen_tools(text: str) -> list[str]:
+    """The tools named in ``text``, once each, in the registry's order; unknown ones at the end."""
+    from pearl_tools.registry import TOOLS
+
+    named = {name.strip() for name in text.split(",") if name.strip()}
+    return [name for name in TOOLS if name in named] + sorted(named - set(TOOLS))

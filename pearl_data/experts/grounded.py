@@ -21,7 +21,7 @@ from pearl_data.experts.base import (
     PlannedStep,
     Unsupported,
 )
-from pearl_data.experts.boxes import around, outward, within
+from pearl_data.experts.boxes import around, within
 from pearl_data.experts.depth_reading import DECISIVE_SHARE, margin_share, reading
 from pearl_data.experts.words import Voice
 from pearl_data.randomness import rng_for
@@ -66,6 +66,7 @@ class _PlanOf:
     ) -> None:
         self.task, self.media, self.tools = task, media, tools
         self.model_px, self.rng, self.voice = model_px, rng, Voice(rng)
+        self.answer = task.answer
         self.targets = [e for e in task.evidence if e.role == "target"]
         self.pair = [e for e in task.evidence if e.role == "pair"]
         self.regions = [e for e in task.evidence if e.role == "region"]
@@ -74,20 +75,21 @@ class _PlanOf:
         """Steps by family, then the conclusion."""
         if self.pair:
             self._need("depth")
+            self._need_one_pair()
         if self.pair and self.targets:
             showed = yield from self._compare_then_look()
         elif self.pair:
             showed = yield from self._compare("")
-        elif self.regions:
-            showed = yield from self._count()
+        elif self.task.family == "count":
+            showed = yield from self._exactly(
+                self.regions[0], words.COUNT_WHY, self.voice.say(words.COUNT_SHOWED, n=self.answer)
+            )
+        elif self.task.family == "presence":
+            showed = yield from self._exactly(self.targets[0], words.PRESENCE_WHY, self._presence())
         else:
-            showed = ""
-            for index, target in enumerate(self.targets[:_MOST_LOOKS]):
-                more = index + 1 < min(len(self.targets), _MOST_LOOKS)
-                showed = yield from self._look(target, showed, self._detail(more=more))
-        answer = self.task.answer
-        ending = self.voice.say(words.SO_ANSWER, answer=answer)
-        return Conclusion(f"{showed} {ending}".strip(), answer)
+            showed = yield from self._look_at_each(self.targets + self.regions)
+        ending = self.voice.say(words.SO_ANSWER, answer=self.answer)
+        return Conclusion(f"{showed} {ending}".strip(), self.answer)
 
     def _compare_then_look(self) -> _Steps:
         target = self.targets[0]
@@ -96,7 +98,7 @@ class _PlanOf:
             why = self.voice.say(words.BOTH_WHY, a=a.label, b=b.label)
             calls = [self._crop_call(e.media, self._roomy(e.bbox)) for e in (a, b)]
             seen = yield from self._step(why, calls, [a, b])
-            showed = self.voice.say(words.BOTH_SHOWED)
+            showed = self.voice.say(words.BOTH_SHOWED, a=a.label, b=b.label)
             compared = yield from self._compare(showed)
             if self.rng.random() < 0.5 and "zoom" in self.tools:
                 view = seen[0 if a.label == target.label else 1]
@@ -139,14 +141,27 @@ class _PlanOf:
             raise Unsupported(tool_error("semantic.ambiguous", "task.evidence", expected, nearer))
         return nearer
 
-    def _count(self) -> _Steps:
-        region = self.regions[0]
+    def _exactly(self, evidence: Evidence, whys: tuple[str, ...], showed: str) -> _Steps:
+        """One view of the evidence box and nothing around it; returns ``showed``.
+
+        For questions whose answer would change with what lies beside the box.
+        """
         tool = self.rng.choice(self._lookers())
-        why = self.voice.say(words.COUNT_WHY, it=region.label)
-        will = self.voice.say(words.WILL_CROP if tool == "crop" else words.WILL_ZOOM)
-        call = PlannedCall(tool, {"image": region.media, "bbox": list(outward(region.bbox))})
-        yield from self._step(f"{why} {will}", [call], [region])
-        return self.voice.say(words.COUNT_SHOWED, n=self.task.answer)
+        why = self.voice.say(whys, it=evidence.label)
+        will = self.voice.say(words.WILL_TAKE if tool == "crop" else words.WILL_ENLARGE)
+        call = PlannedCall(tool, {"image": evidence.media, "bbox": list(evidence.bbox)})
+        yield from self._step(f"{why} {will}", [call], [evidence])
+        return showed
+
+    def _look_at_each(self, places: Sequence[Evidence]) -> _Steps:
+        """One or two calls for each of at most three places; returns what the last one showed."""
+        showed = ""
+        looked_at = places[:_MOST_LOOKS]
+        for place in looked_at:
+            last = place is looked_at[-1]
+            here = self._detail() if last else self.voice.say(words.SEEN_PART, it=place.label)
+            showed = yield from self._look(place, showed, here)
+        return showed
 
     def _look(self, target: Evidence, before: str, showed: str) -> _Steps:
         """One or two calls that bring ``target`` close; returns ``showed``."""
@@ -226,19 +241,25 @@ class _PlanOf:
         px = long_side_px(target.bbox, root.width, root.height, self.model_px)
         return max(1, round(px))
 
-    def _detail(self, *, more: bool = False) -> str:
-        if self.task.family == "given":
-            return "I have seen this part." if more else "I have seen what the question is about."
-        if self.task.family == "presence":
-            present = self.task.answer == "yes"
-            return self.voice.say(words.PRESENT_SHOWED if present else words.ABSENT_SHOWED)
-        return self.voice.say(words.DETAIL_SHOWED, answer=self.task.answer)
+    def _detail(self) -> str:
+        return self.voice.say(words.DETAIL_SHOWED, answer=self.answer)
+
+    def _presence(self) -> str:
+        present = self.answer == "yes"
+        return self.voice.say(words.PRESENT_SHOWED if present else words.ABSENT_SHOWED)
 
     def _lookers(self) -> list[str]:
         lookers = [tool for tool in ("crop", "zoom") if tool in self.tools]
         if not lookers:
             self._need("crop")
         return lookers
+
+    def _need_one_pair(self) -> None:
+        """Two things of one picture: distances in different pictures cannot be compared."""
+        if len(self.pair) != 2 or self.pair[0].media != self.pair[1].media:
+            got = [f"{e.label} in {e.media}" for e in self.pair]
+            expected = "exactly two things of one picture to compare"
+            raise Unsupported(tool_error("semantic.ambiguous", "task.evidence", expected, got))
 
     def _need(self, tool: str) -> None:
         if tool not in self.tools:

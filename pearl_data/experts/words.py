@@ -32,6 +32,20 @@ WILL_ZOOM = (
     "Let me enlarge that spot.",
     "A zoomed view of that area will help.",
 )
+WILL_TAKE = (
+    "I will crop it.",
+    "I cut out exactly that part.",
+    "A crop with those borders will do.",
+)
+WILL_ENLARGE = (
+    "I will zoom in on it.",
+    "I enlarge exactly that part.",
+    "A zoomed view with those borders will do.",
+)
+SEEN_PART = (
+    "I have seen {it}.",
+    "That was {it}; there is more to look at.",
+)
 THEN_CLOSER = (
     "The crop holds {it}, still small in the view. I will go closer.",
     "{It} is in this part, yet I want it larger before I answer.",
@@ -50,21 +64,26 @@ COUNT_SHOWED = (
     "The view shows {n} in all.",
     "I see exactly {n} inside the borders of the region.",
 )
+PRESENCE_WHY = (
+    "Whether one is there I can only say of {it} alone, so I take exactly that part.",
+    "What lies beside {it} must not mislead me; I look at exactly that part.",
+    "The question is about {it} and nothing around it.",
+)
 DETAIL_SHOWED = (
     "Now it is plain: {answer}.",
     "In this view I can make it out: {answer}.",
     "The closer look shows {answer}.",
-    "Seen this large, it is clearly {answer}.",
+    "Without everything around it, it is clearly {answer}.",
     "This view settles it: {answer}.",
 )
 PRESENT_SHOWED = (
-    "There is one, now that I see the spot large.",
+    "There is one, now that I see this spot alone.",
     "The view shows one.",
     "Yes, one is there.",
 )
 ABSENT_SHOWED = (
     "Nothing of the kind is in this view.",
-    "I find none there, even this large.",
+    "I find none there.",
     "The view shows other things, but not that.",
 )
 DEPTH_WHY = (
@@ -86,14 +105,14 @@ NOW_DETAIL = (
     "That settles which one; next I need to see it large.",
 )
 BOTH_WHY = (
-    "Two things matter here, {a} and {b}, and both are small. I crop each of them first.",
+    "Two things matter here, {a} and {b}. I crop each of them first.",
     "I start by looking at {a} and {b} one by one.",
     "Before comparing distances I want a close view of {a} and of {b}.",
 )
 BOTH_SHOWED = (
-    "Both are in view now.",
-    "I have a close view of each.",
-    "The two crops show what is where.",
+    "The first view holds {a}, the second {b}.",
+    "I have a view of {a} and one of {b}.",
+    "One crop shows {a}, the other {b}.",
 )
 SO_ANSWER = (
     "The answer is {answer}.",

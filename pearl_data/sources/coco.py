@@ -3,8 +3,10 @@
 Reads ``images``, ``categories`` and ``annotations`` (``bbox`` = [x, y, width, height] in pixels).
 Used where present: ``attributes`` (name -> value), ``description`` (a phrase that means this thing
 alone), ``depth_rank`` (1 = nearest), and per image LVIS's ``not_exhaustive_category_ids`` (kinds of
-which instances may be missing, so that they are not counted). Every unusable annotation is rejected
-with its reason. Left out: segmentation masks and captions.
+which instances may be missing, so that they are not counted). Other kinds that occur in a picture
+are taken to be complete in it, as COCO's are, except crowds. Every unusable item is rejected with
+its reason; an attribute that is no text or number is left out. Segmentation masks and captions are
+not read.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -31,14 +33,18 @@ _IMAGES_PER_BLOCK = 8
 _TURNS_APART = 5
 
 
+_Id = int | str
+_Item = TypeVar("_Item")
+
+
 class _Image(msgspec.Struct, frozen=True):
-    id: int | str
-    width: int
-    height: int
+    id: _Id
+    width: Annotated[int, msgspec.Meta(ge=1)]
+    height: Annotated[int, msgspec.Meta(ge=1)]
     file_name: str | None = None
     coco_url: str | None = None
-    license: int | None = None
-    not_exhaustive_category_ids: list[int] = []
+    license: _Id | None = None
+    not_exhaustive_category_ids: list[_Id] = []
 
     @property
     def name(self) -> str | None:
@@ -49,32 +55,34 @@ class _Image(msgspec.Struct, frozen=True):
 
 
 class _Category(msgspec.Struct, frozen=True):
-    id: int
+    id: _Id
     name: str
 
 
 class _Annotation(msgspec.Struct, frozen=True):
-    id: int | str
-    image_id: int | str
-    category_id: int
+    id: _Id
+    image_id: _Id
+    category_id: _Id
     bbox: list[float]
-    iscrowd: int = 0
-    attributes: dict[str, str | float] | None = None
+    iscrowd: int | bool | None = 0
+    attributes: Any = None
     description: str | None = None
     depth_rank: float | None = None
 
 
 class _Licence(msgspec.Struct, frozen=True):
-    id: int
+    id: _Id
     name: str = ""
     url: str = ""
 
 
 class _CocoFile(msgspec.Struct, frozen=True):
-    images: list[_Image]
-    categories: list[_Category]
-    annotations: list[_Annotation]
-    licenses: list[_Licence] = []
+    """The file's four lists; their items are read one by one, so that one bad item costs one."""
+
+    images: list[msgspec.Raw]
+    categories: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    licenses: list[msgspec.Raw] = []
 
 
 class CocoSource:
@@ -92,34 +100,54 @@ class CocoSource:
         data = _read(annotations)
         self._file_sha256 = hashlib.sha256(data).hexdigest()
         try:
-            self._coco = msgspec.json.decode(data, type=_CocoFile)
+            coco = msgspec.json.decode(data, type=_CocoFile)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             msg = (
                 f"{annotations}: not a COCO annotation file: {error}; expected an object with "
                 "images, categories and annotations"
             )
             raise BadInput(msg) from error
-        self._categories = {c.id: c.name for c in self._coco.categories}
-        self._licences = {c.id: c.name or c.url for c in self._coco.licenses}
-        self._by_image: dict[int | str, list[_Annotation]] = {}
-        self._orphans: list[_Annotation] = []
-        known = {image.id for image in self._coco.images}
-        for annotation in self._coco.annotations:
-            if annotation.image_id in known:
-                self._by_image.setdefault(annotation.image_id, []).append(annotation)
+        self._rejected: list[Rejected] = []
+        self._images = self._read_items(coco.images, _Image, "images")
+        categories = self._read_items(coco.categories, _Category, "categories")
+        licences = self._read_items(coco.licenses, _Licence, "licenses")
+        self._categories = {c.id: _plain_name(c.name) for c in categories if c.name.strip()}
+        self._licences = {c.id: c.name or c.url for c in licences}
+        self._by_image: dict[_Id, list[_Annotation]] = {image.id: [] for image in self._images}
+        seen: set[_Id] = set()
+        for annotation in self._read_items(coco.annotations, _Annotation, "annotations"):
+            if annotation.image_id not in self._by_image:
+                self._rejected.append(self._orphan(annotation))
+            elif annotation.id in seen:
+                self._rejected.append(self._repeated(annotation))
             else:
-                self._orphans.append(annotation)
+                seen.add(annotation.id)
+                self._by_image[annotation.image_id].append(annotation)
         self._vocabulary = Vocabulary(
             thing
-            for image in self._coco.images
+            for image in self._images
             for thing in self._things(image)
             if isinstance(thing, Thing)
         )
 
+    def _read_items(self, items: list[msgspec.Raw], kind: type[_Item], where: str) -> list[_Item]:
+        """The items that are ``kind``; others go to the rejected ones with their reason."""
+        decoder = msgspec.json.Decoder(kind)
+        good: list[_Item] = []
+        for index, item in enumerate(items):
+            try:
+                good.append(decoder.decode(item))
+            except msgspec.ValidationError as error:
+                value = msgspec.json.decode(item)
+                record = value if isinstance(value, dict) else {"value": value}
+                expected = f"a COCO {where} item"
+                reason = tool_error("schema.type", f"{where}[{index}]", expected, str(error))
+                self._rejected.append(Rejected(f"{slug(self.name)}-{where}", reason, record))
+        return good
+
     def blocks(self) -> int:
-        """Blocks of eight images; annotations without an image are a block of their own."""
-        blocks = -(-len(self._coco.images) // _IMAGES_PER_BLOCK)
-        return blocks + bool(self._orphans)
+        """Blocks of eight images; items that belong to no image are a last block of their own."""
+        return -(-len(self._images) // _IMAGES_PER_BLOCK) + bool(self._rejected)
 
     def config(self) -> dict[str, Any]:
         """The annotation file by content."""
@@ -127,9 +155,9 @@ class CocoSource:
 
     def block(self, index: int) -> list[Slot]:
         """One slot per question, and one per annotation or picture that cannot be used."""
-        images = self._coco.images[index * _IMAGES_PER_BLOCK : (index + 1) * _IMAGES_PER_BLOCK]
+        images = self._images[index * _IMAGES_PER_BLOCK : (index + 1) * _IMAGES_PER_BLOCK]
         if not images:
-            return [iter([self._orphan(annotation)]) for annotation in self._orphans]
+            return [iter([rejected]) for rejected in self._rejected]
         turns = Turns(index * _TURNS_APART)
         return [slot for image in images for slot in self._image_slots(image, turns)]
 
@@ -150,7 +178,7 @@ class CocoSource:
         facts = Facts(
             dataset=self.name,
             row=str(image.id),
-            licence=self._licences.get(image.license or -1, "unknown"),
+            licence=self._licences.get(-1 if image.license is None else image.license, "unknown"),
             width=image.width,
             height=image.height,
             things=things,
@@ -183,7 +211,6 @@ class CocoSource:
                 yield problem
                 continue
             x, y, width, height = annotation.bbox
-            attributes = {k: _word(v) for k, v in (annotation.attributes or {}).items()}
             yield Thing(
                 id=str(annotation.id),
                 name=self._categories[annotation.category_id],
@@ -194,7 +221,7 @@ class CocoSource:
                     min(1.0, (y + height) / image.height),
                 ),
                 description=annotation.description,
-                attributes={k: v for k, v in attributes.items() if v},
+                attributes=_words(annotation.attributes),
                 distance=annotation.depth_rank,
                 crowd=bool(annotation.iscrowd),
             )
@@ -235,6 +262,15 @@ class CocoSource:
             return None
         return Rejected(stem, error, record)
 
+    def _repeated(self, annotation: _Annotation) -> Rejected:
+        error = tool_error(
+            "reference.duplicate_id",
+            f"annotations[id={annotation.id}].id",
+            "an id that no earlier annotation has",
+            annotation.id,
+        )
+        return Rejected(f"{slug(self.name)}-repeated", error, msgspec.to_builtins(annotation))
+
     def _orphan(self, annotation: _Annotation) -> Rejected:
         error = tool_error(
             "reference.unknown_medium",
@@ -253,5 +289,19 @@ def _read(path: Path) -> bytes:
         raise BadInput(msg) from error
 
 
-def _word(value: str | float) -> str:
-    return value.strip() if isinstance(value, str) else f"{value:g}"
+def _words(attributes: Any) -> dict[str, str]:
+    """Attributes as name -> words: texts and numbers; flags, lists and nulls say nothing to ask."""
+    if not isinstance(attributes, dict):
+        return {}
+    words: dict[str, str] = {}
+    for name, value in attributes.items():
+        if isinstance(value, str) and value.strip() and name.strip():
+            words[name.strip()] = value.strip()
+        elif isinstance(value, int | float) and not isinstance(value, bool) and name.strip():
+            words[name.strip()] = f"{value:g}"
+    return words
+
+
+def _plain_name(name: str) -> str:
+    """A category name as people say it: LVIS writes ``baseball_bat`` and ``person_(man)``."""
+    return name.replace("_", " ").strip()

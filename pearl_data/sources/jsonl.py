@@ -85,10 +85,10 @@ class JsonlSource:
             value = msgspec.json.decode(line)
             row = msgspec.convert(value, _Row)
         except msgspec.ValidationError as error:
-            reason = tool_error("schema.type", f"line {number}", "a row as documented", error)
+            reason = tool_error("schema.type", f"line {number}", "a row as documented", str(error))
             return Rejected(stem, reason, value if isinstance(value, dict) else {"line": value})
         except msgspec.DecodeError as error:
-            reason = tool_error("parse.not_json", f"line {number}", "one JSON object", error)
+            reason = tool_error("parse.not_json", f"line {number}", "one JSON object", str(error))
             return Rejected(stem, reason, {"line": line.decode("utf-8", "replace")})
         problem = _problem(row, number)
         if problem is not None:
@@ -132,6 +132,26 @@ def _problem(row: _Row, number: int) -> ToolError | None:
     if len(set(row.choices)) != len(row.choices):
         return tool_error(
             "semantic.ambiguous", f"{path}.choices", "choices that differ", row.choices
+        )
+    blank = [
+        name
+        for name, text in (
+            ("question", row.question),
+            ("answer", str(row.answer)),
+            *((f"choices[{i}]", choice) for i, choice in enumerate(row.choices)),
+            *((f"evidence[{i}].label", item.label) for i, item in enumerate(row.evidence)),
+        )
+        if not text.strip()
+    ]
+    if blank:
+        return tool_error("schema.length", f"{path}.{blank[0]}", "some text", "only white space")
+    pair = [item for item in row.evidence if item.role == "pair"]
+    if pair and (len(pair) != 2 or pair[0].media != pair[1].media):
+        return tool_error(
+            "semantic.ambiguous",
+            f"{path}.evidence",
+            "no or exactly two items with role pair, in one picture",
+            [f"{item.label} in {item.media}" for item in pair],
         )
     if not row.evidence:
         return tool_error(

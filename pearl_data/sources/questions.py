@@ -24,8 +24,9 @@ from pearl_data.trajectory import Task
 _SAME_ANSWER = 2
 #: Largest number of a kind that is counted.
 _LARGEST_COUNT = 6
-#: A presence question may be about things up to this many times "too small to read".
-_PRESENCE_SIZE = 2
+#: Presence and counts concern things up to this many times "too small to read": larger ones need
+#: no closer look.
+_HARD_TO_SEE = 2
 _IRREGULAR = {"person": "people", "leaf": "leaves", "knife": "knives", "mouse": "mice",
               "child": "children", "tooth": "teeth", "foot": "feet", "sheep": "sheep",
               "galaxy": "galaxies", "nucleus": "nuclei"}  # fmt: skip
@@ -160,11 +161,12 @@ def _counts(asking: _Asking) -> Iterator[Task]:
         things = [thing for thing in asking.facts.things if thing.name == name]
         if len(things) < 2 or any(thing.crowd for thing in things):
             continue
+        hard = {thing.id for thing in small_things(asking.facts, asking.settings, _HARD_TO_SEE)}
         numbers = list(range(1, min(len(things), _LARGEST_COUNT) + 1))
         rng.shuffle(numbers)
         for number in numbers:
             region = region_with(things, number, rng)
-            if region is None:
+            if region is None or not any(t.id in hard for t in inside(things, region)):
                 continue
             # neighbouring numbers around the answer, which is as likely the least as the largest
             least = number - rng.randint(0, min(number, WRONG))
@@ -178,7 +180,7 @@ def _counts(asking: _Asking) -> Iterator[Task]:
 
 def _presences(asking: _Asking) -> Iterator[Task]:
     """Yes and no in turns: a box around a thing, or one of equal size where none of its kind is."""
-    for thing in asking.small(_PRESENCE_SIZE):
+    for thing in asking.small(_HARD_TO_SEE):
         if thing.name not in asking.facts.complete:
             continue
         turn = asking.turns.peek("presence")

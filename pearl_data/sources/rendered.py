@@ -219,7 +219,7 @@ def _read(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
     thing = rng.choice(tagged)
     tag = drawn.tags[thing.id]
     wrong = _other_characters(drawn, tag.attributes["tag"], 3, rng)
-    task = tasks.read_task(tag, _it(thing), "tag", wrong, turn, "annotation", rng)
+    task = tasks.read_task(tag, _it(thing), "tag", wrong, turn, "scene", rng)
     (evidence,) = task.evidence
     named = tasks.target(tag, f"the tag of {_it(thing)}", evidence.media)
     return _with_evidence(task, [named])
@@ -240,7 +240,7 @@ def _attribute(
         it = _it(thing)
     answer = thing.attributes[name]
     wrong = rng.sample([value for value in values if value != answer], 3)
-    return tasks.attribute_task(thing, it, name, wrong, turn, "annotation", rng)
+    return tasks.attribute_task(thing, it, name, wrong, turn, "scene", rng)
 
 
 def _identity(
@@ -260,7 +260,7 @@ def _identity(
         return None
     thing = rng.choice(alone)
     wrong = rng.sample([shape for shape in SHAPES if shape != thing.name], 3)
-    return tasks.identity_task(thing, wrong, turn, "annotation", rng)
+    return tasks.identity_task(thing, wrong, turn, "scene", rng)
 
 
 def _count(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
@@ -276,7 +276,7 @@ def _count(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
         return None
     counted = inside(same, region)
     wrong = [str(choice) for choice in choices if choice != number]
-    return tasks.count_task(region, plural(shape), counted, wrong, turn, "annotation", rng)
+    return tasks.count_task(region, plural(shape), counted, wrong, turn, "scene", rng)
 
 
 def _nearer(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
@@ -285,7 +285,7 @@ def _nearer(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
     if pair is None:
         return None
     words = (_it(pair[0]), _it(pair[1]))
-    return tasks.nearer_task(*pair, words, turn + turn // _STRATA, "annotation", rng)
+    return tasks.nearer_task(*pair, words, turn + turn // _STRATA, "scene", rng)
 
 
 def _nearer_read(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
@@ -302,7 +302,7 @@ def _nearer_read(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
     rng.shuffle(wrong)
     # shifted by one each round, so that positions and strata meet in every combination
     positions = (turn + turn // _STRATA, turn + turn // _STRATA)
-    return tasks.nearer_read_task(*pair, words, "tag", wrong, positions, "annotation", rng)
+    return tasks.nearer_read_task(*pair, words, "tag", wrong, positions, "scene", rng)
 
 
 def _pair(

@@ -20,6 +20,7 @@ _NAME_ASKED: dict[str, tuple[str, ...]] = {
     "state": ("In which state is {it}?", "What state is {it} in?"),
     "pattern": ("Which pattern does {it} have?", "What pattern is on {it}?"),
 }
+_ANY_NAME_ASKED = ("What is the {name} of {it}?",)
 _READ = (
     "What is written on {it}?",
     "Which text can be read on {it}?",
@@ -81,8 +82,8 @@ def attribute_task(
     rng: random.Random,
 ) -> Task:
     """What ``name`` (colour, material, ...) the thing called ``it`` has."""
-    asked = _NAME_ASKED.get(name, (f"What is the {name} of {{it}}?",))
-    question = rng.choice(asked).format(it=it)
+    asked = _NAME_ASKED.get(name, _ANY_NAME_ASKED)
+    question = rng.choice(asked).format(it=it, name=name)
     return _choice_task("attribute", question, thing.attributes[name], distractors, position,
                         source, [target(thing, it)])  # fmt: skip
 

@@ -59,7 +59,8 @@ class _OpenSlot:
         if isinstance(outcome, Quarantined):
             self.quarantined.append(outcome)
         else:
-            self.sample, self.timings = outcome, self.trial.timings
+            self.sample = outcome
+        self.timings += self.trial.timings
 
 
 def run_block(

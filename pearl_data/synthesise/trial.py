@@ -22,7 +22,7 @@ from pearl_data.trajectory import (
     Step,
     Trajectory,
     canonical_json,
-    identity_sha256,
+    question_sha256,
 )
 from pearl_data.validate import Finding, check_trajectory
 from pearl_tools.errors import ToolError, tool_error
@@ -50,6 +50,8 @@ class Trial:
         self._calls: list[Call] = []
         self._observations: list[Observation] = []
         self._call_count = 0
+        digest = question_sha256([root.record for root in candidate.roots], candidate.task)
+        self.key = f"{candidate.key_stem}-{digest[:_KEY_HASH_CHARACTERS]}"
         self._plan = expert.plan(candidate.task, self.media, seed)
         self._advance(None)
 
@@ -71,7 +73,7 @@ class Trial:
         self._observations.append(observation)
         self._calls.append(_call_record(call, observation))
         if observation.exec is not None:
-            self.timings.append(_timing(call, observation, observation.exec))
+            self.timings.append(_timing(self.key, call, observation, observation.exec))
         if len(self._calls) == len(self._wanted):
             self.steps.append(Step(thought=self._thought, calls=self._calls))
             self._advance(self._observations)
@@ -103,14 +105,14 @@ class Trial:
         return sample
 
     def quarantined(self, reason: ToolError, record: dict[str, Any] | None = None) -> Quarantined:
-        """This trial as a quarantine entry, with the question, steps and source so far."""
+        """This trial as a quarantine entry, with the question, all calls made, and the source."""
         if record is None:
             record = {
                 "task": msgspec.to_builtins(self.candidate.task),
                 "steps": msgspec.to_builtins(self.steps),
                 "source": msgspec.to_builtins(self.candidate.source),
             }
-        return Quarantined(key=self.candidate.key_stem, reason=reason, record=record)
+        return Quarantined(key=self.key, reason=reason, record=record)
 
     def _assemble(self, conclusion: Conclusion) -> Sample:
         members: dict[str, bytes] = {}
@@ -121,7 +123,7 @@ class Trial:
             members |= stored
         trajectory = Trajectory(
             schema_version=SCHEMA_VERSION,
-            id="pending",
+            id=self.key,
             split=self._split(media),
             task=self.candidate.task,
             media=media,
@@ -137,10 +139,7 @@ class Trial:
             loss_mask=[1] * len(self.steps),
             source=self.candidate.source,
         )
-        digest = identity_sha256(trajectory)[:_KEY_HASH_CHARACTERS]
-        key = f"{self.candidate.key_stem}-{digest}"
-        self.timings = [msgspec.structs.replace(t, key=key) for t in self.timings]
-        return Sample(msgspec.structs.replace(trajectory, id=key), members)
+        return Sample(trajectory, members)
 
     def _split(self, media: list[MediaRecord]) -> str:
         """``val`` for ``val_share`` of the pictures, so that one picture is never in both."""
@@ -170,9 +169,9 @@ def _call_record(call: ToolCall, observation: Observation) -> Call:
     )
 
 
-def _timing(call: ToolCall, observation: Observation, executed: ExecRecord) -> CallTiming:
+def _timing(key: str, call: ToolCall, observation: Observation, executed: ExecRecord) -> CallTiming:
     return CallTiming(
-        key="",
+        key=key,
         call_id=call.id,
         tool=observation.tool,
         cache=executed.cache,

@@ -65,7 +65,7 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
         "whole_image": ("caller", True),
     },
     "execution": {
-        "timeout": ("environment", True),
+        "timeout": ("environment", True),  # for tools that decode video
         "decode": ("media", False),
         "out_of_memory": ("environment", False),
         "tool_bug": ("tool", False),
@@ -78,7 +78,6 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
         "replay_differs": ("tool", False),
         "replay_failed": ("tool", False),
         "not_finite": ("tool", False),
-        "out_of_order": ("tool", False),
     },
     "semantic": {
         "repeated_call": ("caller", True),
@@ -157,8 +156,8 @@ def tool_error(
 ) -> ToolError:
     """A :class:`ToolError` with fault owner and retryability looked up from its code.
 
-    ``fault_owner`` overrides the table where the same code has another cause (a timeout caused by
-    a huge picture is the medium's fault). Raises ``KeyError`` for a code outside the closed set.
+    ``fault_owner`` overrides the table where the same code has another cause (memory that runs out
+    over a huge picture is the medium's fault). Raises ``KeyError`` outside the closed set.
     """
     stage, _, name = code.partition(".")
     owner, retryable = ERROR_CODES[stage][name]  # type: ignore[index]  # KeyError is the promise

@@ -118,6 +118,32 @@ def test_order_and_detail_take_two_to_four_calls_of_both_tools(seed: int) -> Non
     assert conclusion.answer == "red"
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("family", "role"), [("presence", "target"), ("count", "region")])
+def test_what_depends_on_its_borders_is_viewed_with_exactly_those(
+    family: str, role: str, seed: int
+) -> None:
+    evidence = [Evidence(media="i0", label="the spot", bbox=box(RED), role=role)]  # type: ignore[arg-type]
+    answer = "yes" if family == "presence" else "1"
+    question = task(family=family, evidence=evidence, answer=answer, choices=[answer, "no"])
+    ((_, (observation,)),), _ = carry_out(question, ["crop", "zoom"], seed)
+    assert observation.effective is not None
+    assert observation.effective.box_px == RED
+
+
+def test_a_region_of_a_users_own_question_is_looked_at_not_counted_in() -> None:
+    region = Evidence(media="i0", label="the corner", bbox=box(RED), role="region")
+    steps, conclusion = carry_out(task(family="given", evidence=[region]), ["crop"])
+    assert "ount" not in "".join(step.thought for step, _ in steps) + conclusion.thought
+
+
+def test_more_or_fewer_than_two_things_are_not_compared() -> None:
+    both = pair("the red box")
+    question = task(family="given", evidence=both.evidence[:1])
+    with pytest.raises(Unsupported, match="exactly two things"):
+        carry_out(question, ["depth"])
+
+
 def test_a_question_that_needs_a_disabled_tool_is_unsupported() -> None:
     with pytest.raises(Unsupported, match="enable depth"):
         carry_out(pair("the red box"), ["crop"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from drawn import coco_set
+from PIL import Image
 
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected
 from pearl_data.sources.coco import CocoSource
@@ -156,6 +157,77 @@ def test_a_file_that_is_not_coco_says_what_was_expected(tmp_path: Path) -> None:
     path.write_text('{"images": [{"id": 1}]}')
     with pytest.raises(BadInput, match=r"x\.json: not a COCO annotation file: .*expected"):
         CocoSource(path, tmp_path, LOOK)
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        ({"attributes": {"color": None, "tags": ["a"], "occluded": True}}, []),
+        ({"attributes": ["red"]}, []),
+        ({"iscrowd": None}, []),
+        ({"bbox": None}, ["schema.type"]),
+        ({"bbox": "1,2,3,4"}, ["schema.type"]),
+        ({"id": 1}, ["reference.duplicate_id"]),
+        ({"category_id": "1"}, ["reference.index_out_of_range"]),
+    ],
+)
+def test_one_odd_annotation_costs_one_at_most(
+    tmp_path: Path, change: dict[str, Any], codes: list[str]
+) -> None:
+    path = rewritten(coco_set(tmp_path), lambda d: d["annotations"][2].update(change))
+    found = items(CocoSource(path, tmp_path, ALL))
+    assert [r.reason.code for r in found if isinstance(r, Rejected)] == codes
+    assert len([c for c in found if isinstance(c, Candidate)]) >= 20
+
+
+def test_an_image_without_a_size_is_rejected_with_its_annotations(tmp_path: Path) -> None:
+    path = rewritten(coco_set(tmp_path), lambda d: d["images"][0].pop("width"))
+    rejected = [i for i in items(CocoSource(path, tmp_path, LOOK)) if isinstance(i, Rejected)]
+    assert "width" in rejected[0].reason.got
+    assert [r.reason.code for r in rejected[1:]] == ["reference.unknown_medium"] * 4
+
+
+def test_any_attribute_name_can_be_asked_for(tmp_path: Path) -> None:
+    def braces(document: dict[str, Any]) -> None:
+        for number, annotation in enumerate(document["annotations"]):
+            annotation["attributes"] = {"size{cm}": str(number % 4)}
+
+    path = rewritten(coco_set(tmp_path), braces)
+    asked = [i for i in items(CocoSource(path, tmp_path, LOOK)) if isinstance(i, Candidate)]
+    assert any("size{cm}" in item.task.question for item in asked)
+
+
+def test_a_picture_that_must_be_rotated_is_refused_since_its_boxes_are_ambiguous(
+    tmp_path: Path,
+) -> None:
+    path = rewritten(coco_set(tmp_path), lambda d: d["images"][0].update(file_name="turned.jpg"))
+    image = Image.open(tmp_path / "drawn0.png")
+    exif = image.getexif()
+    exif[0x0112] = 3
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    rejected = [i for i in items(CocoSource(path, tmp_path, LOOK)) if isinstance(i, Rejected)]
+    assert [r.reason.code for r in rejected] == ["semantic.ambiguous"]
+
+
+def test_what_is_called_absent_touches_nothing_of_its_kind(tmp_path: Path) -> None:
+    path = coco_set(tmp_path, images=8)
+    document = json.loads(path.read_text())
+    names = {c["id"]: c["name"] for c in document["categories"]}
+    absent = 0
+    for item in items(CocoSource(path, tmp_path, ALL)):
+        assert isinstance(item, Candidate)
+        if item.task.family != "presence" or item.task.answer == "yes":
+            continue
+        (evidence,) = item.task.evidence
+        x0, y0, x1, y1 = evidence.bbox
+        for a in document["annotations"]:
+            x, y, w, h = a["bbox"]
+            kind = names[a["category_id"]]
+            if str(a["image_id"]) == item.source.row and f" {kind} " in item.task.question:
+                apart = x + w <= x0 * 320 or x >= x1 * 320 or y + h <= y0 * 240 or y >= y1 * 240
+                assert apart
+        absent += 1
+    assert absent > 0
 
 
 def test_the_same_block_is_the_same_every_time(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_pixel_boxes_are_declared_and_converted(tmp_path: Path) -> None:
         ({"evidence": [{"bbox": [0.5, 0.1, 0.5, 0.3]}]}, "geometry.zero_area", _BOX),
         ({"evidence": [{"bbox": [0.5, 0.1, 1.2, 0.3]}]}, "geometry.partly_outside", _BOX),
         ({"evidence": []}, "semantic.insufficient_calls", "line 1.evidence"),
+        ({"question": "  "}, "schema.length", "line 1.question"),
+        ({"evidence": [{"bbox": [0, 0, 0.5, 0.5], "role": "pair"}]}, "semantic.ambiguous",
+         "line 1.evidence"),
         ({"answer": "green"}, "semantic.answer_not_in_choices", "line 1.answer"),
         ({"choices": ["red", "red"]}, "semantic.ambiguous", "line 1.choices"),
         ({"images": ["a.png"]}, "schema.combination", "line 1"),
@@ -75,6 +78,18 @@ def test_an_unusable_row_is_rejected_with_its_reason_and_place(
     assert isinstance(item, Rejected)
     assert (item.reason.code, item.reason.path) == (code, where)
     assert item.record is not None
+
+
+def test_things_in_two_pictures_are_not_compared(tmp_path: Path) -> None:
+    evidence = [
+        {"bbox": [0, 0, 0.5, 0.5], "role": "pair", "label": label, "media": media}
+        for label, media in (("red", "i0"), ("blue", "i1"))
+    ]
+    row = {**ROW, "images": ["a.png", "a.png"], "evidence": evidence}
+    del row["image"]
+    (item,) = read(tmp_path, row)
+    assert isinstance(item, Rejected)
+    assert item.reason.code == "semantic.ambiguous"
 
 
 def test_a_torn_line_is_rejected_and_the_next_one_read(tmp_path: Path) -> None:
