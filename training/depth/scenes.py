@@ -1,5 +1,4 @@
-"""The rendered scenes that the depth network learns from, in a cache of whole shards that can be
-resumed.
+"""The rendered scenes that the depth network learns from, cached in whole shards.
 
 A shard is one `.npz` of raw arrays: image uint8 (N, H, W, 3), inverse depth float16 (N, H, W) in
 1/m, instance uint8 (N, H, W). It appears under its name only when whole. The cache folder is named

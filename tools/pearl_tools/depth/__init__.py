@@ -5,7 +5,8 @@ model.
 package loads neither torch nor timm nor transformers; they come with the first model.
 """
 
-from pearl_tools.depth.model import DepthModel, load_depth_model
+from pearl_tools.depth.load import load_depth_model
+from pearl_tools.depth.model import DepthModel
 from pearl_tools.depth.picture import depth_picture
 
 __all__ = ["DepthModel", "depth_picture", "load_depth_model"]

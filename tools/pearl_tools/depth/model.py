@@ -1,6 +1,7 @@
-"""What a depth model is, and how one is loaded by name.
+"""What a depth model is: pictures in, relative inverse depth out, larger = nearer.
 
-Leaves out the two kinds of model themselves: `embedded.py` and `huggingface.py`.
+Leaves out the two kinds of model themselves (`embedded.py`, `huggingface.py`) and loading
+(`load.py`).
 """
 
 from __future__ import annotations
@@ -48,31 +49,6 @@ class DepthModel(Protocol):
 
         """
         ...
-
-
-def load_depth_model(spec: str = EMBEDDED, *, device: str = "cpu") -> DepthModel:
-    """The model that `spec` names.
-
-    Args:
-        spec: `embedded` for the weights in the package, else the id or folder of a transformers
-            depth model.
-        device: torch device.
-
-    Raises:
-        ModelUnavailable: it cannot be loaded here; the message says why and what to do.
-
-    Example:
-        >>> load_depth_model().model_id
-        'embedded'
-
-    """
-    if spec == EMBEDDED:
-        from pearl_tools.depth.embedded import EmbeddedDepth
-
-        return EmbeddedDepth(device=device)
-    from pearl_tools.depth.huggingface import TransformersDepth
-
-    return TransformersDepth(spec, device=device)
 
 
 def checked_pictures(images: Sequence[NDArray[np.uint8]]) -> dict[tuple[int, int], list[int]]:
