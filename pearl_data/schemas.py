@@ -133,8 +133,8 @@ def _finish(name: str, version: str, root: Schema, definitions: dict[str, Schema
 
 
 def _rules_for_call(call: Schema) -> None:
-    """An ok call names a known tool, has arguments that fit it and says what it did. A failed call
-    may have any name and any arguments: they are often why it failed.
+    """An ok call names a known tool, has arguments that fit it and says what it did and what ran. A
+    failed call may have any name and any arguments: they are often why it failed.
     """
     call["allOf"] = [
         {
@@ -144,6 +144,7 @@ def _rules_for_call(call: Schema) -> None:
                     "tool": {"enum": list(TOOLS)},
                     "arguments": {"type": "object"},
                     "effective": {"type": "object"},
+                    "exec": {"type": "object"},
                 }
             },
         },
@@ -174,9 +175,9 @@ def _rules_for_tool_call(call: Schema) -> None:
 
 
 def _rules_for_result(result: Schema) -> None:
-    """An error and no media, or media and no error: never both."""
+    """An error and no media, or media and no error: never both, never neither."""
     result["if"] = {"properties": {"status": {"const": "ok"}}, "required": ["status"]}
-    result["then"] = {"properties": {"error": {"type": "null"}}}
+    result["then"] = {"properties": {"error": {"type": "null"}, "media": {"minItems": 1}}}
     result["else"] = {"properties": {"error": {"type": "object"}, "media": {"maxItems": 0}}}
 
 

@@ -1,4 +1,5 @@
-"""The reference stage: every id names one thing, and a call only takes what is there by then.
+"""The reference stage: every id names one thing, a call only takes what is there by then, and its
+text says what it took.
 
 Arguments of failed calls are not looked into: that they refer to nothing may be why they failed.
 """
@@ -6,9 +7,12 @@ Arguments of failed calls are not looked into: that they refer to nothing may be
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
 
 from pearl_data.findings import Finding, finding
-from pearl_data.trajectory import Trajectory
+from pearl_data.trajectory import Trajectory, canonical_json
 from pearl_tools.registry import TOOLS
 from pearl_tools.types import PICTURE_KINDS, MediaRecord
 
@@ -66,6 +70,8 @@ def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
             if result.status == "error" or call.arguments is None:
                 continue
             where = f"steps[{i}].calls[{j}]"
+            if trajectory.origin == "expert":  # imported texts keep the dialect they came in
+                yield from _raw(call.arguments_raw, call.arguments, f"{where}.arguments_raw")
             source = call.arguments.get("image")
             if source is not None and source not in there:
                 yield _absent(f"{where}.arguments.image", source, media, there)
@@ -87,6 +93,18 @@ def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
                     yield from _made(trajectory, made, call.tool, source)
     if len(set(ids)) != len(ids):
         yield from _doubled_calls(trajectory)
+
+
+def _raw(text: str, arguments: dict[str, Any], path: str) -> Iterator[Finding]:
+    """The text of an ok call says what was understood."""
+    try:
+        said = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        yield finding("parse.not_json", path, "the arguments as JSON", text)
+        return
+    if said != arguments:
+        expected = f"the arguments of the call, {canonical_json(arguments).decode()}"
+        yield finding("schema.combination", path, expected, text)
 
 
 def _made(

@@ -86,6 +86,11 @@ class _Chain:
                     f"{medium.record.pixel_sha256[:12]}... decoded now",
                     "the file was swapped, or another decoder version reads it",
                 )
+            for field in ("width", "height", "changes"):
+                was, is_now = getattr(record, field), getattr(medium.record, field)
+                if was != is_now:
+                    code = "replay_differs" if field == "changes" else "size_mismatch"
+                    self.find(f"result.{code}", f"media[{index}].{field}", is_now, was)
             self.media[record.id] = medium
 
 
@@ -219,7 +224,7 @@ def _compare_errors(chain: _Chain, path: str, then: Result, now: Observation) ->
     if now.error and now.error.code == was:
         return "equal"
     if now.error and not then.error:
-        chain.find("result.replay_failed", f"{path}.result", "ok, as it was", now.error)
+        chain.find("result.replay_failed", f"{path}.result", "ok, as it was", str(now.error))
         return "failed"
     got = now.error.code if now.error else "ok"
     chain.find("result.replay_differs", f"{path}.result.error", f"{got}, as it is now", was)

@@ -8,35 +8,31 @@ What a record declares as its own fault (``fault``, for injected mistakes) is no
   thought) is blank. An observation that is followed by a thought counts as seen.
 - *insufficient calls*: the answer counts as supported and its family needs a view or a depth map
   that no successful call made.
-- *unfaithful crop*: views of a target's picture were made, and none of them holds the target.
-- *answer*: not among the choices, not that of the task though called supported, or resting on
-  evidence in media that are not of this record.
+- *unfaithful crop*: views of the picture of a target or region were made, and none holds it.
+- *answer*: not among the choices, not that of the task though called supported, resting on
+  evidence in media that are not of this record, or not following from the evidence of its family
+  (:mod:`pearl_data.validate.families`).
+- *identity*: the id of an expert's record ends in digits of the hash of its pictures, question and
+  choices, and they are not those of this record: one of them was taken from another.
 - *dangling media*: made by no call, or one of several roots that neither a call nor evidence names.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pearl_data.findings import Finding, finding
-from pearl_data.trajectory import Call, Evidence, Family, Trajectory, canonical_json
+from pearl_data.trajectory import Call, Evidence, Trajectory, canonical_json, identity_sha256
+from pearl_data.validate.families import VIEWS, check_family, needed_tools
 from pearl_data.validate.references import DERIVED
 from pearl_tools.types import Box, MediaRecord
 
 #: Half a root pixel: boxes of views below a zoom are fractional.
 CONTAINMENT_SLACK_PX = 0.5
 
-_VIEWS = frozenset({"crop", "zoom"})
-_DEPTH = frozenset({"depth"})
-#: What the answers of a family rest on: of each set of tools one must have succeeded.
-NEEDS: dict[Family, tuple[frozenset[str], ...]] = {
-    "attribute": (_VIEWS,),
-    "identity": (_VIEWS,),
-    "read": (_VIEWS,),
-    "count": (_VIEWS,),
-    "nearer": (_DEPTH,),
-    "nearer_read": (_DEPTH, _VIEWS),
-}
+#: What synth puts behind the key of a record: the first digits of its identity.
+_IDENTITY_DIGITS = re.compile(r".*-([0-9a-f]{10})")
 
 
 def check_semantics(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
@@ -51,15 +47,28 @@ def check_semantics(trajectory: Trajectory, media: dict[str, MediaRecord]) -> It
 
 
 def _all(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    yield from _identity(trajectory)
     yield from _answer(trajectory, media)
+    yield from check_family(trajectory.task)
     yield from _repeated(trajectory)
     yield from _unused(trajectory)
     yield from _dangling(trajectory, media)
     done = [call for step in trajectory.steps for call in step.calls if call.result.status == "ok"]
     yield from _insufficient(trajectory, done)
     for index, evidence in enumerate(trajectory.task.evidence):
-        if evidence.role == "target" and evidence.media in media:
+        if evidence.role != "pair" and evidence.media in media:
             yield from _unfaithful(evidence, f"task.evidence[{index}].bbox", done, media)
+
+
+def _identity(trajectory: Trajectory) -> Iterator[Finding]:
+    digits = _IDENTITY_DIGITS.fullmatch(trajectory.id)
+    if digits is None or trajectory.origin != "expert":
+        return
+    identity = identity_sha256(trajectory)[: len(digits[1])]
+    if digits[1] != identity:
+        expected = f"an id that ends in {identity}, the hash of its pictures, question and choices"
+        hint = "a picture, the question or the choices are those of another record"
+        yield finding("semantic.identity", "id", expected, trajectory.id, hint)
 
 
 def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
@@ -150,7 +159,7 @@ def _insufficient(trajectory: Trajectory, done: list[Call]) -> Iterator[Finding]
     if trajectory.final.verdict != "supported":
         return
     tools = {call.tool for call in done}
-    for needed in NEEDS.get(trajectory.task.family, ()):
+    for needed in needed_tools(trajectory.task):
         if not needed & tools:
             expected = f"a successful {' or '.join(sorted(needed))} call for {_what(trajectory)}"
             got = ", ".join(sorted(tools)) or "no successful call"
@@ -166,7 +175,7 @@ def _unfaithful(
     views = [
         call.effective.box_root
         for call in done
-        if call.tool in _VIEWS
+        if call.tool in VIEWS
         and call.effective
         and _root_of((call.arguments or {}).get("image", ""), media) == root.id
     ]

@@ -173,8 +173,10 @@ def tool_error(
 
 
 def short_repr(value: Any, limit: int = 120) -> str:
-    """``value`` as one line of at most ``limit`` characters, strings without quotes."""
-    text = value if isinstance(value, str) else repr(value)
+    """``value`` as one line of at most ``limit`` characters: strings without quotes, exceptions as
+    their message.
+    """
+    text = str(value) if isinstance(value, str | Exception) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

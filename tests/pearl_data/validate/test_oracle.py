@@ -73,7 +73,7 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
             node.insert(last, draw(JUNK))
         elif change == "insert":
             node[draw(st.sampled_from(["note", "tool", "error", "frame"]))] = draw(JUNK)
-        elif change == "float" and type(node[last]) is int:
+        elif change == "float" and type(node[last]) is int and abs(node[last]) < 2**64:
             node[last] = float(node[last])
         elif change == "copy":
             *others, end = draw(st.sampled_from(found))

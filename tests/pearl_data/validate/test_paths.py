@@ -80,7 +80,9 @@ def test_one_swapped_observation_and_one_edited_box_are_found_in_a_tar(tmp_path:
     one, two = build_sample("a", seed=1), build_sample("b", seed=2)
     swapped = Sample(one.trajectory, {**one.members, "o1.png": two.members["o1.png"]})
     document = msgspec.json.decode(canonical_json(two.trajectory))
-    document["steps"][0]["calls"][0]["arguments"]["bbox"][0] += 0.05
+    call = document["steps"][0]["calls"][0]
+    call["arguments"]["bbox"][0] += 0.05
+    call["arguments_raw"] = json.dumps(call["arguments"])
     edited = [*members_of(two)]
     edited[1] = ("b.json", canonical_json(document))
     path = bare_tar(tmp_path / "x.tar", [*members_of(swapped), *edited])

@@ -137,6 +137,20 @@ SCHEMA_EDITS: list[tuple[Edit, str, str, str, str]] = [
         '"x"',
     ),
     (lambda d: d["task"].pop("answer"), "schema.missing", "task.answer", "this field", "nothing"),
+    (
+        lambda d: call(d, 1)["result"].update(media=[]),
+        "schema.length",
+        "steps[1].calls[0].result.media",
+        "at least 1 items",
+        "0 items",
+    ),
+    (
+        lambda d: call(d, 1).update(exec=None),
+        "schema.type",
+        "steps[1].calls[0].exec",
+        "an object",
+        "null",
+    ),
 ]
 
 
@@ -169,6 +183,18 @@ def test_all_faults_are_reported_not_only_the_first() -> None:
 def test_a_failed_call_may_have_any_tool_and_arguments() -> None:
     assert edited(lambda d: call(d, 0).update(tool="corp", arguments={"x": [1]})) == []
     assert edited(lambda d: call(d, 0).update(arguments=None, arguments_raw="{{")) == []
+
+
+def test_the_text_of_a_call_is_only_held_against_our_own_expert() -> None:
+    def edit(document: dict[str, Any], text: str, origin: str) -> None:
+        call(document, 1).update(arguments_raw=text)
+        document.update(origin=origin)
+
+    spaced = msgspec.json.format(call(BASE, 1)["arguments_raw"], indent=4)
+    assert edited(lambda d: edit(d, spaced, "expert")) == []
+    assert edited(lambda d: edit(d, "<crop 1 2 3 4>", "imported")) == []
+    (found,) = edited(lambda d: edit(d, '{"image":"i1"}', "expert"))
+    assert (found.code, found.got) == ("schema.combination", '{"image":"i1"}')
 
 
 def test_whole_numbers_written_as_floats_are_the_same_record() -> None:
@@ -224,6 +250,14 @@ LATER_EDITS: list[tuple[Edit, list[tuple[str, str]]]] = [
     (
         lambda d: call(d, 1)["result"].update(media=["o8"]),
         [("result.missing_media", "steps[1].calls[0].result.media[0]")],
+    ),
+    (
+        lambda d: call(d, 1).update(arguments_raw='{"image": "i0"}'),
+        [("schema.combination", "steps[1].calls[0].arguments_raw")],
+    ),
+    (
+        lambda d: call(d, 1).update(arguments_raw="crop it"),
+        [("parse.not_json", "steps[1].calls[0].arguments_raw")],
     ),
     (
         lambda d: call(d, 1)["arguments"].update(bbox=WRONG_BOX),
@@ -334,7 +368,6 @@ def dup(made: dict[str, Any], new_id: str, image: str) -> dict[str, Any]:
         **made,
         "id": new_id,
         "arguments": {**made["arguments"], "image": image},
-        "result": {**made["result"], "media": []},
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -87,9 +88,10 @@ def test_an_edited_box_is_found_even_when_the_record_agrees_with_itself() -> Non
     def move(document: dict[str, Any]) -> None:
         call = document["steps"][0]["calls"][0]
         call["arguments"]["bbox"] = [0, 0, 32 / 160, 32 / 120]
+        call["arguments_raw"] = json.dumps(call["arguments"])
         call["effective"].update(box_px=[0, 0, 32, 32], box_root=[0, 0, 32, 32])
         document["media"][1]["box_root"] = [0, 0, 32, 32]
-        document["task"]["evidence"] = []
+        document["task"]["evidence"][0]["bbox"] = [0, 0, 0.1, 0.1]
 
     sample = edited(build_sample(), move)
     assert check_sample(sample) == []
@@ -137,6 +139,24 @@ def test_a_changed_original_is_found() -> None:
     black = encode_png(np.zeros((120, 160, 3), np.uint8))
     findings, _ = replay(Sample(sample.trajectory, {**sample.members, "i0.png": black}))
     assert [each.path for each in findings] == ["media[0].pixel_sha256", "media[1].pixel_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("changes", ["mode:CMYK"], "result.replay_differs"),
+        ("width", 161, "result.size_mismatch"),
+        ("height", 1, "result.size_mismatch"),
+    ],
+)
+def test_what_opening_did_to_an_original_is_compared(field: str, value: object, code: str) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        document["media"][0][field] = value
+
+    sample = build_sample()
+    (found,) = replay(edited(sample, edit))[0]
+    assert (found.code, found.path) == (code, f"media[0].{field}")
+    assert found.expected == str(getattr(sample.trajectory.media[0], field))
 
 
 def test_an_original_that_cannot_be_opened_is_a_finding_and_its_calls_are_skipped() -> None:

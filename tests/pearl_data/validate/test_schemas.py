@@ -79,7 +79,8 @@ def test_an_observation_has_media_or_an_error_never_both() -> None:
         "error": msgspec.json.decode(canonical_json(call.result.error)),
     }
     assert errors("observation", failed) == []
-    assert [path for path, _ in errors("observation", {**failed, "status": "ok"})] == ["$.error"]
+    claimed = errors("observation", {**failed, "status": "ok"})
+    assert [path for path, _ in claimed] == ["$.error", "$.media"]
     assert [path for path, _ in errors("observation", {**failed, "error": None})] == ["$.error"]
     code = {**failed, "error": {**failed["error"], "code": "geometry.sideways"}}
     assert [path for path, _ in errors("observation", code)] == ["$.error.code"]
