@@ -26,5 +26,7 @@ def test_no_lazy_rule_is_worth_more_than_guessing_on_rendered_scenes(tmp_path: P
     assert {row.rule for row in rows} >= PAIR_RULES | {"first_choice", "most_frequent_answer"}
     for row in rows:
         assert not row.flagged, row
-        if row.rule in PAIR_RULES or row.rule == "first_choice":
+        # the frequency rule learns from half the set: over one family its noise alone exceeds 5
+        whole = row.rule == "most_frequent_answer" and row.family == "overall"
+        if row.rule in PAIR_RULES or row.rule == "first_choice" or whole:
             assert abs(row.difference_points) <= 5, row
