@@ -6,20 +6,24 @@ dropped in silence. Left out: checking what the records say (:mod:`pearl_data.va
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from pearl_data.findings import Finding, finding
-from pearl_data.shards.manifest import MANIFEST
 from pearl_data.shards.reader import DatasetReader, Place
+from pearl_data.shards.records import (
+    Kind,
+    kind_of,
+    members_beside,
+    read_documents,
+    tars_in,
+)
 from pearl_data.shards.sample import MEMBER_NAME, RECORD_NAME, CallTiming, Quarantined, Sample
-from pearl_data.trajectory import Trajectory, decode
-from pearl_tools.errors import BadInput, UsageError
-
-TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+from pearl_data.trajectory import decode
+from pearl_tools.errors import BadInput
 
 
 class Entry(NamedTuple):
@@ -53,29 +57,18 @@ def open_collection(path: Path) -> Collection:
 
     Raises ``UsageError`` for a kind of path that holds none, ``BadInput`` for a broken dataset.
     """
-    if not path.exists():
-        raise UsageError(f"{path}: no such file or folder")
-    if path.is_dir() or path.name.lower().endswith(TAR_SUFFIXES):
-        return _Shards(path)
-    if path.suffix.lower() in {".json", ".jsonl"}:
-        return _JsonFile(path)
-    raise UsageError(
-        f"{path}: expected a dataset folder, a .tar, a .json or a .jsonl file, got {path.name!r}"
-    )
+    kind = kind_of(path)
+    if kind in ("json", "jsonl"):
+        return _JsonFile(path, kind)
+    return _Shards(path, kind)
 
 
 class _Shards:
     """A dataset folder, a folder of tars, or one tar."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: Kind) -> None:
         self.path = path
-        if path.is_dir() and not (path / MANIFEST).is_file():
-            tars = sorted(path.glob("*.tar"))
-            if not tars:
-                raise BadInput(f"{path}: expected {MANIFEST} or .tar files in this folder")
-            self.reader = DatasetReader(tars)
-        else:
-            self.reader = DatasetReader(path)
+        self.reader = DatasetReader(tars_in(path) if kind == "tars" else path)
 
     def entries(self) -> Iterator[Entry]:
         for position, place in enumerate(self.reader.places):
@@ -109,21 +102,22 @@ class _Shards:
 
 
 class _JsonFile:
-    """A ``.json`` file with one trajectory or a list, or a ``.jsonl`` file with one per line.
-
-    Pictures are looked for beside the file as an unpacked tar leaves them, ``{key}.{name}``.
+    """A ``.json`` file with one trajectory or a list, or a ``.jsonl`` file with one per line, and
+    the pictures beside it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: Kind) -> None:
         self.path = path
-        self._documents = list(_documents(path))
+        self._documents = list(read_documents(path, kind))
 
     def entries(self) -> Iterator[Entry]:
-        for place, text in self._documents:
+        for place, text, _ in self._documents:
             try:
-                yield Entry(self._with_members(decode(text)), None)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                trajectory = decode(text)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 yield Entry(None, _undecodable(error, self.path, path=place))
+            else:
+                yield Entry(Sample(trajectory, members_beside(self.path, trajectory)), None)
 
     def keys(self) -> list[str]:
         return [entry.sample.trajectory.id for entry in self.entries() if entry.sample]
@@ -140,37 +134,10 @@ class _JsonFile:
     def timings(self) -> dict[tuple[str, str], CallTiming]:
         return {}
 
-    def _with_members(self, trajectory: Trajectory) -> Sample:
-        members = {}
-        for medium in trajectory.media:
-            for name in (medium.name_in_sample, medium.picture_in_sample):
-                if name and MEMBER_NAME.fullmatch(name):
-                    file = self.path.with_name(f"{trajectory.id}.{name}")
-                    if file.is_file():
-                        members[name] = file.read_bytes()
-        return Sample(trajectory, members)
-
 
 def safe_members(sample: Sample) -> dict[str, bytes]:
     """The members whose names are safe to use as file names."""
     return {name: data for name, data in sample.members.items() if MEMBER_NAME.fullmatch(name)}
-
-
-def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
-    """``(place, JSON text)`` of each document in ``path``; the place is "" for a single one."""
-    data = path.read_bytes()
-    if path.suffix.lower() == ".jsonl":
-        for number, line in enumerate(data.splitlines(), 1):
-            if line.strip():
-                yield f"line {number}", line
-        return
-    try:
-        documents: Sequence[msgspec.Raw] = msgspec.json.decode(data, type=list[msgspec.Raw])
-    except msgspec.DecodeError:
-        yield "", data
-        return
-    for number, document in enumerate(documents):
-        yield f"[{number}]", bytes(document)
 
 
 def _side_lines(folder: Path, name: str) -> Iterator[tuple[Path, bytes]]:

@@ -55,7 +55,8 @@ def _unfinished(folder: Path, manifest: Manifest) -> Iterator[Finding]:
         )  # fmt: skip
         return
     named = {shard.name for shard in manifest.shards}
-    for path in sorted((folder / "shards").iterdir()):
+    shards = folder / "shards"
+    for path in sorted(shards.iterdir()) if shards.is_dir() else ():
         name = path.relative_to(folder).as_posix()
         if name not in named:
             yield finding(

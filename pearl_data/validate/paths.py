@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,16 +13,25 @@ from pearl_data.findings import Finding, finding
 from pearl_data.progress import Progress
 from pearl_data.shards.files import file_sha256
 from pearl_data.shards.manifest import MANIFEST, ShardLine, read_manifest
+from pearl_data.shards.records import (
+    Kind,
+    kind_of,
+    members_beside,
+    no_records,
+    read_documents,
+    tars_in,
+)
 from pearl_data.shards.sample import RECORD_NAME, Sample
 from pearl_data.shards.verify import verify_dataset, verify_index
-from pearl_data.trajectory import identity_sha256
+from pearl_data.trajectory import Trajectory, identity_sha256
+from pearl_data.validate.members import check_member_bytes
 from pearl_data.validate.reading import Stored, disagreements, read_indexed, read_tar
-from pearl_data.validate.record import check_members, check_text
+from pearl_data.validate.record import check_members, check_trajectory
 from pearl_data.validate.replay import Replayer, recorded_settings
 from pearl_data.validate.report import ReplayCount, ValidationReport
-from pearl_tools.errors import BadInput, UsageError
+from pearl_data.validate.schema import read_record
+from pearl_tools.errors import BadInput
 
-_TARS = (".tar", ".tar.gz", ".tgz")
 #: Samples whose chains run side by side, so that depth calls share batches.
 REPLAY_GROUP = 8
 
@@ -30,25 +39,20 @@ REPLAY_GROUP = 8
 def validate_paths(
     paths: Sequence[Path], *, replay: bool = False, progress: bool = False
 ) -> ValidationReport:
-    """Everything wrong with ``paths``: dataset folders, tars (also gz), ``.json``, ``.jsonl``.
+    """Everything wrong with ``paths``: dataset folders, tars (also gz) or folders of them,
+    ``.json`` (one record or a list), ``.jsonl``.
 
     In datasets and tars the stored bytes are checked too: file hashes, and the pixels of views and
-    depth maps. ``replay`` runs all calls again; of bare records, which have no media, it cannot.
-    Raises ``UsageError`` for a path that is none of these.
+    depth maps; of bare records those pictures that lie beside the file as ``{key}.{name}``.
+    ``replay`` runs all calls again, so then every root must be there. A path without any record is
+    a finding. Raises ``UsageError`` for a path that is none of these.
     """
     run = _Run(replay=replay)
-    kinds = [(path, _kind(path)) for path in map(Path, paths)]
+    kinds = [(path, kind_of(path)) for path in map(Path, paths)]
     with Progress("validate", None, "documents") if progress else nullcontext() as line:
         run.progress = line
         for path, kind in kinds:
-            if kind == "dataset":
-                run.dataset(path)
-            elif kind == "tar":
-                run.files += 1
-                run.tar(path, Replayer() if replay else None)
-            else:
-                run.files += 1
-                run.records(path, lines=kind == "jsonl")
+            run.path(path, kind)
     return run.report([str(path) for path in paths])
 
 
@@ -70,6 +74,22 @@ class _Run:
         self.keys: dict[str, str] = {}
         self.replayers: list[Replayer] = []
         self._group: list[tuple[Sample, str]] = []
+
+    def path(self, path: Path, kind: Kind) -> None:
+        """Whatever lies at ``path``; that nothing does is a finding, unless more is wrong."""
+        before = (self.documents, len(self.findings))
+        if kind == "dataset":
+            self.dataset(path)
+        elif kind in ("tar", "tars"):
+            self.keys = {} if kind == "tars" else self.keys
+            for tar in tars_in(path) if kind == "tars" else [path]:
+                self.files += 1
+                self.tar(tar, Replayer() if self.replay else None)
+        else:
+            self.files += 1
+            self.records(path, kind)
+        if (self.documents, len(self.findings)) == before:
+            self.found(no_records(path), path)
 
     def dataset(self, folder: Path) -> None:
         """A dataset folder: the bytes of all its files, then every sample."""
@@ -109,24 +129,32 @@ class _Run:
         for fault in faults:
             self.found(fault, path)
 
-    def records(self, path: Path, *, lines: bool) -> None:
-        """Bare records: one, or one per line."""
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-        self.notes.append(f"{path}: bare records, so no stored media were checked or replayed")
+    def records(self, path: Path, kind: Kind) -> None:
+        """Bare records: one, a list, or one per line; with the pictures that lie beside them."""
         self.keys = {}
-        offset = 0
-        for number, text in enumerate(data.splitlines(keepends=True) if lines else [data], 1):
-            if text.strip() or not lines:
-                trajectory_id, findings = _key_and_findings(text)
-                key = trajectory_id or (f"line {number}" if lines else "")
-                if lines:
-                    findings = [_at_byte(each, offset) for each in findings]
-                findings += self._doubled(key, f"{path}:{number}")
-                self.document(findings, path, key)
-            offset += len(text)
+        replayer = Replayer() if self.replay else None
+        if replayer:
+            self.replayers.append(replayer)
+        alone = 0
+        for place, text, offset in read_documents(path, kind):
+            trajectory, findings = read_record(text)
+            key = trajectory.id if trajectory else _id_in(text) or place
+            members = members_beside(path, trajectory) if trajectory else {}
+            if trajectory:
+                alone += not members
+                findings = [
+                    *check_trajectory(trajectory),
+                    *_bare_member_findings(trajectory, members, roots=self.replay),
+                ]
+            findings = [msgspec.structs.replace(each, offset=offset) for each in findings]
+            findings += self._doubled(key, f"{path}:{place or 1}")
+            self.document(findings, path, key)
+            if trajectory and replayer:
+                self._queue(Sample(trajectory, members), key, path, replayer)
+        self._replay_group(replayer, path)
+        if alone:
+            beside = f"{alone} bare records without pictures beside them (KEY.i0.jpg)"
+            self.notes.append(f"{path}: {beside}: no stored media were checked")
 
     def sample(self, stored: Stored, path: Path, replayer: Replayer | None) -> None:
         """One stored sample with all its members; queued for replay where its record is sound."""
@@ -146,9 +174,7 @@ class _Run:
         self.document(findings, path, stored.key)
         if replayer and trajectory:
             members = {name: data for name, data in stored.members.items() if name != RECORD_NAME}
-            self._group.append((Sample(trajectory, members), stored.key))
-            if len(self._group) >= REPLAY_GROUP:
-                self._replay_group(replayer, path)
+            self._queue(Sample(trajectory, members), stored.key, path, replayer)
 
     def document(self, findings: list[Finding], path: Path, key: str) -> None:
         """Count one document with what was found in it."""
@@ -196,6 +222,11 @@ class _Run:
             self.sample(stored, path, replayer)
         self._replay_group(replayer, path)
 
+    def _queue(self, sample: Sample, key: str, path: Path, replayer: Replayer) -> None:
+        self._group.append((sample, key))
+        if len(self._group) >= REPLAY_GROUP:
+            self._replay_group(replayer, path)
+
     def _replay_group(self, replayer: Replayer | None, path: Path) -> None:
         if replayer and self._group:
             results = replayer.run([sample for sample, _ in self._group])
@@ -211,30 +242,25 @@ class _Run:
         return [finding("reference.duplicate_id", "id", "a key of its own", f"that of {first}")]
 
 
-def _kind(path: Path) -> str:
-    if path.is_dir():
-        if (path / MANIFEST).is_file():
-            return "dataset"
-        raise UsageError(f"{path}: expected a dataset folder, got a folder without {MANIFEST}")
-    if not path.is_file():
-        raise UsageError(f"{path}: expected a file or a dataset folder, got nothing there")
-    if path.name.endswith(_TARS):
-        return "tar"
-    if path.suffix in (".json", ".jsonl"):
-        return path.suffix[1:]
-    raise UsageError(
-        f"{path}: expected a dataset folder, {', '.join(_TARS)}, .json or .jsonl, got another file"
-    )
-
-
-def _key_and_findings(text: bytes) -> tuple[str, list[Finding]]:
-    """The id in a bare record, as far as it can be read, and the record's findings."""
-    findings = check_text(text)
+def _id_in(text: bytes) -> str:
+    """The id in a bare record, as far as it can be read."""
     try:
-        return msgspec.json.decode(text, type=_Id).id, findings
+        return msgspec.json.decode(text, type=_Id).id
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return "", findings
+        return ""
 
 
-def _at_byte(each: Finding, offset: int) -> Finding:
-    return msgspec.structs.replace(each, offset=offset)
+def _bare_member_findings(
+    trajectory: Trajectory, members: dict[str, bytes], *, roots: bool
+) -> Iterator[Finding]:
+    """What is wrong with the pictures beside a bare record. They may be absent, but for those that
+    its calls start from where these are to be run again (``roots``).
+    """
+    needed = {
+        f"media[{index}].name_in_sample"
+        for index, medium in enumerate(trajectory.media)
+        if roots and medium.parent is None
+    }
+    for each in check_member_bytes(trajectory, members):
+        if each.code != "parse.missing_member" or each.path in needed:
+            yield each

@@ -239,6 +239,11 @@ def _compare_pixels(chain: _Chain, place: _Place, name: str, now: Observation) -
         return "equal"
     data = chain.sample.members.get(record.name_in_sample or "")
     where = f"media[{index}].pixel_sha256"
+    if medium.record.kind == "depth" and data is None:
+        expected = f"{record.name_in_sample or 'a member'}, the map to compare with"
+        path = f"media[{index}].name_in_sample"
+        chain.find("parse.missing_member", path, expected, "no such member")
+        return "failed"
     if medium.record.kind != "depth" or data is None:
         chain.find(
             "result.replay_differs",

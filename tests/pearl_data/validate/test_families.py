@@ -60,11 +60,12 @@ TASKS: dict[str, Task] = {
 SECOND_ROOT = {**BASE["media"][0], "id": "i1", "name_in_sample": "i1.jpg"}
 
 
-def places(family: str, edit: Edit = lambda task: None, **fields: Any) -> list[tuple[str, str]]:
+def places(family: str, edit: Edit | None = None, **fields: Any) -> list[tuple[str, str]]:
     document = copy.deepcopy(BASE)
     task = document["task"]
     task.update(copy.deepcopy(TASKS[family]), family=family)
-    edit(task)
+    if edit:
+        edit(task)
     document["final"]["answer"] = task["answer"]
     document.update(fields)
     return [(each.code, each.path) for each in check_text(msgspec.json.encode(document))]
@@ -95,7 +96,12 @@ EDITS: list[tuple[str, Edit, str, str]] = [
         "ambiguous",
         "task.evidence[1].label",
     ),
-    ("nearer", lambda t: t["evidence"][1].update(media="i1"), "ambiguous", "task.evidence[1].media"),
+    (
+        "nearer",
+        lambda t: t["evidence"][1].update(media="i1"),
+        "ambiguous",
+        "task.evidence[1].media",
+    ),
     (
         "nearer",
         lambda t: t.update(choices=["the left half", "a cup"], answer="a cup"),
@@ -131,14 +137,19 @@ EDITS: list[tuple[str, Edit, str, str]] = [
     ("attribute", lambda t: t.update(evidence=[]), "ambiguous", "task.evidence"),
     ("attribute", lambda t: t["evidence"][0].update(role="pair"), "ambiguous", "task.evidence"),
     ("given", lambda t: t.update(evidence=[]), "ambiguous", "task.evidence"),
-    ("given", lambda t: t["evidence"][1].update(bbox=FAR), "unfaithful_crop", "task.evidence[1].bbox"),
+    (
+        "given",
+        lambda t: t["evidence"][1].update(bbox=FAR),
+        "unfaithful_crop",
+        "task.evidence[1].bbox",
+    ),
     (
         "attribute",
         lambda t: t["evidence"][0].update(media="o1"),
         "answer_contradicts",
         "task.evidence[0].media",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("family", "edit", "code", "path"), EDITS)

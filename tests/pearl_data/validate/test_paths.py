@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from trajectories import build_block, build_sample
 
+from pearl_data.audit.reading import open_collection
 from pearl_data.cli.validate import validate
 from pearl_data.shards import BlockResult, DatasetReader, DatasetWriter, Sample
 from pearl_data.shards.sample import sample_members
@@ -186,23 +188,119 @@ def test_bare_records_are_judged_line_by_line(tmp_path: Path) -> None:
     texts = [canonical_json(build_sample(key, seed=1).trajectory) for key in ("a", "b", "a")]
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"\n".join([texts[0], b"{", texts[1], b"", texts[2]]) + b"\n")
-    report = validate_paths([path], replay=True)
+    report = validate_paths([path])
     assert report.documents == 4
     assert [(each.code, each.key, each.offset) for each in report.findings] == [
         ("parse.not_json", "line 2", len(texts[0]) + 1),
         ("reference.duplicate_id", "a", None),
     ]
-    assert "no stored media were checked" in report.notes[0]
-    assert report.replay == {}
+    assert "3 bare records without pictures beside them" in report.notes[0]
     one = tmp_path / "one.json"
     one.write_bytes(json.dumps(json.loads(texts[0]), indent=2).encode())
     assert validate_paths([one]).clean
 
 
-@pytest.mark.parametrize("name", ["absent.tar", "picture.jpg", "folder"])
+def unpacked(folder: Path, *samples: Sample, file: str) -> Path:
+    """Records in one file with their pictures beside it, as ``tar -x`` leaves them."""
+    for sample in samples:
+        for name, data in sample.members.items():
+            (folder / f"{sample.trajectory.id}.{name}").write_bytes(data)
+    texts = [canonical_json(sample.trajectory) for sample in samples]
+    path = folder / file
+    path.write_bytes(b"\n".join(texts) if file.endswith("l") else b"[%s]" % b",".join(texts))
+    return path
+
+
+@pytest.mark.parametrize("file", ["x.json", "x.jsonl"])
+def test_records_are_replayed_from_the_pictures_beside_them(tmp_path: Path, file: str) -> None:
+    samples = [build_sample("a", seed=1), build_sample("b", seed=2)]
+    path = unpacked(tmp_path, *samples, file=file)
+    report = validate_paths([path], replay=True)
+    assert (report.clean, report.documents, report.notes) == (True, 2, [])
+    assert report.replay
+    assert report.replay["crop"].equal == 2
+    (tmp_path / "a.o1.png").write_bytes(samples[1].members["o1.png"])
+    assert places(validate_paths([path])) == [
+        ("result.hash_mismatch", "a", "media[1].file_sha256"),
+        ("result.hash_mismatch", "a", "media[1].pixel_sha256"),
+    ]
+
+
+def test_roots_that_are_not_there_cannot_be_replayed_and_that_is_a_finding(tmp_path: Path) -> None:
+    path = unpacked(tmp_path, build_sample("a"), build_sample("b", seed=1), file="x.jsonl")
+    for file in ("a.i0.jpg", "a.o1.png", "b.o1.png"):
+        (tmp_path / file).unlink()
+    assert validate_paths([path]).clean
+    result = CliRunner().invoke(validate, [str(path), "--replay", "--json"])
+    assert result.exit_code == 1
+    report = msgspec.json.decode(result.stdout, type=ValidationReport)
+    assert places(report) == [("parse.missing_member", "a", "media[0].name_in_sample")]
+    assert report.replay
+    assert (report.replay["crop"].equal, report.replay["crop"].skipped) == (1, 1)
+
+
+def test_a_list_of_records_and_a_folder_of_tars_are_read(tmp_path: Path) -> None:
+    one, two = build_sample("a", seed=1), build_sample("b", seed=2)
+    folder = tmp_path / "tars"
+    folder.mkdir()
+    bare_tar(folder / "1.tar", members_of(one))
+    (folder / "2.tar.gz").write_bytes(
+        gzip.compress(bare_tar(tmp_path / "2.tar", members_of(two)).read_bytes())
+    )
+    report = validate_paths([folder], replay=True)
+    assert (report.clean, report.documents, report.files) == (True, 2, 2)
+    path = tmp_path / "list.json"
+    texts = [canonical_json(one.trajectory), b"3", b'{"id":"c"}', canonical_json(one.trajectory)]
+    path.write_bytes(b"[%s]" % b",".join(texts))
+    report = validate_paths([path])
+    assert report.documents == 4
+    codes = {(each.code, each.key) for each in report.findings}
+    assert {("parse.not_an_object", "[1]"), ("reference.duplicate_id", "a")} < codes
+    assert codes - {("schema.missing", "c")} < codes
+
+
+@pytest.mark.parametrize("name", ["folder", "no.jsonl", "no.json", "no.tar", "set"])
+def test_an_input_without_records_is_a_finding(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "no.jsonl").write_bytes(b"\n\n")
+    (tmp_path / "no.json").write_bytes(b"[]")
+    bare_tar(tmp_path / "no.tar", [])
+    write(tmp_path / "set")
+    (found,) = validate_paths([tmp_path / name]).findings
+    assert str(found) == (
+        f"{tmp_path / name}: expected at least one record, got none [parse.missing_member]"
+    )
+
+
+def test_validate_and_audit_agree_on_what_a_path_is(tmp_path: Path, dataset: Path) -> None:
+    listed = unpacked(tmp_path, build_sample("a"), file="LIST.JSON")
+    for path in (listed, dataset, dataset / "shards", dataset / "shards/000000.tar"):
+        documents = validate_paths([path]).documents
+        assert documents == len(list(open_collection(path).entries())) > 0
+    for path in (tmp_path / "none", dataset / "README.md"):
+        for read in (open_collection, lambda path: validate_paths([path])):
+            with pytest.raises(UsageError, match=f"{path.name}: expected a dataset folder"):
+                read(path)
+
+
+def test_a_dataset_without_its_shards_is_a_finding(dataset: Path) -> None:
+    shutil.rmtree(dataset / "shards")
+    (found,) = validate_paths([dataset]).findings
+    assert (found.code, found.file) == ("parse.missing_member", str(dataset / "shards/000000.tar"))
+
+
+def test_messages_are_words_not_reprs(dataset: Path) -> None:
+    (dataset / "manifest.jsonl").write_text("{}\n")
+    index = dataset / "index/000000.jsonl"
+    index.write_bytes(b"{}\n")
+    for each in validate_paths([dataset]).findings:
+        assert "Error(" not in each.got
+        assert "BadInput" not in each.got
+
+
+@pytest.mark.parametrize("name", ["absent.tar", "picture.jpg"])
 def test_other_paths_are_misuse(tmp_path: Path, name: str) -> None:
     (tmp_path / "picture.jpg").touch()
-    (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match=f"{name}: expected"):
         validate_paths([tmp_path / name])
 

@@ -122,6 +122,18 @@ def test_depth_within_tolerance_passes_and_beyond_it_is_found() -> None:
     assert counts["depth"].differ == 1
 
 
+def test_a_map_that_is_neither_equal_nor_stored_cannot_be_compared() -> None:
+    sample = build_sample(depth=True)
+    members = {name: data for name, data in sample.members.items() if name != "o2.npy"}
+    assert replay(Sample(sample.trajectory, members))[0] == []
+    other = restored(sample, 2, np.zeros((12, 16), np.float32))
+    findings, counts = replay(Sample(other.trajectory, members))
+    assert [(each.code, each.path) for each in findings] == [
+        ("parse.missing_member", "media[2].name_in_sample")
+    ]
+    assert counts["depth"].failed == 1
+
+
 def test_maps_of_other_weights_are_not_compared() -> None:
     def other(document: dict[str, Any]) -> None:
         document["steps"][1]["calls"][0]["exec"]["weights_sha256"] = "0" * 64

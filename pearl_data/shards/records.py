@@ -1,0 +1,100 @@
+"""Where trajectories may lie, decided once for all who read them; and bare records with the
+pictures beside them.
+
+A path is a dataset folder, a folder of tars, one tar, or a ``.json`` or ``.jsonl`` file. Pictures
+of a bare record are looked for beside its file as an unpacked tar leaves them, ``{key}.{name}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from pearl_data.findings import Finding, finding
+from pearl_data.shards.manifest import MANIFEST
+from pearl_data.shards.sample import MEMBER_NAME
+from pearl_data.trajectory import Trajectory
+from pearl_tools.errors import BadInput, UsageError
+
+Kind = Literal["dataset", "tars", "tar", "json", "jsonl"]
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+
+
+class Document(NamedTuple):
+    """One document of a file: ``place`` names it (empty for a single one), ``offset`` is its first
+    byte where the file has one document a line.
+    """
+
+    place: str
+    text: bytes
+    offset: int | None = None
+
+
+def kind_of(path: Path) -> Kind:
+    """What ``path`` is; raises ``UsageError`` for what holds no trajectories."""
+    name = path.name.lower()
+    if path.is_dir():
+        return "dataset" if (path / MANIFEST).is_file() else "tars"
+    if path.is_file():
+        if name.endswith(TAR_SUFFIXES):
+            return "tar"
+        if name.endswith(".json"):
+            return "json"
+        if name.endswith(".jsonl"):
+            return "jsonl"
+    got = f"{path.name!r}" if path.exists() else "nothing there"
+    raise UsageError(
+        f"{path}: expected a dataset folder, a folder of tars, {', '.join(TAR_SUFFIXES)}, "
+        f".json or .jsonl, got {got}"
+    )
+
+
+def tars_in(folder: Path) -> list[Path]:
+    """The tars that lie in ``folder``, by name."""
+    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(TAR_SUFFIXES))
+
+
+def read_documents(path: Path, kind: Kind) -> Iterator[Document]:
+    """The documents of a ``json`` file (one, or a list of them) or a ``jsonl`` file (one a line).
+
+    Raises ``BadInput`` for a file that cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    if kind == "jsonl":
+        offset = 0
+        for number, line in enumerate(data.splitlines(keepends=True), 1):
+            if line.strip():
+                yield Document(f"line {number}", line, offset)
+            offset += len(line)
+        return
+    try:
+        documents: Sequence[msgspec.Raw] = msgspec.json.decode(data, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        yield Document("", data)  # one document, or none that can be read
+        return
+    for number, document in enumerate(documents):
+        yield Document(f"[{number}]", bytes(document))
+
+
+def members_beside(path: Path, trajectory: Trajectory) -> dict[str, bytes]:
+    """The members of ``trajectory`` that lie beside its file ``path``, by name."""
+    members = {}
+    for medium in trajectory.media:
+        for name in (medium.name_in_sample, medium.picture_in_sample):
+            if name and MEMBER_NAME.fullmatch(name):
+                file = path.with_name(f"{trajectory.id}.{name}")
+                if file.is_file():
+                    members[name] = file.read_bytes()
+    return members
+
+
+def no_records(path: Path) -> Finding:
+    """That ``path`` holds nothing to read: a download or a run that failed looks like this."""
+    expected = "at least one record"
+    return finding("parse.missing_member", "", expected, "none", file=str(path))
