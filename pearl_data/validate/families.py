@@ -58,8 +58,10 @@ def check_family(task: Task) -> Iterator[Finding]:
 
 
 def _looked_at(task: Task) -> Iterator[Finding]:
-    if not any(evidence.role == "target" for evidence in task.evidence):
-        yield _not_one("the target that is asked about", 0)
+    for evidence in task.evidence:
+        if evidence.role == "target":
+            return
+    yield _not_one("the target that is asked about", 0)
 
 
 def _count(task: Task) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from pearl_tools.types import PICTURE_KINDS, MediaRecord
 
 #: Kinds that a call makes; the others are roots, or frames of one.
 DERIVED = frozenset({"crop", "zoom", "depth"})
+_JSON = msgspec.json.Decoder()
 
 
 def check_references(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
@@ -98,7 +99,7 @@ def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
 def _raw(text: str, arguments: dict[str, Any], path: str) -> Iterator[Finding]:
     """The text of an ok call says what was understood."""
     try:
-        said = msgspec.json.decode(text)
+        said = _JSON.decode(text)
     except (msgspec.DecodeError, RecursionError):
         yield finding("parse.not_json", path, "the arguments as JSON", text)
         return

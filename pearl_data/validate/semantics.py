@@ -32,7 +32,7 @@ from pearl_tools.types import Box, MediaRecord
 CONTAINMENT_SLACK_PX = 0.5
 
 #: What synth puts behind the key of a record: the first digits of its identity.
-_IDENTITY_DIGITS = re.compile(r".*-([0-9a-f]{10})")
+_IDENTITY_DIGITS = re.compile(r"-([0-9a-f]{10})\Z")
 
 
 def check_semantics(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
@@ -61,8 +61,10 @@ def _all(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Find
 
 
 def _identity(trajectory: Trajectory) -> Iterator[Finding]:
-    digits = _IDENTITY_DIGITS.fullmatch(trajectory.id)
-    if digits is None or trajectory.origin != "expert":
+    if trajectory.origin != "expert" or trajectory.id[-11:-10] != "-":
+        return  # the quick way for most records: this stage runs in microseconds
+    digits = _IDENTITY_DIGITS.search(trajectory.id)
+    if digits is None:
         return
     identity = identity_sha256(trajectory)[: len(digits[1])]
     if digits[1] != identity:
@@ -172,14 +174,17 @@ def _unfaithful(
     root = media[evidence.media]
     x0, y0, x1, y1 = evidence.bbox
     box = (x0 * root.width, y0 * root.height, x1 * root.width, y1 * root.height)
-    views = [
-        call.effective.box_root
-        for call in done
-        if call.tool in VIEWS
-        and call.effective
-        and _root_of((call.arguments or {}).get("image", ""), media) == root.id
-    ]
-    if views and not any(_holds(view, box) for view in views):
+    views = []
+    for call in done:
+        if (
+            call.tool in VIEWS
+            and call.effective
+            and _root_of((call.arguments or {}).get("image", ""), media) == root.id
+        ):
+            views.append(call.effective.box_root)
+            if _holds(views[-1], box):
+                return
+    if views:
         expected = f"a view that holds {evidence.label} at {[round(v, 1) for v in box]} px"
         got = "; ".join(str([round(v, 1) for v in view]) for view in views)
         yield finding("semantic.unfaithful_crop", where, expected, got)
