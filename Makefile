@@ -33,8 +33,9 @@ bench: $(INSTALLED)  ## speed against named floors and peers
 	$(BIN)/python bench/validate.py
 	$(BIN)/python bench/synth.py
 
-depth-model: $(INSTALLED)  ## train the embedded depth network again (about an hour on one core)
-	$(BIN)/python training/depth/train.py
+depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (about 1 h)
+	$(BIN)/python training/depth/train.py --export
+	$(BIN)/python training/depth/evaluate.py --card
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

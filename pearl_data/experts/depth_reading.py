@@ -25,6 +25,15 @@ def reading(depth: NDArray[np.float32], box: Box) -> float:
     return float(np.median(depth[y0:y1, x0:x1]))
 
 
+def place_in_range(depth: NDArray[np.float32], value: float) -> float:
+    """``value`` as a share 0..1 of the map's range: 0 its farthest, 1 its nearest place.
+
+    Relative inverse depth has no unit, so only its place within one map can be told in words.
+    """
+    low, high = float(depth.min()), float(depth.max())
+    return (value - low) / (high - low) if high > low else 0.0
+
+
 def margin_share(depth: NDArray[np.float32], nearer: float, farther: float) -> float:
     """How much larger ``nearer`` is, as a share of the map's range; negative if it is smaller."""
     span = float(depth.max() - depth.min())

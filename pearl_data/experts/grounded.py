@@ -22,7 +22,7 @@ from pearl_data.experts.base import (
     Unsupported,
 )
 from pearl_data.experts.boxes import around, within
-from pearl_data.experts.depth_reading import DECISIVE_SHARE, margin_share, reading
+from pearl_data.experts.depth_reading import DECISIVE_SHARE, margin_share, place_in_range, reading
 from pearl_data.experts.words import Voice
 from pearl_data.randomness import rng_for
 from pearl_data.sources.facts import long_side_px
@@ -127,8 +127,8 @@ class _PlanOf:
             words.DEPTH_SHOWED,
             a=a.label,
             b=b.label,
-            da=f"{readings[a.label]:.2f}",
-            db=f"{readings[b.label]:.2f}",
+            da=f"{place_in_range(values, readings[a.label]):.2f}",
+            db=f"{place_in_range(values, readings[b.label]):.2f}",
             near=nearer,
         )
 

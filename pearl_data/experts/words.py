@@ -93,10 +93,10 @@ DEPTH_WHY = (
     "What looks bigger or lower need not be nearer; a depth estimate decides between {a} and {b}.",
 )
 DEPTH_SHOWED = (
-    "In the depth map larger means nearer: {a} reads {da}, {b} reads {db}. So {near} is nearer.",
-    "The map gives {da} at {a} and {db} at {b}; the larger value is the nearer one, {near}.",
-    "Reading the map at both places: {a} {da}, {b} {db}. {Near} is closer to the camera.",
-    "{Near} has the larger inverse depth ({a}: {da}, {b}: {db}), which means it is nearer.",
+    "From 0, farthest, to 1, nearest, {a} reads {da} and {b} {db}. So {near} is nearer.",
+    "Of the map's range, {a} is at {da} and {b} at {db}; larger is nearer, so {near}.",
+    "Reading the map, scaled to 0..1: {a} {da}, {b} {db}. {Near} is closer to the camera.",
+    "{Near} has the larger inverse depth ({a} at {da} of the range, {b} at {db}), so it is nearer.",
 )
 NOW_DETAIL = (
     "What is asked about it is too small to see from here.",

@@ -221,7 +221,10 @@ def _nearer(asking: _Asking) -> Iterator[Task]:
 
 def _nearer_details(asking: _Asking) -> Iterator[Task]:
     """An attribute of the nearer of two ranked things which differ in it."""
+    hard = {thing.id for thing in small_things(asking.facts, asking.settings, _HARD_TO_SEE)}
     for a, b in _nearer_pairs(asking):
+        if a.id not in hard:
+            continue
         words = (phrase(a, asking.facts.things), phrase(b, asking.facts.things))
         for name in sorted(set(a.attributes) & set(b.attributes) - {TEXT_ATTRIBUTE}):
             value, other = a.attributes[name], b.attributes[name]
