@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 
 import numpy as np
 
+from pearl_data.containment import holds
 from pearl_data.experts import words
 from pearl_data.experts.base import (
     Conclusion,
@@ -209,18 +210,11 @@ class _PlanOf:
         effective = observation.effective
         root = self.media[evidence.media].record
         assert effective is not None
-        x0, y0, x1, y1 = effective.box_root
         box = evidence.bbox
         needed = (
             box[0] * root.width, box[1] * root.height, box[2] * root.width, box[3] * root.height
         )  # fmt: skip
-        slack = 0.5  # half a root pixel: the boxes of zoomed views are fractional
-        if (
-            needed[0] < x0 - slack
-            or needed[1] < y0 - slack
-            or needed[2] > x1 + slack
-            or needed[3] > y1 + slack
-        ):
+        if not holds(effective.box_root, needed):
             raise Unsupported(
                 tool_error(
                     "semantic.unfaithful_crop",

@@ -22,14 +22,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pearl_data.containment import holds
 from pearl_data.findings import Finding, finding
 from pearl_data.trajectory import Call, Evidence, Trajectory, canonical_json, identity_sha256
 from pearl_data.validate.families import VIEWS, check_family, needed_tools
 from pearl_data.validate.references import DERIVED
-from pearl_tools.types import Box, MediaRecord
-
-#: Half a root pixel: boxes of views below a zoom are fractional.
-CONTAINMENT_SLACK_PX = 0.5
+from pearl_tools.types import MediaRecord
 
 #: What synth puts behind the key of a record: the first digits of its identity.
 _IDENTITY_DIGITS = re.compile(r"-([0-9a-f]{10})\Z")
@@ -182,22 +180,12 @@ def _unfaithful(
             and _root_of((call.arguments or {}).get("image", ""), media) == root.id
         ):
             views.append(call.effective.box_root)
-            if _holds(views[-1], box):
+            if holds(views[-1], box):
                 return
     if views:
         expected = f"a view that holds {evidence.label} at {[round(v, 1) for v in box]} px"
         got = "; ".join(str([round(v, 1) for v in view]) for view in views)
         yield finding("semantic.unfaithful_crop", where, expected, got)
-
-
-def _holds(view: Box, box: Box) -> bool:
-    slack = CONTAINMENT_SLACK_PX
-    return (
-        view[0] - slack <= box[0]
-        and view[1] - slack <= box[1]
-        and view[2] + slack >= box[2]
-        and view[3] + slack >= box[3]
-    )
 
 
 def _root_of(name: str, media: dict[str, MediaRecord]) -> str:
