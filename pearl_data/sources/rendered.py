@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import permutations
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import msgspec
@@ -28,7 +28,7 @@ from pearl_data.rendering import (
     SceneNotFoundError,
     render_brief,
 )
-from pearl_data.rendering.vocabulary import COLOURS, PATTERNS, SHAPES
+from pearl_data.rendering.vocabulary import COLOURS, PATTERNS, SHAPES, Shape
 from pearl_data.sources import tasks
 from pearl_data.sources.base import Candidate, QuestionSettings, Slot
 from pearl_data.sources.facts import (
@@ -54,10 +54,15 @@ _SCENES_PER_BLOCK = 4
 #: Scenes tried for one slot before it is left empty.
 _ATTEMPTS = 24
 _LEAST_DEPTH_RATIO = 1.4
+#: Choices of a question with more than two.
+_CHOICES = 4
 #: Ways in which three yes-or-no rules can hold: each is asked for equally often.
 _STRATA = 8
 #: A pair fits a rule only clearly: size, height and centrality must differ by this share.
 _CLEAR_SHARE = 0.04
+
+
+_Word = TypeVar("_Word", bound=str)
 
 
 class _Drawn(NamedTuple):
@@ -137,10 +142,12 @@ class RenderedSource:
 
 def _draw(seed: int, block: int, group: int, attempt: int) -> _Drawn | None:
     place = (NAME, "scene", block, group, attempt)
-    rng = rng_for(seed, *place)
+    # the one identity question of this group has its answer before there is a scene
+    wanted = _choices_first(seed, "identity", block * _SCENES_PER_BLOCK + group, SHAPES)[0]
+    brief = _brief(rng_for(seed, *place), wanted)
     try:
         rendered = render_brief(
-            derived_seed(seed, *place) % 2**63, _brief(rng), width=_WIDTH, height=_HEIGHT, tries=6
+            derived_seed(seed, *place) % 2**63, brief, width=_WIDTH, height=_HEIGHT, tries=6
         )
     except SceneNotFoundError:
         return None
@@ -148,12 +155,27 @@ def _draw(seed: int, block: int, group: int, attempt: int) -> _Drawn | None:
     return _facts(rendered, row)
 
 
-def _brief(rng: random.Random) -> SceneBrief:
-    """A scene for every family: many of one shape to count, tags to read, the rest random."""
+def _choices_first(
+    seed: int, family: str, turn: int, values: Sequence[_Word]
+) -> tuple[_Word, list[_Word]]:
+    """The answer and the wrong choices of a turn, drawn before any scene.
+
+    Whatever scenes are then passed over, no value is the answer more often than it is a choice.
+    """
+    rng = rng_for(seed, NAME, family, turn, "choices")
+    answer, *wrong = rng.sample(list(values), _CHOICES)
+    return answer, wrong
+
+
+def _brief(rng: random.Random, wanted: Shape) -> SceneBrief:
+    """A scene for every family: many of one shape to count, tags to read, one of shape ``wanted``,
+    the rest random.
+    """
     shape = rng.choice(SHAPES)
     repeated = rng.sample(COLOURS, 5)
     others = [(s, c) for s in SHAPES if s != shape for c in COLOURS]
-    rest = rng.sample(others, 3)
+    first = [rng.choice([pair for pair in others if pair[0] == wanted])] if wanted != shape else []
+    rest = first + rng.sample([pair for pair in others if pair not in first], 3 - len(first))
     objects = [ObjectBrief(shape=shape, colour=c, label=rng.random() < 0.5) for c in repeated]
     objects += [ObjectBrief(shape=s, colour=c, label=rng.random() < 0.7) for s, c in rest]
     rng.shuffle(objects)
@@ -229,17 +251,18 @@ def _attribute(
     settings: QuestionSettings, drawn: _Drawn, turn: int, rng: random.Random
 ) -> Task | None:
     """The pattern or colour of a small thing, which the question names by shape and box."""
-    small = small_things(drawn.facts, settings)
-    if not small:
-        return None
-    thing = rng.choice(small)
     # alternate by fours, so that each attribute sees every position of the answer
-    name, values = (("color", COLOURS), ("pattern", PATTERNS))[(turn // 4) % 2]
+    name = ("color", "pattern")[(turn // _CHOICES) % 2]
+    values: Sequence[str] = COLOURS if name == "color" else PATTERNS
+    answer, wrong = _choices_first(settings.seed, "attribute", turn, values)
+    small = small_things(drawn.facts, settings)
+    fitting = [thing for thing in small if thing.attributes[name] == answer]
+    if not fitting:
+        return None
+    thing = rng.choice(fitting)
     it = f"the {thing.name} at {box_words(thing.bbox)}"
     if name == "pattern":
         it = _it(thing)
-    answer = thing.attributes[name]
-    wrong = rng.sample([value for value in values if value != answer], 3)
     return tasks.attribute_task(thing, it, name, wrong, turn, "scene", rng)
 
 
@@ -247,11 +270,12 @@ def _identity(
     settings: QuestionSettings, drawn: _Drawn, turn: int, rng: random.Random
 ) -> Task | None:
     """The shape of a small thing in a given box."""
-    small = small_things(drawn.facts, settings)
+    answer, wrong = _choices_first(settings.seed, "identity", turn, SHAPES)
     alone = [
         thing
-        for thing in small
-        if all(
+        for thing in small_things(drawn.facts, settings)
+        if thing.name == answer
+        and all(
             other is thing or intersection_share(thing.bbox, other.bbox) == 0
             for other in drawn.facts.things
         )
@@ -259,7 +283,6 @@ def _identity(
     if not alone:
         return None
     thing = rng.choice(alone)
-    wrong = rng.sample([shape for shape in SHAPES if shape != thing.name], 3)
     return tasks.identity_task(thing, wrong, turn, "scene", rng)
 
 
