@@ -132,8 +132,7 @@ def _answered(view: TrajectoryView, width: float) -> Column:
     right = final.answer == task.answer
     colour = GOOD if right else BAD
     agrees = "agrees with" if right else f"but {task.answer!r} says"
-    source = {"annotation": "the annotation", "tool": "a tool", "model": "a model"}
-    told = f"{agrees} {source[task.answer_source]}"
+    told = f"{agrees} the {task.answer_source}"
     below = [
         Block(Paragraph(final.answer, width, TITLE, max_lines=4, bold=True), colour, 4),
         _small(told, width),
