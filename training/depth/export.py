@@ -67,12 +67,15 @@ def export(
 
 
 def _commit() -> str:
-    """The commit of the code, marked if files of the renderer, network or training differ from
-    it.
-    """
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.strip() or "unknown"
+    """The commit of the code, marked if anything but the weights written here differs from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{WEIGHTS}")
+    return (git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
 def write_card(card: dict[str, Any]) -> None:
