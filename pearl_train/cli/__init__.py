@@ -1,0 +1,1 @@
+"""The command line ``pearl-train``: one file per command, assembled in ``main``."""

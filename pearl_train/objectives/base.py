@@ -1,0 +1,84 @@
+"""What every objective is: a function from a model and a batch to named terms.
+
+A term is a *sum* over units (learned tokens, samples, latents); the loop divides it by the number
+of those units in the whole optimizer step, over all micro-batches and processes, so that gradient
+accumulation and data parallelism change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from pearl_train.batch import Batch, ViewPlan
+from pearl_train.config import ObjectiveConfig
+
+if TYPE_CHECKING:
+    from pearl_train.model.backbone import Backbone
+
+
+class Term(NamedTuple):
+    """One part of the loss: ``total`` (scalar, a sum), the key of ``Batch.counts`` that divides it,
+    and its weight in L.
+    """
+
+    total: Tensor
+    unit: str
+    weight: float = 1.0
+
+
+class Views(NamedTuple):
+    """Embeddings for the collapse panel, (B, H) each, detached: predicted and target."""
+
+    predicted: Tensor
+    target: Tensor
+
+
+class Terms(NamedTuple):
+    """The terms by name (``vlm``, ``jepa``, ``nextlat``, ...) and, where there are two views, both."""
+
+    losses: Mapping[str, Term]
+    views: Views | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What an objective may know about the step: everything follows from seed and step number.
+
+    ``jepa_weight`` is lambda after warm-up and loss dropout; 0 where the term is dropped.
+    """
+
+    step: int
+    jepa_weight: float
+
+
+class Objective(Protocol):
+    """A row of the table in :mod:`pearl_train.objectives`."""
+
+    def __call__(
+        self,
+        model: Backbone,
+        batch: Batch,
+        options: ObjectiveConfig,
+        moment: Moment,
+        parts: nn.ModuleDict,
+        targets: Tensor | None,
+    ) -> Terms:
+        """The terms of one micro-batch.
+
+        ``parts`` holds what is trained or kept besides the network: ``nextlat`` (the dynamics
+        head), ``teacher`` (the moving average, a :class:`Backbone`). ``targets`` (B, H) are h_R
+        read from the cache, where the target is ``frozen-base``.
+        """
+        ...
+
+
+class Plan(Protocol):
+    """Which views a configured objective needs."""
+
+    def __call__(self, options: ObjectiveConfig) -> ViewPlan:
+        """The plan; raises ``UsageError`` for options that exclude each other."""
+        ...
