@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check fix schemas bench depth-model golden clean
+.PHONY: demo test check fix schemas bench depth-model nano-model golden clean
 
 demo: $(INSTALLED)  ## synthesise, validate with replay and audit real photos and rendered scenes
 	PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh demo
@@ -36,6 +36,10 @@ bench: $(INSTALLED)  ## speed against named floors and peers
 depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (about 1 h)
 	$(BIN)/python training/depth/train.py --export
 	$(BIN)/python training/depth/evaluate.py --card
+
+nano-model: $(INSTALLED)  ## render, pre-train, replace and measure the embedded vision-language model (about 1.5 h)
+	$(BIN)/python training/nano/pretrain.py --export
+	$(BIN)/python training/nano/evaluate.py --card
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -23,7 +23,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A table of the file; unknown keys are refused."""
 
 
-class LoraConfig(Section):
+class LoraConfig(Section, frozen=True, kw_only=True):
     """Low-rank adapters on the language model's linear layers (the paper: r 64, alpha 128)."""
 
     rank: Positive = 64
@@ -33,7 +33,7 @@ class LoraConfig(Section):
     """Regular expression over module names; by default every linear layer of the language model."""
 
 
-class ModelConfig(Section):
+class ModelConfig(Section, frozen=True, kw_only=True):
     """The network and what of it is trained."""
 
     id: str = "nano"
@@ -50,7 +50,7 @@ class ModelConfig(Section):
     lora: LoraConfig | None = None
 
 
-class DataConfig(Section):
+class DataConfig(Section, frozen=True, kw_only=True):
     """What is read, and how it is put into words."""
 
     split: str = "train"
@@ -65,7 +65,7 @@ class DataConfig(Section):
     workers: NotNegative = 0
 
 
-class TargetConfig(Section):
+class TargetConfig(Section, frozen=True, kw_only=True):
     """What the prediction is compared with: h_R, the embedding of the trajectory view."""
 
     source: Literal["online", "ema", "frozen-base"] = "online"
@@ -80,14 +80,14 @@ class TargetConfig(Section):
     ema_decay: Share = 0.996
 
 
-class NextLatConfig(Section):
+class NextLatConfig(Section, frozen=True, kw_only=True):
     """L_NextLat: a small head predicts the next hidden state (arXiv 2511.05963)."""
 
     cross_entropy: Weight = 0.0
     """Weight of the release's extra term: predicted states through a frozen copy of the LM head."""
 
 
-class LvrConfig(Section):
+class LvrConfig(Section, frozen=True, kw_only=True):
     """Latent reconstruction as published (arXiv 2509.24251)."""
 
     weight: Weight = 0.1
@@ -97,7 +97,7 @@ class LvrConfig(Section):
     """Most region tokens regressed in training; larger regions are thinned out evenly."""
 
 
-class ObjectiveConfig(Section):
+class ObjectiveConfig(Section, frozen=True, kw_only=True):
     """L = L_VLM + weight * (L_JEPA + L_NextLat), its controls and its rivals."""
 
     name: ObjectiveName = "pearl"
@@ -126,7 +126,7 @@ class ObjectiveConfig(Section):
     lvr: LvrConfig = LvrConfig()
 
 
-class OptimConfig(Section):
+class OptimConfig(Section, frozen=True, kw_only=True):
     """AdamW, warm-up and cosine (or constant) learning rate."""
 
     steps: Positive = 300
@@ -143,7 +143,7 @@ class OptimConfig(Section):
     clip: Annotated[float, msgspec.Meta(gt=0)] | None = 1.0
 
 
-class LogConfig(Section):
+class LogConfig(Section, frozen=True, kw_only=True):
     """What is written while training."""
 
     every: Positive = 10
@@ -154,7 +154,7 @@ class LogConfig(Section):
     on_collapse: Literal["warn", "stop"] = "warn"
 
 
-class CheckpointConfig(Section):
+class CheckpointConfig(Section, frozen=True, kw_only=True):
     """Atomic checkpoints to resume from."""
 
     every: Positive = 100
@@ -163,7 +163,7 @@ class CheckpointConfig(Section):
     """Keep the checkpoint with the lowest loss on the validation split, where there is one."""
 
 
-class EvaluateConfig(Section):
+class EvaluateConfig(Section, frozen=True, kw_only=True):
     """How answers are decoded and judged."""
 
     split: str | None = None
@@ -175,7 +175,7 @@ class EvaluateConfig(Section):
     """tools only: most tokens of one turn."""
 
 
-class Config(Section):
+class Config(Section, frozen=True, kw_only=True):
     """A whole run."""
 
     seed: NotNegative = 0

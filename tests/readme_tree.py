@@ -9,9 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: What has no docstring of its own.
 _WORDS = {
-    "Makefile": "demo test check fix schemas golden bench depth-model",
+    "Makefile": "demo test check fix schemas golden bench depth-model nano-model",
     "ARCHITECTURE.md": "the way of one sample, and what each word means",
-    "CONTRIBUTING.md": "how to add a tool, a source, an expert",
+    "CONTRIBUTING.md": "how to add a tool, a source, an expert, an objective",
     "CHANGELOG.md": "what a user can now do",
     "LAB_LOG.md": "what was measured, with command, commit and machine",
     "examples/demo.sh": "the main job, as `make demo` runs it",
@@ -21,7 +21,7 @@ _WORDS = {
 }
 #: Characters of a line's words before they are cut at a comma or colon.
 _LONGEST = 84
-_PACKAGES = ("tools/pearl_tools", "pearl_data", "training", "bench")
+_PACKAGES = ("tools/pearl_tools", "pearl_data", "pearl_train", "training", "bench")
 
 
 def tree() -> str:

@@ -38,7 +38,7 @@ class Views(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The terms by name (``vlm``, ``jepa``, ``nextlat``, ...) and, where there are two views, both."""
+    """The terms by name (``vlm``, ``jepa``, ...) and, where there are two views, both."""
 
     losses: Mapping[str, Term]
     views: Views | None = None
