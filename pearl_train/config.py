@@ -179,6 +179,8 @@ class Config(Section, frozen=True, kw_only=True):
     """A whole run."""
 
     seed: NotNegative = 0
+    parallel: Literal["ddp", "fsdp2"] = "ddp"
+    """How several processes share the work: each holds all weights, or a shard of them."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
