@@ -32,9 +32,10 @@ class Span:
         learn: per token, whether it is learned as a next token.
         is_image: per token, whether a picture's feature takes its place.
         images: the pictures in order of appearance, as numbers into ``EncodedSample.images``.
-        marks: named positions in ``ids``: ``end-of-question`` (context: last token of the user
-            turn's text, where the release reads), ``conclusion`` (target, trajectory: last token
-            before the final thought begins).
+        marks: named positions in ``ids``: ``end-of-question`` (context: the token that closes the
+            user turn, where the release reads, or the last of its text where the template has
+            none), ``conclusion`` (target, trajectory: last token before the final thought begins),
+            ``latents`` (lvr: the first latent; as many follow as the sample's region has tokens).
 
     """
 
@@ -56,12 +57,14 @@ class RegionToken(NamedTuple):
 class EncodedImage:
     """A picture as its processor prepared it, with a leading batch axis where the family has one.
 
-    ``tokens`` counts its image tokens. ``medium`` is its id in the record.
+    ``tokens`` counts its image tokens. ``medium`` is its id in the record. ``content`` names its
+    pixels, where known: a batch holds equal ones once.
     """
 
     medium: str
     inputs: Mapping[str, Tensor]
     tokens: int
+    content: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +148,10 @@ class Batch:
         keys, shards: who is in it, for messages.
         images: the processor's tensors of all distinct pictures, concatenated.
         image_tokens: image tokens of each distinct picture.
+        image_sizes: per tensor of ``images``, how long the part of each picture is on the axis
+            they are concatenated on (1 for tensors of five axes, else 0). With it the pictures
+            that only R shows are encoded without gradient, or not at all where R is not read;
+            empty: all are encoded together.
         context: rows of (I0, Q) and its branches.
         target: rows of R, where the objective wants them.
         counts: units by which terms are divided: ``samples``, ``latents`` and learned tokens by
@@ -159,6 +166,7 @@ class Batch:
     context: Rows
     target: Rows | None
     counts: Mapping[str, int]
+    image_sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on ``device``."""

@@ -49,10 +49,13 @@ class Moment:
     """What an objective may know about the step: everything follows from seed and step number.
 
     ``jepa_weight`` is lambda after warm-up and loss dropout; 0 where the term is dropped.
+    ``nextlat_weight`` is lambda after warm-up alone: L_NextLat needs no view of its own, so there
+    is nothing to save by dropping it.
     """
 
     step: int
     jepa_weight: float
+    nextlat_weight: float = 0.0
 
 
 class Objective(Protocol):
