@@ -30,6 +30,16 @@ FAMILIES: tuple[str, ...] = (
     "fast_vlm",
 )
 
+IMAGE_MARKS: dict[str, str] = {
+    "qwen2_5_vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "qwen3_vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "llava": "<image>\n",
+    "idefics3": "<image>",
+    "internvl": "<IMG_CONTEXT>",
+    "fast_vlm": "<image>",
+}
+"""What a template writes for a picture."""
+
 HIDDEN = 32
 SPREAD = 0.2
 """Standard deviation of random weights: large enough that pictures and context sway the logits."""

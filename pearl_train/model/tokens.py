@@ -1,0 +1,104 @@
+"""Tokens of ours in anyone's vocabulary: [PRED], pause and latent tokens, initialised by id.
+
+All are always added, whatever the objective, so that every run of a comparison has the same
+vocabulary. Each new row is the mean of the rows that the tokenizer uses plus noise of its own:
+the mean alone (the default of transformers) makes all new tokens the same token. Left out: which of
+them learn (:mod:`pearl_train.model.lora`, :mod:`pearl_train.model.frozen_rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pearl_data.randomness import derived_seed
+
+LVR_START, LVR, LVR_END = "<|lvr_start|>", "<|lvr|>", "<|lvr_end|>"
+
+
+class SpecialTokens(NamedTuple):
+    """Ids of the tokens that the trainer adds."""
+
+    pred: tuple[int, ...]
+    """``<|pred_1|>`` ...: the tokens that turn the network into its own predictor."""
+    pause: tuple[int, ...]
+    """``<|pause_1|>`` ...: tokens to think on (a control)."""
+    lvr_start: int
+    lvr: int
+    lvr_end: int
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Every id, in the order of the fields."""
+        return (*self.pred, *self.pause, self.lvr_start, self.lvr, self.lvr_end)
+
+
+def token_names(pred: int, pause: int) -> tuple[str, ...]:
+    """The words of the tokens, in the order of :attr:`SpecialTokens.all`."""
+    return (
+        *(f"<|pred_{number}|>" for number in range(1, pred + 1)),
+        *(f"<|pause_{number}|>" for number in range(1, pause + 1)),
+        LVR_START,
+        LVR,
+        LVR_END,
+    )
+
+
+def add_special_tokens(
+    network: Any, processor: Any, *, pred: int = 4, pause: int = 4, seed: int = 0
+) -> SpecialTokens:
+    """Adds what is missing to the processor's tokenizer and to the network's rows.
+
+    Rows of tokens that the vocabulary already had (an exported model of ours) stay as they are. The
+    embedding grows only when an id lies beyond it: many networks have spare rows. A row depends on
+    ``seed``, the token's name and the network's rows, not on how many tokens are added beside it.
+    """
+    tokenizer = processor.tokenizer
+    names = token_names(pred, pause)
+    known = tokenizer.get_vocab()
+    used = len(tokenizer)
+    new = [name for name in names if name not in known]
+    if new:
+        # add_special_tokens({...}) would replace the list that holds the image tokens.
+        tokenizer.add_tokens(new, special_tokens=True)
+    ids = dict(zip(names, tokenizer.convert_tokens_to_ids(list(names)), strict=True))
+    needed = max(len(tokenizer), max(ids.values()) + 1)
+    if needed > network.get_input_embeddings().weight.shape[0]:
+        network.resize_token_embeddings(needed, mean_resizing=False)
+    inputs, outputs = network.get_input_embeddings(), network.get_output_embeddings()
+    weights = [inputs.weight]
+    if outputs.weight is not inputs.weight:
+        weights.append(outputs.weight)
+    for place, weight in enumerate(weights):
+        _initialise(weight, {name: ids[name] for name in new}, used, seed, place)
+    return _named(ids, pred, pause)
+
+
+def find_special_tokens(processor: Any, *, pred: int = 4, pause: int = 4) -> SpecialTokens:
+    """The ids of tokens that are already there; raises ``KeyError`` naming one that is not."""
+    known = processor.tokenizer.get_vocab()
+    return _named({name: known[name] for name in token_names(pred, pause)}, pred, pause)
+
+
+def _named(ids: dict[str, int], pred: int, pause: int) -> SpecialTokens:
+    values: Sequence[int] = tuple(ids[name] for name in token_names(pred, pause))
+    start, latent, end = values[pred + pause :]
+    return SpecialTokens(
+        tuple(values[:pred]), tuple(values[pred : pred + pause]), start, latent, end
+    )
+
+
+@torch.no_grad()
+def _initialise(weight: Tensor, ids: dict[str, int], used: int, seed: int, place: int) -> None:
+    """Mean of the first ``used`` rows plus N(0, 1/sqrt(width)), drawn per token in float32."""
+    if not ids:
+        return
+    mean = weight[:used].float().mean(dim=0)
+    width = weight.shape[1]
+    for name, row in ids.items():
+        generator = torch.Generator().manual_seed(derived_seed(seed, "row", place, name) >> 1)
+        noise = torch.randn(width, generator=generator) * width**-0.5
+        weight[row] = (mean + noise.to(mean.device)).to(weight.dtype)
