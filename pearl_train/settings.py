@@ -1,4 +1,4 @@
-"""From files, ``--set`` and flags to one :class:`~pearl_train.config.Config`, or all faults at once.
+"""From files, ``--set`` and flags to one configuration, or every fault of them at once.
 
 Later layers win key by key: configuration files in the order given, then ``--set``, then flags.
 The verdict is that of the JSON Schema of the configuration's types. TOML has no null, so the text

@@ -1,0 +1,81 @@
+"""Devices and processes, by Accelerate: one CPU, one GPU, or many under torchrun (DDP, FSDP2)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+
+from pearl_tools.errors import PearlError
+from pearl_train.config import Config
+
+T = TypeVar("T")
+
+
+def accelerator_for(config: Config) -> Any:
+    """The Accelerator for ``config``: its device, precision and way of sharing the work."""
+    from accelerate import Accelerator
+    from accelerate.utils import (
+        DistributedDataParallelKwargs,
+        FullyShardedDataParallelPlugin,
+    )
+
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    sharded = several and config.parallel == "fsdp2"
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        reshard_after_forward=True,
+        auto_wrap_policy="transformer_based_wrap",
+        cpu_ram_efficient_loading=False,
+        state_dict_type="FULL_STATE_DICT",
+    ) if sharded else None  # fmt: skip
+    # which weights a step leaves out depends on the objective and the family (vision heads, loss
+    # dropout), so DDP has to look
+    handler = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="bf16" if config.model.dtype == "bfloat16" else "no",
+        fsdp_plugin=plugin,
+        kwargs_handlers=[handler],
+        step_scheduler_with_optimizer=False,
+    )
+
+
+def first_process(work: Callable[[], T]) -> T | None:
+    """What ``work`` gives the first process (the others: None); its ``PearlError`` is everyone's."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    state = PartialState()
+    if state.num_processes == 1:
+        return work()
+    value, failure = None, None
+    if state.is_main_process:
+        try:
+            value = work()
+        except PearlError as error:
+            failure = error
+    told = [(type(failure).__name__, str(failure)) if failure else None]
+    broadcast_object_list(told)
+    if failure:
+        raise failure
+    if told[0]:
+        raise PearlError(told[0][1])
+    return value
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Only algorithms that give the same bits twice, while the block runs. Meant for CPU."""
+    options: Any = torch.utils.deterministic
+    before, fill = torch.are_deterministic_algorithms_enabled(), options.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    options.fill_uninitialized_memory = False  # costs time and hides nothing here
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        options.fill_uninitialized_memory = fill

@@ -1,0 +1,188 @@
+"""The loop on a toy: determinism, exact gradients, stops that say what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from torch import Tensor
+from toy_run import (
+    Toy,
+    ToyPanel,
+    toy_batch,
+    toy_batches,
+    toy_config,
+    toy_ingredients,
+)
+
+from pearl_train.batch import Batch
+from pearl_train.checkpoint import Checkpoint, whole
+from pearl_train.config import OptimConfig
+from pearl_train.errors import Collapsed, Diverged, RunInterrupted
+from pearl_train.loop import fit
+from pearl_train.metrics import read_metrics
+from pearl_train.objectives.base import Moment, Terms
+from pearl_train.optim import learning_rate, make_optimizer
+from pearl_train.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
+    weights, lines = [], []
+    for name in ("a", "b"):
+        folder, toy = RunFolder(tmp_path / name), Toy()
+        fit(toy_ingredients(toy_config(), trainee=toy), toy_config(), folder, progress=False)
+        weights.append(toy.state_dict())
+        lines.append(folder.metrics.read_bytes())
+    assert lines[0] == lines[1]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_another_seed_draws_another_dropout(tmp_path: Path) -> None:
+    lines = []
+    for seed in (0, 1):
+        folder = RunFolder(tmp_path / str(seed))
+        config = msgspec.structs.replace(toy_config(), seed=seed)
+        fit(toy_ingredients(config), config, folder, progress=False)
+        lines.append(folder.metrics.read_bytes())
+    assert lines[0] != lines[1]
+
+
+def test_the_losses_fall_and_every_term_is_written_apart(run: RunFolder) -> None:
+    config = toy_config(optim={"steps": 60})
+    result = fit(toy_ingredients(config), config, run, progress=False)
+    lines = [line for line in read_metrics(run.metrics) if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(3, 61, 3))
+    assert lines[-1]["vlm"] < lines[0]["vlm"]
+    assert {"loss", "vlm", "jepa", "grad_norm", "lr", "samples", "tokens"} <= set(lines[0])
+    assert lines[-1]["samples"] == 60 * 6
+    assert result.losses["vlm"] == lines[-1]["vlm"]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3])
+def test_accumulation_changes_nothing_but_speed(tmp_path: Path, micro_batch: int) -> None:
+    """Tokens fall unevenly over the micro-batches; the gradient is that of the whole batch."""
+    found = []
+    for size in (6, micro_batch):
+        config = toy_config(optim={"micro_batch": size})
+        toy = Toy(dropout=0.0)
+        folder = RunFolder(tmp_path / str(size))
+        fit(toy_ingredients(config, trainee=toy), config, folder, progress=False)
+        found.append(toy.state_dict())
+    for name in found[0]:
+        torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_the_panel_is_read_from_step_0_on(run: RunFolder) -> None:
+    fit(toy_ingredients(toy_config()), toy_config(), run, progress=False)
+    panels = [line for line in read_metrics(run.metrics) if "panel/target_std" in line]
+    assert [line["step"] for line in panels] == [0, 4, 8]
+
+
+def test_a_collapse_warns_once(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = toy_ingredients(toy_config(), panel=ToyPanel("collapsed; set objective.stop_gradient"))
+    result = fit(parts, toy_config(), run, progress=False)
+    assert capsys.readouterr().err.count("set objective.stop_gradient") == 1
+    assert result.warnings == ["collapsed; set objective.stop_gradient"]
+
+
+def test_a_collapse_stops_if_asked(run: RunFolder) -> None:
+    config = toy_config(log={"on_collapse": "stop"})
+    parts = toy_ingredients(config, panel=ToyPanel("collapsed; set objective.stop_gradient"))
+    with pytest.raises(Collapsed, match=r"step 0: collapsed; set objective\.stop_gradient"):
+        fit(parts, config, run, progress=False)
+
+
+class Poisoned(Toy):
+    """Breaks on one sample."""
+
+    def forward(self, batch: Batch, moment: Moment, targets: Tensor | None) -> Terms:
+        terms = super().forward(batch, moment, targets)
+        if "sample-12" not in batch.keys:
+            return terms
+        broken = terms.losses["vlm"]._replace(total=terms.losses["vlm"].total * float("nan"))
+        return terms._replace(losses={**terms.losses, "vlm": broken})
+
+
+def test_a_loss_that_is_no_number_names_step_samples_and_shards(run: RunFolder) -> None:
+    config, toy = toy_config(), Poisoned()
+    with pytest.raises(Diverged, match=r"step 3: .*got loss nan, vlm nan") as caught:
+        fit(toy_ingredients(config, trainee=toy), config, run, progress=False)
+    assert "sample-12 in shards/000001.tar" in str(caught.value)
+    assert str(caught.value).count(" in shards/") == 3, "its micro-batch, not the other"
+    assert "optim.lr" in str(caught.value)
+    assert all(bool(p.isfinite().all()) for p in toy.parameters())
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(run: RunFolder) -> None:
+    config = toy_config()
+
+    def batches(start: int) -> Iterator[list[Batch]]:
+        for step, micro in enumerate(toy_batches(config)(start), start):
+            if step == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield micro
+
+    with pytest.raises(RunInterrupted, match=r"pearl-train run --resume .*run"):
+        fit(toy_ingredients(config, batches=batches), config, run, progress=False)
+    assert isinstance(whole(run.checkpoints / "step-000006"), Checkpoint)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_best_checkpoint_outlives_the_newest(run: RunFolder) -> None:
+    config = toy_config(
+        optim={"steps": 12, "lr": 3.0, "clip": None}, checkpoint={"every": 2, "keep_last": 1}
+    )
+
+    def validation() -> Iterator[list[Batch]]:
+        yield [toy_batch([40, 41, 42])]
+
+    result = fit(toy_ingredients(config, validation=validation), config, run, progress=False)
+    scores = {
+        int(line["step"]): line["validation/loss"]
+        for line in read_metrics(run.metrics)
+        if "validation/loss" in line
+    }
+    best = min(scores, key=lambda step: scores[step])
+    assert result.validation == scores[best]
+    kept = {path.name for path in run.checkpoints.iterdir()}
+    assert kept == {f"step-{best:06d}", "step-000012"}
+
+
+def test_validation_does_not_change_the_training(tmp_path: Path) -> None:
+    def validation() -> Iterator[list[Batch]]:
+        yield [toy_batch([40, 41, 42])]
+
+    found = []
+    for name, some in (("with", validation), ("without", None)):
+        toy = Toy()
+        parts = toy_ingredients(toy_config(), trainee=toy, validation=some)
+        fit(parts, toy_config(), RunFolder(tmp_path / name), progress=False)
+        found.append(toy.state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
+    options = OptimConfig(steps=100, warmup=0.1, lr=1.0)
+    assert learning_rate(options, 0) == pytest.approx(0.1)
+    assert learning_rate(options, 9) == 1.0
+    assert learning_rate(options, 55) == pytest.approx(0.5)
+    assert learning_rate(options, 99) < 0.001
+    assert learning_rate(OptimConfig(schedule="constant", lr=1.0), 299) == 1.0
+
+
+def test_vectors_do_not_decay() -> None:
+    toy = Toy()
+    matrices, vectors = make_optimizer(toy, OptimConfig()).param_groups
+    assert {p.ndim for p in vectors["params"]} == {1}
+    assert vectors["weight_decay"] == 0.0
+    assert all(p is not q for p in toy.frozen.parameters() for q in matrices["params"])
