@@ -149,7 +149,7 @@ class Batch:
         images: the processor's tensors of all distinct pictures, concatenated.
         image_tokens: image tokens of each distinct picture.
         image_sizes: per tensor of ``images``, how long the part of each picture is on the axis
-            they are concatenated on (1 for tensors of five axes, else 0). With it the pictures
+            they are concatenated on (:func:`picture_axis`). With it the pictures
             that only R shows are encoded without gradient, or not at all where R is not read;
             empty: all are encoded together.
         context: rows of (I0, Q) and its branches.
@@ -171,6 +171,16 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on ``device``."""
         return moved(self, device)
+
+
+def picture_axis(images: Mapping[str, Tensor], name: str) -> int:
+    """The axis of ``images[name]`` on which pictures follow one another: the first, or the second
+    where the family has a batch of tiles (Idefics3: 1, tiles, channels, height, width; its mask
+    1, tiles, height, width).
+    """
+    pixels = images.get("pixel_values")
+    tiled = pixels is not None and pixels.ndim == 5
+    return int(tiled and name in {"pixel_values", "pixel_attention_mask"})
 
 
 T = TypeVar("T")

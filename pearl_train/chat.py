@@ -69,8 +69,9 @@ def context_turns(
 def question_text(question: str, choices: Sequence[str], answers: Answers) -> str:
     """The question with its choices, if any, in one line or as lettered lines.
 
-    >>> question_text("Which colour?", ["red", "blue"], "text")
-    'Which colour?\\nChoices: red, blue'
+    >>> print(question_text("Which colour?", ["red", "blue"], "text"))
+    Which colour?
+    Choices: red, blue
     >>> print(question_text("Which colour?", ["red", "blue"], "letter"))
     Which colour?
     (A) red

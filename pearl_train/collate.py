@@ -25,6 +25,7 @@ from pearl_train.batch import (
     Places,
     Rows,
     Span,
+    picture_axis,
 )
 
 
@@ -40,6 +41,7 @@ def collate(samples: Sequence[EncodedSample], *, pad_id: int) -> Batch:
         keys=tuple(sample.key for sample in samples),
         shards=tuple(sample.shard for sample in samples),
         images=joined([image.inputs for image in images]),
+        image_sizes=_lengths([image.inputs for image in images]),
         image_tokens=tuple(image.tokens for image in images),
         context=context,
         target=_target_rows(samples, numbers, pad_id),
@@ -57,6 +59,7 @@ def muted(batch: Batch) -> Batch:
         keys=(),
         shards=(),
         images=batch.images,
+        image_sizes=batch.image_sizes,
         image_tokens=batch.image_tokens,
         context=_without_units(batch.context),
         target=None if batch.target is None else _without_units(batch.target),
@@ -67,17 +70,13 @@ def muted(batch: Batch) -> Batch:
 def joined(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors of several pictures as those of one call.
 
-    Joined along the first axis; along the second where pictures come as tiles (Idefics3: 1, tiles,
-    channels, height, width). Smaller pictures are padded on the right and below, as their
-    processors do, with a mask that says so where the family has one.
+    Smaller pictures are padded on the right and below, as their processors do in a batch, with a
+    mask that says so where the family has one.
     """
-    if not inputs:
-        return {}
-    tiled = inputs[0].get("pixel_values", torch.empty(0)).dim() == 5
     out = {}
-    for name in inputs[0]:
+    for name in inputs[0] if inputs else ():
         parts = [one[name] for one in inputs]
-        axis = 1 if tiled and name in {"pixel_values", "pixel_attention_mask"} else 0
+        axis = picture_axis(inputs[0], name)
         if any(part.shape[axis + 1 :] != parts[0].shape[axis + 1 :] for part in parts):
             height, width = (max(part.shape[k] for part in parts) for k in (-2, -1))
             parts = [
@@ -85,6 +84,14 @@ def joined(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
             ]
         out[name] = torch.cat(parts, dim=axis)
     return out
+
+
+def _lengths(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, tuple[int, ...]]:
+    """How long each picture's part of each joined tensor is."""
+    return {
+        name: tuple(one[name].shape[picture_axis(one, name)] for one in inputs)
+        for name in (inputs[0] if inputs else ())
+    }
 
 
 def _distinct(
@@ -117,11 +124,10 @@ def _context_rows(
         raise ValueError(f"expected every sample with the branches {names}")
     rows = [[sample.context, *sample.branches.values()] for sample in samples]
     starts = [[0, *accumulate(len(span.ids) for span in row)] for row in rows]
-    learned = {}
+    learned: dict[BranchName, Learned] = {}
     for number, name in enumerate(names):
-        found = _learned(rows, starts, number + 1)
         if name != "pred":
-            learned[name] = found
+            learned[name] = _learned(rows, starts, number + 1)
     last = [start[1] - 1 for start in starts]
     if "pred" in names:
         at = names.index("pred") + 2

@@ -89,10 +89,8 @@ class ChatTemplate:
 
     def tail(self, text: str) -> str:
         """``text`` from its last special token on: what can influence the tokens that follow."""
-        last = None
-        for last in self._special.finditer(text):
-            pass
-        return text[last.start() :] if last else text
+        starts = [found.start() for found in self._special.finditer(text)]
+        return text[starts[-1] :] if starts else text
 
     def takes_assistant_first(self) -> bool:
         """Whether a conversation may begin with the assistant."""
