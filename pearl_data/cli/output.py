@@ -1,4 +1,4 @@
-"""What every command shares: the ``--json`` flag, printing results, leaving with findings."""
+"""What commands share: ``--json``, ``--depth-model``, printing results, leaving with findings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ def json_option(command: F) -> F:
     """Adds ``--json``: the result as one JSON document on stdout."""
     return click.option(
         "--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."
+    )(command)
+
+
+def depth_model_option(command: F) -> F:
+    """Adds ``--depth-model``: which network the depth tool uses."""
+    return click.option(
+        "--depth-model",
+        default="embedded",
+        show_default=True,
+        metavar="MODEL",
+        help="`embedded`, the id or folder of a transformers depth model, or a .tflite file; "
+        "MODEL#metric and the like overrule what its output is declared to be.",
     )(command)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import click
 import msgspec
 
-from pearl_data.cli.output import json_option, leave, print_json
+from pearl_data.cli.output import depth_model_option, json_option, leave, print_json
+from pearl_data.cli.tools_check import check
 from pearl_tools.arguments import parse_arguments
 from pearl_tools.dialects import DIALECTS, ParsedCall
 from pearl_tools.errors import BadInput, ToolError, ToolFailure
@@ -25,7 +26,8 @@ from pearl_tools.types import Observation, ObservationRecord, ToolCall
 @json_option
 @click.pass_context
 def tools(context: click.Context, as_json: bool) -> None:
-    """List the tools that a model can call, with their schemas; `tools run` makes one call.
+    """List the tools that a model can call, with their schemas; `tools run` makes one call,
+    `tools check` tests a learned tool.
 
     Example: pearl-data tools --json
     """
@@ -49,6 +51,9 @@ def tools(context: click.Context, as_json: bool) -> None:
         unit = spec.coordinates.unit if spec.coordinates else "none"
         click.echo(f"  coordinates: {unit}; returns: {spec.returns}")
     click.echo("dialects: " + ", ".join(DIALECTS) + "  (schemas: pearl-data tools --json)")
+
+
+tools.add_command(check)
 
 
 def _signature(schema: dict[str, Any]) -> str:
@@ -86,13 +91,7 @@ def _signature(schema: dict[str, Any]) -> str:
     show_default=True,
     help="What happens to a box partly outside the picture; clamping is recorded.",
 )
-@click.option(
-    "--depth-model",
-    default="embedded",
-    show_default=True,
-    metavar="MODEL",
-    help="`embedded`, or the id or folder of a transformers depth model.",
-)
+@depth_model_option
 def run(
     name: str,
     media: Path,

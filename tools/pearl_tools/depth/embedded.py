@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl_tools.depth.model import EMBEDDED, checked_pictures
+from pearl_tools.depth.outputs import OutputKind
 from pearl_tools.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class EmbeddedDepth:
         ModelUnavailable: the weights are missing from the installation or damaged.
 
     """
+
+    output: OutputKind = "inverse"
 
     def __init__(self, *, device: str = "cpu") -> None:
         import torch

@@ -1,90 +1,69 @@
 """Depth models of the transformers library, brought to one convention: inverse depth, larger =
 nearer.
 
-Which way round a model's output is cannot be seen in its weights, so it is declared here by model
-type; an unknown type is refused rather than guessed. Only safetensors are read and no code of a
-repository is run. Leaves out models that need more than a picture.
+Which way round a model's output is, is declared in `outputs.py`; an unknown type is refused rather
+than guessed, and so are weights that do not fill the network. Only safetensors are read and no code
+of a repository is run. Leaves out models that need more than a picture.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pearl_tools.depth.model import checked_pictures
+from pearl_tools.depth.outputs import OutputKind, Spec, as_inverse, output_of_config
 from pearl_tools.errors import ModelUnavailable
 
-Output = Literal["inverse", "metric"]
 _BATCH: Final = 4
-_NEAREST_M: Final = 1e-3
-
-OUTPUT_OF_TYPE: Final[dict[str, Output]] = {
-    "dpt": "inverse",  # MiDaS and DPT: trained on inverse depth
-    "glpn": "metric",
-    "zoedepth": "metric",
-    "depth_pro": "metric",
-    "depth_anything": "inverse",  # unless its configuration says metric, see output_kind
-}
-"""What `predicted_depth` of each `config.model_type` means."""
-
-
-def output_kind(config: Any) -> Output:
-    """Whether a model with this configuration gives inverse or metric depth.
-
-    Raises:
-        ModelUnavailable: the type is not in `OUTPUT_OF_TYPE`.
-
-    """
-    kind = str(getattr(config, "model_type", "unknown"))
-    if kind not in OUTPUT_OF_TYPE:
-        known = ", ".join(sorted(OUTPUT_OF_TYPE))
-        raise ModelUnavailable(
-            f"depth models of type {kind!r}: nobody has declared whether their output is metric or "
-            f"inverse depth (known types: {known}); add the type to OUTPUT_OF_TYPE in {__name__}, "
-            "or use --depth-model embedded"
-        )
-    if kind == "depth_anything":
-        return "metric" if config.depth_estimation_type == "metric" else "inverse"
-    if kind == "dpt":
-        backbone = getattr(getattr(config, "backbone_config", None), "model_type", None)
-        # The DINOv2 depthers share the DPT class but were trained on metres.
-        return "metric" if backbone == "dinov2" else "inverse"
-    return OUTPUT_OF_TYPE[kind]
+#: The first fusion layer of DPT's decoder has nothing to add, so published files leave this out.
+_UNUSED: Final = re.compile(r"fusion_stage\.layers\.0\.residual_layer1\.")
 
 
 class TransformersDepth:
     """See `DepthModel`; the working resolution is that of the model's own image processor.
 
     Args:
-        spec: a model id, looked up in the local cache and then on the hub, or a snapshot's folder.
+        spec: a model id, looked up in the local cache and then on the hub, or a snapshot's folder;
+            with the kind of its output where the caller overrules the declared one.
         device: torch device.
 
     Raises:
-        ModelUnavailable: not found, not readable, or of an undeclared type.
+        ModelUnavailable: not found, not readable, of an undeclared type, not a depth model, or
+            with weights missing.
 
     """
 
-    def __init__(self, spec: str, *, device: str = "cpu") -> None:
+    output: OutputKind
+
+    def __init__(self, spec: Spec, *, device: str = "cpu") -> None:
         import torch
         from transformers import AutoConfig, AutoModelForDepthEstimation
 
-        self.model_id = spec
         self.device = device
         self.dtype = "float32"
-        folder = _folder(spec)
+        place = spec.place
+        folder = _folder(place)
         try:
-            self._output = output_kind(AutoConfig.from_pretrained(folder))
-            self._processor: Any = _processor(folder)
-            model = AutoModelForDepthEstimation.from_pretrained(
-                folder, use_safetensors=True, dtype=torch.float32
-            )
+            with _quiet():
+                config = AutoConfig.from_pretrained(folder)
+                self.output = spec.output or output_of_config(config)
+                _check_architecture(place, config)
+                self._processor: Any = _processor(folder)
+                model, report = AutoModelForDepthEstimation.from_pretrained(
+                    folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+                )
         except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ModelUnavailable(_message(spec, error)) from error
+            raise ModelUnavailable(_message(place, error)) from error
+        _check_weights(place, report)
+        self.model_id = spec.full(self.output)
         self._model = model.to(device).eval()
         self.weights_sha256 = _hash(folder)
 
@@ -107,13 +86,46 @@ class TransformersDepth:
                 with torch.inference_mode():
                     depth = self._model(**inputs).predicted_depth.float().cpu().numpy()
                 for index, values in zip(chunk, depth, strict=True):
-                    results[index] = self._inverse(values)
+                    results[index] = as_inverse(values, self.output)
         return [result for result in results if result is not None]
 
-    def _inverse(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._output == "metric":
-            return np.asarray(1 / np.maximum(values, np.float32(_NEAREST_M)), np.float32)
-        return np.ascontiguousarray(values, dtype=np.float32)
+
+def _check_architecture(place: str, config: Any) -> None:
+    """A file for another task (segmentation, say) would get a random depth head."""
+    names = [str(name) for name in getattr(config, "architectures", None) or []]
+    if names and not any("Depth" in name for name in names):
+        raise ModelUnavailable(
+            f"depth model {place!r}: expected a model for depth estimation, got {names[0]}; pass "
+            "the snapshot of a depth model"
+        )
+
+
+def _check_weights(place: str, report: dict[str, Any]) -> None:
+    missing = sorted(name for name in report["missing_keys"] if not _UNUSED.search(name))
+    wrong = [*missing, *sorted(str(key[0]) for key in report.get("mismatched_keys", ()))]
+    if wrong:
+        raise ModelUnavailable(
+            f"depth model {place!r}: its files do not hold all weights of the network "
+            f"({len(wrong)} missing or of another shape, such as {wrong[0]}), which would be "
+            "random numbers; download the snapshot again"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bars and loading report: what matters is raised."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _folder(spec: str) -> Path:

@@ -1,8 +1,9 @@
-"""Loading a depth model by name: the embedded one, or a transformers id or folder."""
+"""Loading a depth model by name: the embedded one, a transformers id or folder, a LiteRT file."""
 
 from __future__ import annotations
 
 from pearl_tools.depth.model import EMBEDDED, DepthModel
+from pearl_tools.depth.outputs import parse_spec
 
 
 def load_depth_model(spec: str = EMBEDDED, *, device: str = "cpu") -> DepthModel:
@@ -10,7 +11,8 @@ def load_depth_model(spec: str = EMBEDDED, *, device: str = "cpu") -> DepthModel
 
     Args:
         spec: `embedded` for the weights in the package, else the id or folder of a transformers
-            depth model.
+            depth model, or a `.tflite` file. `#relative_inverse`, `#inverse` or `#metric` after it
+            overrules what `pearl_tools.depth.outputs` declares its output to be.
         device: torch device.
 
     Raises:
@@ -25,6 +27,11 @@ def load_depth_model(spec: str = EMBEDDED, *, device: str = "cpu") -> DepthModel
         from pearl_tools.depth.embedded import EmbeddedDepth
 
         return EmbeddedDepth(device=device)
+    parsed = parse_spec(spec)
+    if parsed.place.endswith(".tflite"):
+        from pearl_tools.depth.tflite import LiteRtDepth
+
+        return LiteRtDepth(parsed)
     from pearl_tools.depth.huggingface import TransformersDepth
 
-    return TransformersDepth(spec, device=device)
+    return TransformersDepth(parsed, device=device)

@@ -1,6 +1,6 @@
 """What a depth model is: pictures in, relative inverse depth out, larger = nearer.
 
-Leaves out the two kinds of model themselves (`embedded.py`, `huggingface.py`) and loading
+Leaves out the models themselves (`embedded.py`, `huggingface.py`, `tflite.py`) and loading
 (`load.py`).
 """
 
@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pearl_tools.depth.outputs import OutputKind
+
 EMBEDDED = "embedded"
 
 
@@ -19,14 +21,17 @@ class DepthModel(Protocol):
     """Relative inverse depth of pictures, larger = nearer.
 
     Attributes:
-        model_id: `embedded`, or the id or folder that was asked for.
+        model_id: `embedded`, or the id, folder or file that was asked for with the kind of its own
+            output (`org/model#metric`); again a spec for `load_depth_model`.
+        output: that kind, see `pearl_tools.depth.outputs`.
         weights_sha256: hash of the weights file (of all of them in order, if there are several).
         device: such as `cpu` or `cuda:0`.
-        dtype: of the computation, `float32`.
+        dtype: of the computation, such as `float32`.
 
     """
 
     model_id: str
+    output: OutputKind
     weights_sha256: str
     device: str
     dtype: str

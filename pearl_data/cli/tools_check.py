@@ -1,0 +1,35 @@
+"""``pearl-data tools check``: whether a learned tool does what is declared of it."""
+
+from __future__ import annotations
+
+import click
+
+from pearl_data.cli.output import depth_model_option, json_option, leave, print_json
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["depth"]))
+@depth_model_option
+@json_option
+def check(name: str, depth_model: str, as_json: bool) -> None:
+    """Run the self-test of tool NAME, on pictures that are drawn here and of known depth.
+
+    Says whether larger means nearer in the maps of the depth model, with Spearman's correlation;
+    exits 1 where it does not, and says what to do. The sign of a model is declared by its type;
+    MODEL#relative_inverse, MODEL#inverse or MODEL#metric overrules that.
+
+    Example: pearl-data tools check depth --depth-model embedded
+    """
+    from pearl_data.depth_eval import check_model
+    from pearl_tools.depth import load_depth_model
+    from pearl_tools.threads import one_thread
+
+    one_thread(depth=True)
+    found = check_model(load_depth_model(depth_model))
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(f"{name}: {found.model_id}, {found.output} depth, {found.weights_sha256[:12]}")
+        click.echo(f"{'ok' if found.passed else 'refused'}: {found.told}")
+    if not found.passed:
+        leave(1)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from tiny_depth_models import random_model
+
+from pearl_data.cli.tools import tools
+from pearl_data.cli.tools_check import check
+from pearl_tools.errors import ModelUnavailable
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(tools, ["check", *(str(a) for a in arguments)])
+
+
+def test_the_example_in_the_help_passes_and_says_how_well() -> None:
+    example = (check.help or "").partition("Example: pearl-data tools check ")[2]
+    result = invoke(*shlex.split(example))
+    assert result.exit_code == 0, result.output
+    assert "depth: embedded, inverse depth" in result.stdout
+    assert "ok: larger = nearer, Spearman 0." in result.stdout
+
+
+def test_a_model_that_knows_nothing_exits_1_with_the_reason(tmp_path: Path) -> None:
+    result = invoke("depth", "--depth-model", random_model("dpt", tmp_path), "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert told["verdict"] == "not_correlated"
+    assert told["output"] == "relative_inverse"
+    assert "random" in told["told"]
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = invoke("depth", "--depth-model", tmp_path)
+    assert isinstance(result.exception, ModelUnavailable)
+
+
+def test_only_learned_tools_have_a_self_test() -> None:
+    result = invoke("crop")
+    assert result.exit_code == 2
+    assert "'crop' is not 'depth'" in result.output
+
+
+@pytest.mark.parametrize("line", ["#relative_inverse", "#inverse", "#metric"])
+def test_the_help_says_how_to_overrule_the_sign(line: str) -> None:
+    assert line in (check.help or "")
