@@ -1,0 +1,85 @@
+"""Samples as tensors: what the model is fed at one step, with the labels of its captions.
+
+Leaves out what a sample is (`samples.py`) and the loop
+(`pretrain.py`).
+"""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from network import IMAGE_TOKENS
+from samples import Sample, sample
+from scenes import Scene
+from torch import Tensor
+from transformers import LlavaProcessor
+from vocabulary import END, IMAGE, START
+
+IGNORED = -100
+
+FIRST: tuple[dict[str, int], ...] = ({"close_view": 48},)
+"""Samples of a step at the beginning: close views only, so that the eyes learn quickly."""
+
+MIX: tuple[dict[str, int], ...] = (
+    {"close_view": 24},
+    {"whole": 6, "depth_alone": 2, "with_view": 4},
+    {"with_depth": 12},
+)
+"""Samples of each kind in a later step, in batches of about one length: little is padded."""
+
+
+class Batch(NamedTuple):
+    """Token ids (B, S) padded on the right, labels (B, S) with `IGNORED` outside captions, and
+    pixels (N, 3, 192, 192) of all pictures in order.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    pixels: Tensor
+
+
+def caption_labels(ids: Tensor, start: int, end: int, opening: Sequence[int]) -> Tensor:
+    """`ids` (B, S) where an assistant speaks, its closing token included, else `IGNORED`.
+
+    `start` and `end` are the ids of the marks of a turn, `opening` the ids that follow `start` in
+    an assistant's turn.
+    """
+    labels = torch.full_like(ids, IGNORED)
+    width = len(opening)
+    for row, tokens in enumerate(ids.tolist()):
+        for place in (index for index, token in enumerate(tokens) if token == start):
+            first = place + 1 + width
+            if tokens[place + 1 : first] == list(opening):
+                last = tokens.index(end, first)
+                labels[row, first : last + 1] = ids[row, first : last + 1]
+    return labels
+
+
+def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
+    """The tensors of these samples, equal to what the exported processor makes of them."""
+    texts = [processor.apply_chat_template(s.messages, tokenize=False) for s in samples]
+    # as the processor does, but without its checks, which take longer than the training step
+    texts = [text.replace(IMAGE, IMAGE * IMAGE_TOKENS) for text in texts]
+    tokenizer = processor.tokenizer
+    ids = tokenizer(texts, padding=True, return_tensors="pt", padding_side="right").input_ids
+    start, end = tokenizer.convert_tokens_to_ids([START, END])
+    opening = tokenizer("assistant\n").input_ids
+    pictures = [picture for s in samples for picture in s.pictures]
+    pixels = processor.image_processor(pictures, return_tensors="pt").pixel_values
+    return Batch(ids, caption_labels(ids, start, end, opening), pixels)
+
+
+def batches(
+    mix: Sequence[dict[str, int]],
+    rng: random.Random,
+    scenes: Sequence[Scene],
+    processor: LlavaProcessor,
+) -> list[Batch]:
+    """The batches of one step, as `mix` says."""
+    return [
+        to_batch(
+            [sample(rng, scenes, kind) for kind, n in kinds.items() for _ in range(n)], processor
+        )
+        for kinds in mix
+    ]

@@ -1,0 +1,277 @@
+"""What is said of a view: captions in plain words, never a question.
+
+Every function takes a generator and facts, and returns one caption. Readings of a depth map are
+told in the words of the toolkit's expert (`pearl_data.experts.words`), boxes in the form of its
+questions. Leaves out which view is shown (`samples.py`).
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scenes import Thing
+
+from pearl_data.experts import words
+from pearl_data.experts.depth_reading import DECISIVE_SHARE
+from pearl_data.experts.words import Voice
+from pearl_data.sources.facts import box_words
+from pearl_data.sources.questions import plural
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+NOTES: dict[str, tuple[str, ...]] = {
+    "view": ("A closer view.", "Part of a picture.", "A crop.", "A zoomed view.", ""),
+    "scene": ("The whole picture.", "A picture.", "A scene.", ""),
+    "depth": ("A depth map.", "The depth map, larger is nearer.", "Brighter is nearer.", ""),
+    "both": ("The picture and its depth map.", "A picture, then its depth map.", ""),
+    "pair": ("A picture and a part of it.", "The whole picture, then a closer view.", ""),
+}
+"""Neutral lines that may stand beside the pictures of a user's turn."""
+
+_TAG = (
+    "{tag}",
+    "{tag}",
+    "The tag shows {tag}.",
+    "The tag says {tag}.",
+    "It reads {tag}.",
+    "A tag with the character {tag}.",
+    "The character on the tag is {tag}.",
+    "The view shows the tag: {tag}.",
+    "Something {colour} with the tag {tag}.",
+    "The tag on the {colour} thing is {tag}.",
+    "The closer look shows {tag}.",
+)
+_TAG_OF = (
+    "{tag}",
+    "The tag of the {name} is {tag}.",
+    "The tag of the {name} shows {tag}.",
+    "The view shows the tag of the {name}: {tag}.",
+    "The {name} has the tag {tag}.",
+    "Now the {name} is large: its tag reads {tag}.",
+)
+_THING = (
+    "{one}",
+    "{One}.",
+    "The view shows {one}.",
+    "This is {one}.",
+    "In the middle is {one}.",
+    "The thing is {one}.",
+    "The shape is a {shape}, its colour is {colour}.",
+    "Its colour is {colour}; it is {a_shape}.",
+    "The {name}, close.",
+)
+_PATTERN = (
+    "The pattern is {pattern}.",
+    "The {name} is {pattern}.",
+    "Its pattern is {pattern}, its colour {colour}.",
+    "{One}; the pattern is {pattern}.",
+)
+_UNTAGGED = ("", "", " It has no tag.")
+_TAGGED = (" Its tag shows {tag}.", " The tag says {tag}.", " Tag {tag}.")
+_PART = (
+    "The part shows {listed}.",
+    "In this part there are {listed}.",
+    "{Listed}.",
+    "The view holds {listed}.",
+    "I see {listed}.",
+)
+_COUNTED = (
+    "There are {n} {kind} in this part.",
+    "The view shows {n} {kind}.",
+    "{n} {kind}",
+    "In this part I count {n} {kind}.",
+    "I count {n}: {which}.",
+    "{N} {kind}: {which}.",
+)
+_PLACED = (
+    "the {name} is at {box}",
+    "at {box} is {one}",
+    "{one} at {box}",
+    "{box}: {name}",
+)
+_WHERE = (("upper left", "top", "upper right"),
+          ("left", "middle", "right"),
+          ("lower left", "bottom", "lower right"))  # fmt: skip
+
+
+def with_a(noun: str) -> str:
+    """The noun with `a` or `an`."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+def joined(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _fields(thing: Thing, *, pattern: bool = False) -> dict[str, str]:
+    noun = f"{thing.pattern} {thing.name}" if pattern else thing.name
+    one = with_a(noun)
+    return {
+        "one": one,
+        "One": sentence(one),
+        "name": thing.name,
+        "shape": thing.shape,
+        "a_shape": with_a(thing.shape),
+        "colour": thing.colour,
+        "pattern": thing.pattern,
+        "tag": thing.tag or "",
+    }
+
+
+def of_tag(rng: random.Random, thing: Thing, *, tight: bool) -> str:
+    """A view of a tag; a `tight` one shows little of the thing, so its shape is not named."""
+    return rng.choice(_TAG if tight else _TAG + _TAG_OF).format(**_fields(thing))
+
+
+def of_thing(rng: random.Random, thing: Thing) -> str:
+    """A view of one thing: colour, shape, at times pattern, and mostly its tag."""
+    if rng.random() < 0.3:
+        text = rng.choice(_PATTERN).format(**_fields(thing))
+    else:
+        text = rng.choice(_THING).format(**_fields(thing, pattern=rng.random() < 0.3))
+    if thing.tag is None:
+        return text + (rng.choice(_UNTAGGED) if text.endswith(".") else "")
+    if rng.random() < 0.3:
+        return text
+    if not text.endswith("."):
+        return f"{text} with the tag {thing.tag}"
+    return text + rng.choice(_TAGGED).format(tag=thing.tag)
+
+
+def number_of(kind: str, number: int, rng: random.Random) -> str:
+    """`three balls`, `3 balls` or `a ball`."""
+    if number == 1:
+        return with_a(kind)
+    many = NUMBERS[number] if rng.random() < 0.7 else str(number)
+    return f"{many} {plural(kind)}"
+
+
+def of_part(rng: random.Random, things: Sequence[Thing]) -> str:
+    """A view that holds exactly these things (none cut): their kinds counted, or all by name."""
+    if not things:
+        return rng.choice(("There is nothing in this part.", "An empty part.", "No things."))
+    shapes = Counter(thing.shape for thing in things)
+    if rng.random() < 0.6:
+        kind = rng.choice(sorted(shapes))
+        if max(shapes.values()) > 1 and rng.random() < 0.6:
+            kind = max(sorted(shapes), key=lambda shape: shapes[shape])
+        return counted(rng, kind, [thing for thing in things if thing.shape == kind])
+    if rng.random() < 0.5:
+        kinds = sorted(shapes)
+        rng.shuffle(kinds)
+        listed = joined([number_of(kind, shapes[kind], rng) for kind in kinds])
+    else:
+        listed = joined([with_a(thing.name) for thing in things])
+    return rng.choice(_PART).format(listed=listed, Listed=sentence(listed))
+
+
+def counted(rng: random.Random, kind: str, things: Sequence[Thing]) -> str:
+    """How many things of one kind there are, at times with their colours."""
+    number = len(things)
+    return sentence(
+        rng.choice(_COUNTED).format(
+            n=number,
+            N=sentence(NUMBERS[number]),
+            kind=kind if number == 1 else plural(kind),
+            which=joined([with_a(thing.name) for thing in things]),
+        )
+    ).replace("There are 1 ", "There is 1 ")
+
+
+def of_scene(rng: random.Random, things: Sequence[Thing], *, most: int = 3) -> str:
+    """Some things of a whole picture with their boxes, at times with tags."""
+    some = rng.sample(list(things), min(len(things), rng.randint(1, most)))
+    wording = rng.choice(_PLACED)
+    said = []
+    for thing in some:
+        text = wording.format(box=box_words(thing.box), **_fields(thing))
+        if thing.tag and thing.tag_box and rng.random() < 0.3:
+            text += rng.choice(
+                (f" with the tag {thing.tag}", f", its tag at {box_words(thing.tag_box)}")
+            )
+        said.append(text)
+    return sentence("; ".join(said)) + "."
+
+
+def of_scene_counts(rng: random.Random, things: Sequence[Thing]) -> str:
+    """All things of a whole picture, by name."""
+    names = [thing.name for thing in things]
+    rng.shuffle(names)
+    return f"The picture shows {joined([with_a(name) for name in names])}."
+
+
+def place_words(x: float, y: float) -> str:
+    """One of nine places: `lower left`; x and y in 0..1."""
+    return _WHERE[min(2, int(y * 3))][min(2, int(x * 3))]
+
+
+def of_depth(rng: random.Random, depth: npt.NDArray[np.uint8], things: Sequence[Thing]) -> str:
+    """A depth map alone: its nearest or farthest part, or its reading at a box."""
+    if things and rng.random() < 0.5:
+        some = rng.sample(list(things), min(len(things), rng.randint(1, 3)))
+        said = [f"at {box_words(thing.box)} the map reads {thing.near:.2f}" for thing in some]
+        return sentence("; ".join(said)) + "."
+    height, width = depth.shape
+    # the means of nine tiles decide, so that the place is that of a part and not of one pixel
+    tiles = depth[: height // 3 * 3, : width // 3 * 3].reshape(3, height // 3, 3, width // 3)
+    means = tiles.mean(axis=(1, 3))
+    ends = {"nearest": int(means.argmax()), "farthest": int(means.argmin())}
+    shown = {
+        word: place_words((tile % 3 + 0.5) / 3, (tile // 3 + 0.5) / 3)
+        for word, tile in ends.items()
+    }
+    near = rng.choice(
+        ("the nearest part is at the {}", "nearest is the part at the {}", "brightest at the {}")
+    ).format(shown["nearest"])
+    far = rng.choice(
+        ("the farthest part is at the {}", "farthest is the part at the {}", "darkest at the {}")
+    ).format(shown["farthest"])
+    both = rng.sample([near, far], rng.randint(1, 2))
+    return sentence("; ".join(both)) + "."
+
+
+_NEARER = (
+    "Of {a} and {b}, {near} is nearer.",
+    "{Near} is nearer than {far}.",
+    "{Far} is farther than {near}.",
+    "{Near} is closer to the camera than {far}.",
+    "Nearer of {a} and {b}: {near}.",
+)
+_READ_ONE = (
+    "{A} reads {da} of the map's range.",
+    "{A} is at {da} of the range.",
+    "{A} is at {box_a}; there the map reads {da}.",
+)
+_READ_TWO = (
+    "{A} reads {da} and {b} {db} of the map's range, so {near} is nearer.",
+    "{A}: {da}. {B}: {db}. {Near} is nearer.",
+    "{A} at {box_a} reads {da}, {b} at {box_b} reads {db}. {Near} is nearer.",
+)
+
+
+def decided(a: Thing, b: Thing) -> bool:
+    """Whether the two readings are far enough apart to say which is nearer."""
+    return abs(a.near - b.near) >= DECISIVE_SHARE
+
+
+def of_both(rng: random.Random, a: Thing, b: Thing) -> str:
+    """A picture with its depth map: which of two things reads nearer, mostly with the readings."""
+    voice = Voice(rng)
+    near, far = (a, b) if a.near > b.near else (b, a)
+    fields = {"a": f"the {a.name}", "b": f"the {b.name}", "da": f"{a.near:.2f}",
+              "db": f"{b.near:.2f}", "near": f"the {near.name}", "far": f"the {far.name}",
+              "box_a": box_words(a.box), "box_b": box_words(b.box)}  # fmt: skip
+    kind = rng.random()
+    if kind < 0.15:
+        return voice.say(_READ_ONE, **fields)
+    if kind < 0.5:
+        return voice.say(_NEARER, **fields)
+    return voice.say(words.DEPTH_SHOWED + _READ_TWO, **fields)

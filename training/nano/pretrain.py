@@ -1,0 +1,235 @@
+"""Pre-train the nano model from scratch on captions of rendered scenes; one command, resumable.
+
+    python training/nano/pretrain.py --export
+
+renders what its cache lacks, trains, and (with --export) replaces the packaged model and its card.
+Captions only: no question and no answer choice is ever shown. Measured: see README.md beside this
+file. Leaves out evaluation (`evaluate.py`).
+"""
+
+import argparse
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from batches import FIRST, IGNORED, MIX, Batch, batches
+from export import export
+from network import build_model, build_processor
+from samples import sample
+from scenes import SHARD, Scene, fill_cache, read_shard
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import FastVlmForConditionalGeneration, PreTrainedTokenizerFast
+from vocabulary import toolkit_texts, train_tokenizer
+
+from pearl_data.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the weights, beside the code.
+
+    Attributes:
+        scenes: rendered scenes, in shards of 100.
+        steps: length of the training; a step takes the samples of `batches.MIX`.
+        settle: steps at the beginning that take those of `batches.FIRST`.
+        rate, decay: peak learning rate (cosine to 1 % of it after a linear start) and weight decay
+            of AdamW.
+        warm: steps of the linear start.
+        average: decay of the exponential moving average that is exported.
+        vocabulary: largest number of tokens.
+        bfloat16: compute in bfloat16 (faster where the processor has it).
+        seed: of initial weights and samples.
+
+    """
+
+    scenes: int = 2_000
+    steps: int = 1_700
+    settle: int = 400
+    rate: float = 1.5e-3
+    decay: float = 0.05
+    warm: int = 80
+    average: float = 0.995
+    vocabulary: int = 1_500
+    bfloat16: bool = True
+    seed: int = 0
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """The rate of a step."""
+    start = min(1.0, (step + 1) / recipe.warm)
+    fall = 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+    return recipe.rate * start * (0.01 + 0.99 * fall)
+
+
+def tokenizer_of(recipe: Recipe, scenes: list[Scene]) -> PreTrainedTokenizerFast:
+    """The tokenizer, learnt from captions of the first shard and the toolkit's wordings."""
+    return train_tokenizer(_texts(recipe, scenes[:SHARD]), recipe.vocabulary)
+
+
+def _texts(recipe: Recipe, scenes: list[Scene]) -> Iterator[str]:
+    rng = random.Random(f"{recipe.seed}/tokenizer")
+    for kinds in MIX:
+        for kind in kinds:
+            for _ in range(400):
+                for message in sample(rng, scenes, kind).messages:
+                    yield from (part["text"] for part in message["content"] if "text" in part)
+    # the toolkit's own wordings are few; said several times they weigh as much as captions
+    for _ in range(20):
+        yield from toolkit_texts()
+
+
+def caption_loss(model: FastVlmForConditionalGeneration, batch: Batch, *, bfloat16: bool) -> Tensor:
+    """Mean cross-entropy over the captions' tokens.
+
+    No attention mask: padding is on the right, where causal attention does not look. The logits
+    are made where a caption's token follows only.
+    """
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
+        hidden = model.model(input_ids=batch.ids, pixel_values=pixels, use_cache=False)[0]
+        wanted = batch.labels[:, 1:]
+        kept = wanted != IGNORED
+        logits = model.lm_head(hidden[:, :-1][kept])
+    return cross_entropy(logits.float(), wanted[kept])
+
+
+def optimiser_of(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW that leaves vectors (norms and biases) without decay."""
+    matrices = [value for value in model.parameters() if value.ndim > 1]
+    vectors = [value for value in model.parameters() if value.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": recipe.decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98))
+
+
+def train(
+    recipe: Recipe, scenes: list[Scene], checkpoint: Path, *, save_every: int = 50
+) -> FastVlmForConditionalGeneration:
+    """The model with averaged weights after all steps.
+
+    Resumes from `checkpoint` if it exists and has the same recipe.
+    """
+    torch.manual_seed(recipe.seed)
+    tokenizer = tokenizer_of(recipe, scenes)
+    processor = build_processor(tokenizer)
+    model = build_model(tokenizer)
+    model.model.vision_tower.to(memory_format=torch.channels_last)
+    # tied weights are one parameter, so the average holds it once
+    average = {name: value.detach().clone() for name, value in model.named_parameters()}
+    optimiser = optimiser_of(model, recipe)
+    start = 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        if saved["recipe"] != asdict(recipe):
+            raise SystemExit(
+                f"{checkpoint}: made by another recipe ({saved['recipe']}); "
+                "move it away or pass --checkpoint"
+            )
+        with torch.no_grad():
+            for name, value in model.named_parameters():
+                value.copy_(saved["model"][name])
+        average, start = saved["average"], saved["step"]
+        optimiser.load_state_dict(saved["optimiser"])
+    model.train()
+    running: list[float] = []
+    with Progress("train", recipe.steps, "steps", done=start) as progress:
+        for step in range(start, recipe.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+            losses = []
+            # a step's samples depend on the seed and its number only, so that resuming is exact
+            rng = random.Random(f"{recipe.seed}/{step}")
+            mix = FIRST if step < recipe.settle else MIX
+            for batch in batches(mix, rng, scenes, processor):
+                loss = caption_loss(model, batch, bfloat16=recipe.bfloat16)
+                loss.backward()
+                losses.append(float(loss.detach()))
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            # Early on the average must forget the random start faster than it settles later.
+            decay = min(recipe.average, (step + 1) / (step + 20))
+            with torch.no_grad():
+                for name, value in model.named_parameters():
+                    average[name].lerp_(value, 1 - decay)
+            if len(running) != len(losses):
+                running = losses
+            pairs = zip(running, losses, strict=True)
+            running = [0.95 * old + 0.05 * new for old, new in pairs]
+            progress.label = "train, losses " + " ".join(f"{value:.3f}" for value in running)
+            progress.advance()
+            if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
+                state = {"recipe": asdict(recipe), "model": dict(model.named_parameters()),
+                         "average": average, "optimiser": optimiser.state_dict(),
+                         "step": step + 1}  # fmt: skip
+                _save(state, checkpoint)
+    return averaged(model, average)
+
+
+def _save(state: dict[str, Any], checkpoint: Path) -> None:
+    state = {**state, "model": {name: value.detach() for name, value in state["model"].items()}}
+    unfinished = checkpoint.with_suffix(".tmp")
+    torch.save(state, unfinished)
+    unfinished.replace(checkpoint)
+
+
+def averaged(
+    model: FastVlmForConditionalGeneration, average: dict[str, Tensor]
+) -> FastVlmForConditionalGeneration:
+    """The model with these weights."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(average[name])
+    return model.eval()
+
+
+def main() -> None:
+    """Parse, render, train, export."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cache", type=Path, default=Path(".cache/nano"),
+                        help="rendered scenes and the checkpoint")  # fmt: skip
+    parser.add_argument("--checkpoint", type=Path, help="default: CACHE/checkpoint.pt")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--export", action="store_true",
+                        help="replace the packaged model when done")  # fmt: skip
+    parser.add_argument("--export-now", action="store_true",
+                        help="export what the checkpoint holds, without training")  # fmt: skip
+    for name, value in asdict(Recipe()).items():
+        if isinstance(value, bool):
+            parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=value)
+        else:
+            parser.add_argument(f"--{name}", type=type(value), default=value)
+    options = vars(parser.parse_args())
+    recipe = Recipe(**{name: options[name] for name in asdict(Recipe())})
+    # One thread: the sums of a training step come out the same again, and another job has the
+    # other core.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    cache, ready = fill_cache(options["cache"], recipe.scenes, workers=options["workers"])
+    checkpoint = options["checkpoint"] or options["cache"] / "checkpoint.pt"
+    if options["export_now"]:
+        scenes = read_shard(cache, 0)
+        saved = torch.load(checkpoint, weights_only=True)
+        recipe = Recipe(**saved["recipe"])
+        tokenizer = tokenizer_of(recipe, scenes)
+        model, steps = averaged(build_model(tokenizer), saved["average"]), saved["step"]
+    else:
+        scenes = [scene for number in range(ready) for scene in read_shard(cache, number)]
+        model, steps = train(recipe, scenes, checkpoint), recipe.steps
+    if options["export"] or options["export_now"]:
+        processor = build_processor(tokenizer_of(recipe, scenes))
+        export(model, processor, asdict(recipe), renderer=cache.name, steps_done=steps)
+
+
+if __name__ == "__main__":
+    main()
