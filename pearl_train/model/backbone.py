@@ -79,8 +79,8 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the embeddings live."""
-        return cast("torch.device", self.plain.get_input_embeddings().weight.device)
+        """Where the network lives."""
+        return next(self.network.parameters()).device
 
     def image_features(
         self, images: Mapping[str, Tensor], image_tokens: Sequence[int]
@@ -138,9 +138,11 @@ class Backbone(nn.Module):
     def frozen_logits(self, hidden: Tensor) -> Tensor:
         """The same through an LM head that this call gives no gradient: only ``hidden`` learns."""
         head = self.plain.get_output_embeddings()
-        weights = {name: weight.detach() for name, weight in head.named_parameters()}
+        bias = getattr(head, "bias", None)
         with self._autocast():
-            return cast("Tensor", torch.func.functional_call(head, weights, (hidden,)))
+            return nn.functional.linear(
+                hidden, head.weight.detach(), None if bias is None else bias.detach()
+            )
 
     def embed(self, ids: Tensor) -> Tensor:
         """Input embeddings (..., H) of token ids (...)."""

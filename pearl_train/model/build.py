@@ -1,0 +1,63 @@
+"""From ``[model]`` of a configuration to a :class:`Backbone` ready to train.
+
+load -> our tokens -> freeze vision -> LoRA -> activation checkpointing. Same seed, same weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pearl_train.config import ModelConfig
+from pearl_train.model.backbone import Backbone, language_model
+from pearl_train.model.load import load_model
+from pearl_train.model.lora import add_lora
+from pearl_train.model.tokens import add_special_tokens
+
+
+def build_backbone(
+    config: ModelConfig,
+    *,
+    pred_tokens: int = 4,
+    pause_tokens: int = 4,
+    train_pred: bool = True,
+    seed: int = 0,
+) -> Backbone:
+    """The network of ``config`` with our tokens added, on the CPU, in evaluation mode.
+
+    ``dtype`` bfloat16 means: computed under autocast. With full fine-tuning the weights stay
+    float32; with LoRA the frozen base is bfloat16 and the adapters float32. The backbone enters
+    autocast itself, so the loop need not.
+
+    ``train_pred`` False leaves the [PRED] rows out of what LoRA trains; with full fine-tuning the
+    loop holds them with :func:`pearl_train.model.frozen_rows.freeze_rows`.
+    """
+    network, processor = load_model(config)
+    plain: Any = network
+    tokens = add_special_tokens(plain, processor, pred=pred_tokens, pause=pause_tokens, seed=seed)
+    if config.freeze_vision:
+        freeze_vision(plain)
+    if config.lora is not None:
+        rows = tokens.all if train_pred else tokens.all[len(tokens.pred) :]
+        network = add_lora(plain, config.lora, rows, seed=seed)
+    if config.checkpoint_activations:
+        checkpoint_activations(plain)
+    autocast = torch.bfloat16 if config.dtype == "bfloat16" else None
+    return Backbone(network.eval(), processor, tokens, autocast=autocast)
+
+
+def freeze_vision(plain: Any) -> None:
+    """Freezes everything that only pictures pass: the encoder and the projector behind it."""
+    language = {id(parameter) for parameter in language_model(plain)[1].parameters()}
+    for parameter in plain.model.parameters():
+        if id(parameter) not in language:
+            parameter.requires_grad_(False)
+
+
+def checkpoint_activations(plain: nn.Module) -> None:
+    """Keeps only each layer's input while training and computes the rest again in backward."""
+    network: Any = plain
+    enable = getattr(network, "activation_checkpointing_enable", None)
+    (enable or network.gradient_checkpointing_enable)({"use_reentrant": False})

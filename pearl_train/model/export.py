@@ -1,0 +1,70 @@
+"""A trained network as a folder that plain transformers loads: no trace of peft, nor of us.
+
+LoRA is merged and trained rows are written into their matrices. Left out: checkpoints to resume
+from (:mod:`pearl_train.checkpoint`).
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pearl_tools.errors import BadInput, UsageError
+from pearl_train.model.backbone import Backbone
+from pearl_train.model.load import check_finite
+
+
+def export_model(backbone: Backbone, folder: Path, *, dtype: torch.dtype | None = None) -> Path:
+    """Writes network and processor into the new ``folder``; loads with ``from_pretrained``.
+
+    The backbone stays as it is; with LoRA a second copy of the weights is held while merging.
+    ``dtype`` converts the weights (bfloat16 halves the folder of a fully fine-tuned model). The
+    folder appears whole or not at all. Raises ``UsageError`` if it exists and is not empty,
+    ``BadInput`` for weights that are not finite.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--to {folder}: expected a new or empty folder, found something there")
+    network = merged(backbone, dtype)
+    check_finite(network, str(folder))
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    network.save_pretrained(partial)
+    backbone.processor.save_pretrained(partial)
+    check_reloads(partial, len(backbone.processor.tokenizer))
+    if folder.exists():
+        folder.rmdir()
+    partial.rename(folder)
+    return folder
+
+
+def merged(backbone: Backbone, dtype: torch.dtype | None = None) -> Any:
+    """The transformers model with adapters merged: a copy where there are any to merge."""
+    network: Any = backbone.network
+    if hasattr(network, "peft_config"):
+        network = copy.deepcopy(network).merge_and_unload()
+        network.requires_grad_(requires_grad=True)
+    if dtype is not None and network.dtype != dtype:
+        network = copy.deepcopy(network).to(dtype)
+    return network
+
+
+def check_reloads(folder: Path, vocabulary: int) -> None:
+    """Raises ``BadInput`` unless ``folder`` gives back a processor that sees and has our tokens."""
+    from transformers import AutoProcessor
+
+    auto: Any = AutoProcessor
+    processor = auto.from_pretrained(folder)
+    if not hasattr(processor, "image_processor"):
+        raise BadInput(
+            f"{folder}: expected a processor with an image_processor after reload, got "
+            f"{type(processor).__name__}; the processor's class name is unknown to transformers"
+        )
+    if len(processor.tokenizer) != vocabulary:
+        raise BadInput(
+            f"{folder}: expected {vocabulary} tokens after reload, got {len(processor.tokenizer)}"
+        )
