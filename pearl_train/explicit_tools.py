@@ -21,8 +21,12 @@ from pearl_tools.dialects import DIALECTS, Dialect, run_text
 from pearl_tools.errors import short_repr
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.types import MediaMap, Medium, Observation
+from pearl_train.chat import Seen
 
-__all__ = ["ExecutorSettings", "Shown", "Speaker", "Spoken", "ToolExecutor", "ToolRun", "ask"]
+__all__ = ["ExecutorSettings", "Picture", "Speaker", "Spoken", "ToolExecutor", "ToolRun", "ask"]
+
+#: uint8 (height, width, 3) RGB.
+Picture = NDArray[np.uint8]
 
 _ANSWER = re.compile(r"answer\s*:", re.IGNORECASE)
 _TOOL_TOKENS = 160
@@ -36,19 +40,6 @@ class Spoken(NamedTuple):
     ended: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What one call gave back, as the model is shown it: words, and a picture (h, w, 3) uint8.
-
-    ``medium`` is the id of the picture; ``error`` the code where the call failed.
-    """
-
-    text: str
-    medium: str | None = None
-    pixels: NDArray[np.uint8] | None = None
-    error: str | None = None
-
-
 class Speaker(Protocol):
     """A model in a conversation about some pictures."""
 
@@ -56,8 +47,10 @@ class Speaker(Protocol):
         """The next turn of the model, at most ``max_tokens`` tokens long."""
         ...
 
-    def hear(self, shown: Sequence[Shown]) -> None:
-        """Appends the turn that shows what the calls of the last turn gave back."""
+    def hear(self, seen: Sequence[Seen], pictures: Mapping[str, Picture]) -> None:
+        """Appends the turn that shows what the calls of the last turn returned; ``pictures`` are
+        those of its media, by id.
+        """
         ...
 
 
@@ -96,8 +89,8 @@ def ask(
     """Let ``speaker`` call tools on ``media`` until it states an answer, ``max_turns`` at most.
 
     The executor's cache is emptied first, so that no question is answered faster, or differently
-    to the last bit of a depth map, because of another one. A turn with a call is no answer, whatever
-    else it says: an answer written before the call's result was seen does not rest on it.
+    to the last bit of a depth map, because of another one. A turn with a call is no answer,
+    whatever else it says: what is written before a call's result was seen does not rest on it.
     """
     spoken_in = DIALECTS[dialect] if isinstance(dialect, str) else dialect
     executor.clear_cache()
@@ -111,7 +104,8 @@ def ask(
         if _states_answer(spoken.text, spoken_in):
             run.reply, run.answered = spoken.text, True
             break
-        shown = []
+        seen: list[Seen] = []
+        pictures: dict[str, Picture] = {}
         for _, observation in run_text(executor, spoken.text, spoken_in, known):
             known.update({medium.record.id: medium for medium in observation.media})
             code = observation.error.code if observation.error else None
@@ -119,9 +113,11 @@ def ask(
                 run.tools[_tool_name(observation)] += 1
             if code:
                 run.errors[code] += 1
-            shown.append(as_shown(observation))
+            made = {medium.record.id: picture_of(medium) for medium in observation.media}
+            seen.append(Seen(tuple(made), observation.text, observation.error))
+            pictures |= made
         if run.turns < max_turns:
-            speaker.hear(shown)
+            speaker.hear(seen, pictures)
     return run
 
 
@@ -136,23 +132,11 @@ def _tool_name(observation: Observation) -> str:
     return observation.tool if observation.tool in known else "unreadable"
 
 
-def as_shown(observation: Observation) -> Shown:
-    """An observation in words and one picture; an error as ``Error code: hint``."""
-    if observation.error:
-        error = observation.error
-        return Shown(text=f"Error {error.code}: {error.hint}", error=error.code)
-    if not observation.media:
-        return Shown(text=observation.text)
-    medium = observation.media[0]
-    return Shown(text=observation.text, medium=medium.record.id, pixels=picture_of(medium))
-
-
-def picture_of(medium: Medium) -> NDArray[np.uint8]:
+def picture_of(medium: Medium) -> Picture:
     """What a model sees of a medium: its pixels, or the grey picture of a depth map."""
     if medium.record.kind == "depth":
         return depth_picture(np.asarray(medium.pixels, dtype=np.float32))
-    pixels: NDArray[np.uint8] = np.asarray(medium.pixels, dtype=np.uint8)
-    return pixels
+    return np.asarray(medium.pixels, dtype=np.uint8)
 
 
 def executor_for(config: Mapping[str, object]) -> ToolExecutor:

@@ -1,4 +1,4 @@
-"""Whether a reply is right: strict by default, with the lenient rule of the paper's release beside it.
+"""Whether a reply is right: a strict rule, and beside it the lenient one of the paper's release.
 
 Strict: the reply must state one of the choices, by its exact words (case and spaces aside) or by
 its letter. A reply that states none is *unparsed*, and wrong. Lenient: the right choice occurs
@@ -65,9 +65,9 @@ def judge(reply: str, expected: Expected, form: AnswerForm = "text") -> Verdict:
 
 
 def stated_part(reply: str) -> str:
-    """What a reply says the answer is: the first line after its last ``Answer:``, else all of it.
+    r"""What a reply says the answer is: the first line after its last ``Answer:``, else all of it.
 
-    >>> stated_part("It is far away.\\nAnswer: 3")
+    >>> stated_part("It is far away.\nAnswer: 3")
     '3'
     """
     marks = list(_MARK.finditer(reply))

@@ -1,7 +1,7 @@
 """How sure a counted rate is, and whether two models differ on the same questions.
 
-Test sets of this field hold 100 to 300 questions: at 80 % of 191 the interval is +-5.7 points. So no
-rate is given without its count and interval, and two models are compared pair by pair.
+Test sets of this field hold 100 to 300 questions: at 80 % of 191 the interval is +-5.7 points. So
+no rate is given without its count and interval, and two models are compared pair by pair.
 Wilson, JASA 22 (1927); McNemar, Psychometrika 12 (1947), in its exact (binomial) form.
 """
 

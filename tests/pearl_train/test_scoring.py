@@ -24,7 +24,7 @@ COLOURS = ["red", "dark blue", "green"]
         "Answer: first I thought red. Answer: dark blue",
     ],
 )
-def test_a_choice_may_be_stated_by_words_or_letter(reply):
+def test_a_choice_may_be_stated_by_words_or_letter(reply: str) -> None:
     verdict = judge(reply, Expected("dark blue", COLOURS))
     assert verdict.stated == "dark blue"
     assert verdict.correct
@@ -45,29 +45,29 @@ def test_a_choice_may_be_stated_by_words_or_letter(reply):
         "the dark blue one",
     ],
 )
-def test_a_reply_that_states_no_single_choice_is_unparsed_and_wrong(reply):
+def test_a_reply_that_states_no_single_choice_is_unparsed_and_wrong(reply: str) -> None:
     verdict = judge(reply, Expected("dark blue", COLOURS))
     assert verdict.stated is None
     assert not verdict.correct
 
 
-def test_a_wrong_choice_is_parsed():
+def test_a_wrong_choice_is_parsed() -> None:
     verdict = judge("red", Expected("dark blue", COLOURS))
     assert (verdict.stated, verdict.correct, verdict.lenient) == ("red", False, False)
 
 
-def test_the_lenient_rule_is_kept_apart():
+def test_the_lenient_rule_is_kept_apart() -> None:
     verdict = judge("not red but dark blue", Expected("red", COLOURS))
     assert not verdict.correct
     assert verdict.lenient
 
 
-def test_the_marker_itself_holds_no_letter_a():
+def test_the_marker_itself_holds_no_letter_a() -> None:
     assert not judge("Answer: (B)", Expected("red", COLOURS), "letter").lenient
     assert judge("Answer: (A)", Expected("red", COLOURS), "letter").lenient
 
 
-def test_choices_that_are_letters_are_words_unless_letters_were_asked_for():
+def test_choices_that_are_letters_are_words_unless_letters_were_asked_for() -> None:
     tags = ["K", "A", "B"]
     assert judge("A", Expected("A", tags), "text").correct
     assert judge("A", Expected("K", tags), "letter").correct
@@ -84,15 +84,17 @@ def test_choices_that_are_letters_are_words_unless_letters_were_asked_for():
         ("On the Table.", "on the table", True),
     ],
 )
-def test_open_answers_are_the_same_number_or_the_same_words(reply, answer, right):
+def test_open_answers_are_the_same_number_or_the_same_words(
+    reply: str, answer: str, right: bool
+) -> None:
     assert judge(reply, Expected(answer)).correct is right
 
 
-def test_an_empty_open_answer_is_unparsed():
+def test_an_empty_open_answer_is_unparsed() -> None:
     assert judge("Answer: ", Expected("3")).stated is None
 
 
-def test_only_the_line_after_the_marker_counts():
+def test_only_the_line_after_the_marker_counts() -> None:
     assert stated_part("Answer: red\nor blue") == "red"
 
 
@@ -105,7 +107,7 @@ def test_only_the_line_after_the_marker_counts():
     ),
     st.data(),
 )
-def test_every_choice_is_understood_in_both_forms(choices, data):
+def test_every_choice_is_understood_in_both_forms(choices: list[str], data: st.DataObject) -> None:
     choices = list(dict.fromkeys(" ".join(c.split()) for c in choices))
     answer = data.draw(st.sampled_from(choices))
     assert judge(f" {answer.upper()}", Expected(answer, choices)).correct
