@@ -16,6 +16,7 @@ from scenes import Thing
 from pearl_data.experts import words
 from pearl_data.experts.depth_reading import DECISIVE_SHARE
 from pearl_data.experts.words import Voice
+from pearl_data.rendering import SHAPES
 from pearl_data.sources.facts import box_words
 from pearl_data.sources.questions import plural
 
@@ -84,6 +85,14 @@ _COUNTED = (
     "In this part I count {n} {kind}.",
     "I count {n}: {which}.",
     "{N} {kind}: {which}.",
+    "{Kind}: {n}.",
+    "{Kind} in this part: {n}.",
+)
+_NONE = (
+    "There are no {kind} in this part.",
+    "{Kind}: 0.",
+    "{Kind} in this part: 0.",
+    "No {kind}.",
 )
 _PLACED = (
     "the {name} is at {box}",
@@ -159,6 +168,9 @@ def of_part(rng: random.Random, things: Sequence[Thing]) -> str:
     if not things:
         return rng.choice(("There is nothing in this part.", "An empty part.", "No things."))
     shapes = Counter(thing.shape for thing in things)
+    if rng.random() < 0.1:
+        absent = plural(rng.choice([shape for shape in SHAPES if shape not in shapes]))
+        return rng.choice(_NONE).format(kind=absent, Kind=sentence(absent))
     if rng.random() < 0.6:
         kind = rng.choice(sorted(shapes))
         if max(shapes.values()) > 1 and rng.random() < 0.6:
@@ -181,6 +193,7 @@ def counted(rng: random.Random, kind: str, things: Sequence[Thing]) -> str:
             n=number,
             N=sentence(NUMBERS[number]),
             kind=kind if number == 1 else plural(kind),
+            Kind=sentence(plural(kind)),
             which=joined([with_a(thing.name) for thing in things]),
         )
     ).replace("There are 1 ", "There is 1 ")
