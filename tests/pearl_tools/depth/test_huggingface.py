@@ -47,7 +47,7 @@ def test_metric_depth_is_turned_into_its_inverse(tmp_path: Path) -> None:
     raw, processor = depth_anything(metric=True)
     model = load_depth_model(str(save(tmp_path, raw, processor)))
     image = pictures()[0]
-    with torch.inference_mode():
+    with torch.no_grad():
         inputs = processor(images=[image], return_tensors="pt")
         metres = raw.eval()(**inputs).predicted_depth[0].numpy()
     np.testing.assert_allclose(model.predict([image])[0], 1 / metres, rtol=1e-3)
@@ -61,6 +61,14 @@ def test_only_the_caller_overrules_what_is_declared(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         declared.predict([image])[0], 1 / told.predict([image])[0], rtol=1e-5
     )
+
+
+def test_a_process_that_has_run_a_model_can_still_train_one(tmp_path: Path) -> None:
+    """BEiT, ZoeDepth's encoder, keeps tensors between calls, for all its models at once."""
+    load_depth_model(str(random_model("zoedepth", tmp_path))).predict(pictures())
+    model, processor = ARCHITECTURES["zoedepth"]()
+    inputs = processor(images=pictures()[:1], return_tensors="pt", do_pad=False)
+    model.train()(**inputs).predicted_depth.mean().backward()
 
 
 def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
@@ -91,7 +99,7 @@ def test_the_layer_that_published_files_leave_out_is_not_missed(tmp_path: Path) 
     processor.save_pretrained(tmp_path)
     loaded = load_depth_model(str(tmp_path))
     whole = DepthAnythingForDepthEstimation.eval(model)
-    with torch.inference_mode():
+    with torch.no_grad():
         inputs = processor(images=pictures()[:1], return_tensors="pt")
         expected = whole(**inputs).predicted_depth[0].numpy()
     np.testing.assert_allclose(loaded.predict(pictures()[:1])[0], expected, rtol=1e-3, atol=1e-5)

@@ -83,7 +83,9 @@ class TransformersDepth:
                     input_data_format="channels_last",
                     **options,
                 ).to(self.device)
-                with torch.inference_mode():
+                # Not inference_mode: BEiT keeps tensors between calls, with which nobody in this
+                # process could then train.
+                with torch.no_grad():
                     depth = self._model(**inputs).predicted_depth.float().cpu().numpy()
                 for index, values in zip(chunk, depth, strict=True):
                     results[index] = as_inverse(values, self.output)
