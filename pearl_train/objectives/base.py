@@ -31,10 +31,14 @@ class Term(NamedTuple):
 
 
 class Views(NamedTuple):
-    """Embeddings for the collapse panel, (B, H) each, detached: predicted and target."""
+    """Embeddings for the collapse panel, (B, H) each, detached: predicted and target; of which
+    samples, and at which step.
+    """
 
     predicted: Tensor
     target: Tensor
+    keys: tuple[str, ...] = ()
+    step: int = 0
 
 
 class Terms(NamedTuple):

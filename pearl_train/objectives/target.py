@@ -1,0 +1,92 @@
+"""h_R: the embedding of the trajectory view, by whom it is made and where it is read.
+
+    online        the network itself, without gradient (the paper)
+    ema           its moving average; targets are layer-normalised, as in I-JEPA
+    frozen-base   the network before training: adapters off, or computed before the first step
+
+A target is what a view means, not one draw of it: dropout is off while it is made, in every module
+of the network that makes it (:func:`without_dropout`), whatever mode training is in. The LM head
+does not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pearl_train.batch import PADDING, Batch, Rows
+from pearl_train.config import ObjectiveConfig, TargetConfig
+from pearl_train.objectives.pictures import NONE, Encoded, read_rows
+
+if TYPE_CHECKING:
+    from pearl_train.model.backbone import Backbone
+
+
+def embed_target(
+    model: Backbone,
+    batch: Batch,
+    options: ObjectiveConfig,
+    parts: nn.ModuleDict,
+    context_pictures: Encoded = NONE,
+) -> Tensor:
+    """h_R (B, H) in float32, from ``batch.target``.
+
+    ``context_pictures`` are those that ``model`` has encoded for the context: the online target
+    reuses them. Carries gradient only where ``options.stop_gradient`` is False.
+    """
+    source = options.target.source
+    if source == "ema":
+        teacher = cast("Backbone", parts["teacher"])
+        with torch.no_grad():
+            h_r = embed_rows(teacher, batch, options.target)
+            return functional.layer_norm(h_r, h_r.shape[-1:])
+    if source == "frozen-base":
+        with torch.no_grad(), model.base_weights():
+            return embed_rows(model, batch, options.target)
+    if not options.stop_gradient:
+        return embed_rows(model, batch, options.target, context_pictures)
+    with torch.no_grad():
+        return embed_rows(model, batch, options.target, context_pictures.detach())
+
+
+def embed_rows(
+    model: Backbone, batch: Batch, options: TargetConfig, known: Encoded = NONE
+) -> Tensor:
+    """h_R (B, H) in float32, by ``model`` without dropout."""
+    rows = batch.target
+    if rows is None:
+        raise ValueError("expected a batch with the target view, as pearl.plan asks for; got none")
+    with without_dropout(model):
+        hidden, _ = read_rows(model, batch, rows, known)
+    return read_target(hidden, rows, options)
+
+
+def read_target(hidden: Tensor, rows: Rows, options: TargetConfig) -> Tensor:
+    """(B, H) in float32 from the states (B, L, H) of the target rows."""
+    if options.read == "mean":
+        real = (rows.branch != PADDING)[:, :, None]
+        return (hidden.float() * real).sum(dim=1) / real.sum(dim=1)
+    place = rows.reads[options.read]
+    return hidden[place.row, place.column].float()
+
+
+@contextmanager
+def without_dropout(module: nn.Module) -> Iterator[None]:
+    """Inside, all of ``module`` is in evaluation mode; after, each part is in the mode it was in.
+
+    Every module is switched, not only ``nn.Dropout``: attention and adapters drop by themselves
+    when they train. Activation checkpointing, which would do nothing here, is off with it.
+    """
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

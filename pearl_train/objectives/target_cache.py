@@ -1,0 +1,233 @@
+"""Frozen-base targets on disk: computed in one pass before the first step, then only read.
+
+What the base makes of a trajectory never changes, so with a cache no trajectory picture is encoded
+while training. A target's name is a hash of all that decides it: the sample's key, the hash of its
+record (which holds those of its pictures' pixels), the base's weights, the processor with its
+template, and the options of target, data and model that shape the view. Files are safetensors that
+appear whole under a name of their content, so that processes and runs can share a folder.
+
+Left out: which samples to compute, and making batches of them (the loader's work).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from pearl_data.shards.files import WholeFile
+from pearl_data.trajectory import canonical_json
+from pearl_tools.errors import BadInput
+from pearl_train.batch import Batch
+from pearl_train.config import Config
+from pearl_train.objectives.target import embed_rows
+
+if TYPE_CHECKING:
+    from pearl_train.model.backbone import Backbone
+
+FORMAT = 1
+_SAMPLED_VALUES = 4096
+
+
+class Identity(NamedTuple):
+    """What all targets of a run have in common: a hash, and in words what went into it."""
+
+    sha256: str
+    made_from: Mapping[str, Any]
+
+
+class RecordHashes(Protocol):
+    """The sha256 of a sample's record by its key."""
+
+    def __getitem__(self, key: str, /) -> str: ...
+
+
+def target_identity(backbone: Backbone, config: Config) -> Identity:
+    """The identity of targets made by ``backbone``, before training, under ``config``.
+
+    Weights count by their bits, those of adapters and of the tokens that we add do not: they take
+    no part in the view R of the base.
+    """
+    data, model = config.data, config.model
+    made_from = {
+        "format": FORMAT,
+        "weights": base_fingerprint(backbone),
+        "processor": processor_fingerprint(backbone.processor),
+        "target": msgspec.to_builtins(config.objective.target) | {"ema_decay": None},
+        "data": {
+            "system": data.system,
+            "answers": data.answers,
+            "max_tokens": data.max_tokens,
+            "too_long": data.too_long,
+        },
+        "model": {"dtype": model.dtype, "max_pixels": model.max_pixels},
+    }
+    return Identity(hashlib.sha256(canonical_json(made_from)).hexdigest(), made_from)
+
+
+def base_fingerprint(backbone: Backbone) -> str:
+    """A hash of the base's weights: exact sums of their bits and a sample of them, by name."""
+    plain = backbone.plain
+    embeddings = {id(plain.get_input_embeddings().weight), id(_head(plain))}
+    ours = torch.zeros(0, dtype=torch.long)
+    digest = hashlib.sha256()
+    for name, weight in sorted(plain.state_dict(keep_vars=True).items()):
+        if any(mark in name for mark in ("lora_", "trainable_tokens_", "token_adapter.")):
+            continue
+        tensor = weight.detach()
+        if id(weight) in embeddings:
+            ours = torch.tensor(backbone.tokens.all)
+            kept = torch.ones(len(tensor), dtype=torch.bool)
+            kept[ours] = False
+            tensor = tensor[kept.to(tensor.device)]
+        bits = tensor.contiguous().view(-1)
+        integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+        bits = bits.view(integer[bits.element_size()])
+        sampled = bits[:: max(len(bits) // _SAMPLED_VALUES, 1)].cpu()
+        digest.update(f"{name.replace('.base_layer', '')} {tensor.dtype}".encode())
+        digest.update(str((tuple(tensor.shape), int(bits.sum(dtype=torch.int64)))).encode())
+        digest.update(sampled.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def processor_fingerprint(processor: Any) -> str:
+    """A hash of the processor's settings, its chat template, and the words of its tokenizer."""
+    settings = {
+        name: part.to_dict()
+        for name in ("image_processor", "video_processor")
+        if (part := getattr(processor, name, None)) is not None
+    }
+    tokenizer = processor.tokenizer
+    told = json.dumps(
+        [
+            type(processor).__name__,
+            settings,
+            processor.chat_template,
+            tokenizer.backend_tokenizer.to_str(),
+        ],
+        sort_keys=True,
+        default=str,
+    )
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+class TargetCache:
+    """The targets under ``folder`` that belong to ``identity``; call it with a batch.
+
+    ``records`` gives the hash of each sample's record.
+    """
+
+    def __init__(self, folder: Path, identity: Identity, records: RecordHashes) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.records = records
+        self._places: dict[bytes, tuple[Path, int]] = {}
+        self._tensors: dict[Path, Tensor] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take note of files that came since, from other processes."""
+        for path in sorted(self.folder.glob("targets-*.safetensors")):
+            if path in self._tensors:
+                continue
+            try:
+                with safe_open(path, "pt") as file:
+                    names, targets = file.get_tensor("names"), file.get_tensor("targets")
+            except Exception as error:
+                raise BadInput(
+                    f"{path}: expected cached targets, got {error}; delete it, and it is made anew"
+                ) from error
+            self._tensors[path] = targets
+            for row, name in enumerate(names.numpy()):
+                self._places[name.tobytes()] = (path, row)
+
+    def name(self, key: str) -> bytes:
+        """The content key of the target of sample ``key``."""
+        told = f"{self.identity.sha256} {key} {self.records[key]}"
+        return hashlib.sha256(told.encode()).digest()
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of ``keys`` that have no target yet."""
+        return [key for key in keys if self.name(key) not in self._places]
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """h_R (B, H) in float32, where the batch is; ``BadInput`` naming what is missing."""
+        if lacking := self.missing(batch.keys):
+            raise BadInput(
+                f"{self.folder}: expected a target for every sample, got none for "
+                f"{', '.join(lacking[:3])} ({len(lacking)} of {len(batch.keys)}); samples whose "
+                "trajectory does not fit data.max_tokens have none and must be left out"
+            )
+        rows = [self._tensors[path][row] for path, row in map(self._place, batch.keys)]
+        return torch.stack(rows).to(batch.context.ids.device)
+
+    def add(self, keys: Sequence[str], targets: Tensor) -> Path:
+        """Write ``targets`` (n, H) of the samples ``keys`` as one file."""
+        names = b"".join(self.name(key) for key in keys)
+        content = save(
+            {
+                "names": torch.frombuffer(bytearray(names), dtype=torch.uint8).reshape(-1, 32),
+                "targets": targets.detach().float().cpu().contiguous(),
+            },
+            metadata={"made_from": canonical_json(self.identity.made_from).decode()},
+        )
+        digest = hashlib.sha256(content).hexdigest()[:24]
+        path = self.folder / f"targets-{digest}.safetensors"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with WholeFile(path) as file:
+            file.write(content)
+            file.commit()
+        self.refresh()
+        return path
+
+    def _place(self, key: str) -> tuple[Path, int]:
+        return self._places[self.name(key)]
+
+
+@torch.no_grad()
+def fill(
+    cache: TargetCache,
+    backbone: Backbone,
+    batches: Iterable[Batch],
+    config: Config,
+    *,
+    tell: Callable[[int], None] | None = None,
+    per_file: int = 4096,
+) -> int:
+    """Compute the targets of ``batches``, which hold the view R, with the base's weights.
+
+    The number of targets made. Call it before the first update, and when resuming before the
+    checkpoint is restored: with full fine-tuning only then is the network still the base.
+    ``tell`` is given the number done after each batch.
+    """
+    done = 0
+    keys: list[str] = []
+    made: list[Tensor] = []
+    with backbone.base_weights():
+        for batch in batches:
+            if not batch.keys:
+                continue
+            made.append(embed_rows(backbone, batch, config.objective.target).cpu())
+            keys += batch.keys
+            done += len(batch.keys)
+            if tell:
+                tell(done)
+            if len(keys) >= per_file:
+                cache.add(keys, torch.cat(made))
+                keys, made = [], []
+    if keys:
+        cache.add(keys, torch.cat(made))
+    return done
+
+
+def _head(plain: Any) -> Any:
+    head = plain.get_output_embeddings()
+    return None if head is None else head.weight

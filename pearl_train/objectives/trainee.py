@@ -1,0 +1,114 @@
+"""What is trained: the network, what an objective keeps beside it, and the objective as a forward.
+
+DDP and FSDP wrap a :class:`Trainee`, so every use of a weight lies inside its ``forward``.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pearl_data.randomness import derived_seed
+from pearl_tools.errors import UsageError
+from pearl_train.batch import Batch
+from pearl_train.config import Config, ObjectiveConfig
+from pearl_train.model.frozen_rows import FrozenRows, freeze_rows
+from pearl_train.objectives import OBJECTIVE_TABLE, needs
+from pearl_train.objectives.base import Moment, Terms
+from pearl_train.objectives.nextlat import Dynamics
+
+if TYPE_CHECKING:
+    from pearl_train.model.backbone import Backbone
+
+
+class Trainee(nn.Module):
+    """A backbone with its objective.
+
+    ``parts`` holds what is trained or kept besides the network (``nextlat``, ``teacher``); all of
+    it is in ``state_dict``.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        options: ObjectiveConfig,
+        parts: nn.ModuleDict,
+        frozen: FrozenRows | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.parts = parts
+        self.options = options
+        self.frozen = frozen
+
+    def forward(self, batch: Batch, moment: Moment, targets: Tensor | None = None) -> Terms:
+        """The terms of one micro-batch; ``targets`` (B, H) where they are cached."""
+        compute = OBJECTIVE_TABLE[self.options.name].loss
+        return compute(self.backbone, batch, self.options, moment, self.parts, targets)
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        """After each update: frozen [PRED] rows are put back where weight decay moved them, and the
+        teacher moves a share 1 - ``ema_decay`` towards the network.
+        """
+        if self.frozen:
+            self.frozen.restore()
+        if "teacher" not in self.parts:
+            return
+        share = 1 - self.options.target.ema_decay
+        for old, new in _pairs(self.parts["teacher"], self.backbone):
+            if old is new:  # frozen, and shared
+                continue
+            if old.is_floating_point():
+                old.lerp_(new.to(old.dtype), share)
+            else:
+                old.copy_(new)
+
+
+def make_trainee(backbone: Backbone, config: Config) -> Trainee:
+    """The trainee that ``config.objective`` asks for; draws nothing from torch's generators."""
+    wanted = needs(config.objective)
+    parts = nn.ModuleDict()
+    if "nextlat" in wanted:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(config.seed, "nextlat") >> 1)
+            parts["nextlat"] = Dynamics(backbone.hidden_size).to(backbone.device)
+    if "teacher" in wanted:
+        parts["teacher"] = teacher_of(backbone)
+    return Trainee(backbone, config.objective, parts, _frozen_rows(backbone, config))
+
+
+def _frozen_rows(backbone: Backbone, config: Config) -> FrozenRows | None:
+    """The [PRED] rows held in place, where the matrix they are in is trained."""
+    options = config.objective
+    if options.name != "pearl" or options.pred == "trained" or not options.weight:
+        return None
+    if not backbone.plain.get_input_embeddings().weight.requires_grad:
+        return None
+    if config.parallel == "fsdp2":
+        raise UsageError(
+            'objective.pred: expected "trained" with parallel = "fsdp2" and full fine-tuning, got '
+            '"frozen"; rows of a sharded matrix cannot be held. Use model.lora or parallel = "ddp"'
+        )
+    return freeze_rows(backbone.network, backbone.tokens.pred)
+
+
+def teacher_of(backbone: Backbone) -> Backbone:
+    """A copy without gradient. What is frozen in ``backbone`` is shared, not copied: under LoRA
+    the teacher costs no more than the adapters.
+    """
+    shared: dict[int, Any] = {id(p): p for p in backbone.parameters() if not p.requires_grad}
+    shared[id(backbone.processor)] = backbone.processor
+    teacher = copy.deepcopy(backbone, shared)
+    return teacher.requires_grad_(requires_grad=False)
+
+
+def _pairs(teacher: nn.Module, network: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Parameters and buffers of both, side by side."""
+    return [
+        *zip(teacher.parameters(), network.parameters(), strict=True),
+        *zip(teacher.buffers(), network.buffers(), strict=True),
+    ]
