@@ -31,13 +31,14 @@ from pearl_train.checkpoint import (
     sweep,
     write_checkpoint,
 )
+from pearl_train.collapse import SPAN
 from pearl_train.config import Config
 from pearl_train.errors import Collapsed, RunInterrupted
 from pearl_train.interrupt import Wish, wish_to_stop
 from pearl_train.metrics import Metrics, TrainingLine, Window
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.optim import learning_rate, make_optimizer, set_learning_rate
-from pearl_train.processes import accelerator_for, deterministic
+from pearl_train.processes import accelerator_for, deterministic, said_by_first
 from pearl_train.run_folder import RunFolder
 from pearl_train.training_state import (
     TrainingState,
@@ -50,7 +51,10 @@ from pearl_train.update import Machine, Update, evaluate_loss, update
 
 
 class Watcher(Protocol):
-    """The collapse panel, as the loop sees it."""
+    """The collapse panel, as the loop sees it: :class:`pearl_train.collapse.Panel`."""
+
+    def see(self, terms: Terms) -> None:
+        """Remember the views of a micro-batch."""
 
     def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
         """See the terms of a micro-batch before they are differentiated."""
@@ -244,16 +248,19 @@ class _Session:
         set_learning_rate(self.optimizer, learning_rate(self.config.optim, step))
         moment = self.parts.moment(step)
 
-        def look(terms: Terms, counts: Mapping[str, float]) -> None:
-            if panel:
+        def look(number: int, terms: Terms, counts: Mapping[str, float]) -> None:
+            if panel and due and number == 0:
                 panel.look(terms, counts, self.machine.model)
+            elif panel:
+                panel.see(terms)
 
+        near = -step % self.config.log.panel_every < SPAN  # older views are forgotten anyway
         done = update(
             self.machine,
             micro_batches,
             moment,
             stop=self.wish.stop,
-            look=look if due else None,
+            look=look if panel and near else None,
         )
         self.parts.after_update()
         self.step += 1
@@ -270,6 +277,7 @@ class _Session:
     def _panel(self, step: int, panel: Watcher) -> None:
         """Write the panel's values; warn, or stop, if they show a collapse."""
         values, warning = panel.report()
+        warning = said_by_first(self.accelerator, warning)
         if self.metrics and values:
             self.metrics.log(step, {f"panel/{name}": value for name, value in values.items()})
         if not warning:

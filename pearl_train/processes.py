@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 
 def accelerator_for(config: Config) -> Any:
-    """The Accelerator for ``config``: its device, precision and way of sharing the work."""
+    """The Accelerator for ``config``: its device and way of sharing the work.
+
+    The backbone enters autocast itself.
+    """
     from accelerate import Accelerator
     from accelerate.utils import (
         DistributedDataParallelKwargs,
@@ -37,7 +40,7 @@ def accelerator_for(config: Config) -> Any:
     handler = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
     return Accelerator(
         cpu=not torch.cuda.is_available(),
-        mixed_precision="bf16" if config.model.dtype == "bfloat16" else "no",
+        mixed_precision="no",
         fsdp_plugin=plugin,
         kwargs_handlers=[handler],
         step_scheduler_with_optimizer=False,
@@ -45,7 +48,7 @@ def accelerator_for(config: Config) -> Any:
 
 
 def first_process(work: Callable[[], T]) -> T | None:
-    """What ``work`` gives the first process (the others: None); its ``PearlError`` is everyone's."""
+    """``work`` done by the first process alone, its value there; its ``PearlError`` for all."""
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
@@ -65,6 +68,17 @@ def first_process(work: Callable[[], T]) -> T | None:
     if told[0]:
         raise PearlError(told[0][1])
     return value
+
+
+def said_by_first(accelerator: Any, value: T) -> T:
+    """What the first process has as ``value``, in all of them."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    told = [value]
+    broadcast_object_list(told)
+    return told[0]
 
 
 @contextmanager

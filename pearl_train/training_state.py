@@ -105,9 +105,10 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingS
     for key, value in state.moments.items():
         name, _, part = key.rpartition("/")
         moments.setdefault(name, {})[part] = value
-    groups = [{**group, "betas": tuple(group["betas"])} for group in state.groups]
-    found: dict[str, Any] = {"state": moments, "param_groups": groups}
+    found: dict[str, Any] = {"state": moments, "param_groups": [dict(g) for g in state.groups]}
     set_optimizer_state_dict(model, optimizer, found, options=options)
+    for group in optimizer.param_groups:
+        group["betas"] = tuple(group["betas"])  # JSON and torch give a list
     ordered = [name for group in state.groups for name in group["params"]]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for name, parameter in zip(ordered, parameters, strict=True):

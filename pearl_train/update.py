@@ -59,7 +59,7 @@ class Update(NamedTuple):
     stop: bool
 
 
-Look = Callable[[Terms, Mapping[str, float]], None]
+Look = Callable[[int, Terms, Mapping[str, float]], None]
 
 
 def update(
@@ -70,8 +70,8 @@ def update(
     stop: bool = False,
     look: Look | None = None,
 ) -> Update:
-    """Change the weights once. ``look`` sees the terms of the first micro-batch and what divides
-    each, before they are differentiated.
+    """Change the weights once. ``look`` sees the number of each micro-batch, its terms and what
+    divides them, before they are differentiated.
 
     Raises ``Diverged`` before any weight is changed if a loss or the gradient is not finite.
     """
@@ -89,8 +89,8 @@ def update(
             shown = batch if batch.keys else _stand_in(machine)
             here = shown.to(machine.accelerator.device)
             terms: Terms = machine.model(here, moment, machine.targets(here))
-            if look and place == 0 and batch.keys:
-                look(terms, counts)
+            if look and batch.keys:
+                look(place, terms, counts)
             loss = share * machine.world * weighted(terms, counts)
             machine.accelerator.backward(loss)
         totals.append({name: share * t.total.detach() for name, t in terms.losses.items()})

@@ -123,6 +123,9 @@ class ToyPanel:
         self.warning = warning
 
     def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
+        self.see(terms)
+
+    def see(self, terms: Terms) -> None:
         assert terms.views is not None
         self.seen = torch.cat([self.seen, terms.views.target])[-5:]
 

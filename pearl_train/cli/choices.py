@@ -1,0 +1,58 @@
+"""The options by which commands choose a configuration, defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from pearl_train.config import OBJECTIVES, Config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def model_option(command: F) -> F:
+    """Adds ``--model``."""
+    return click.option(
+        "--model", metavar="nano|ID|FOLDER", help="nano (embedded), a hub id or a folder."
+    )(command)
+
+
+def objective_option(command: F) -> F:
+    """Adds ``--objective``."""
+    return click.option("--objective", type=click.Choice(OBJECTIVES), help="What is learned.")(
+        command
+    )
+
+
+def config_options(command: F) -> F:
+    """Adds ``--config`` and ``--set``."""
+    command = click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one choice, such as optim.lr=1e-4. Repeatable.",
+    )(command)
+    return click.option(
+        "--config",
+        "configs",
+        multiple=True,
+        metavar="FILE",
+        help="A TOML file or a preset; of several the later win. [default: nano with --model nano]",
+    )(command)
+
+
+def chosen_config(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, Any]) -> Config:
+    """The configuration of a command line; a remark on stderr where no file fits the model."""
+    from pearl_train.settings import load_config, presets
+
+    config = load_config(configs, sets, flags)
+    if not configs and config.model.id != "nano":
+        click.echo(
+            f"note: no --config, so optim.lr {config.optim.lr:g} and the rest are the trainer's "
+            f"defaults, made for tiny models; presets: {', '.join(presets())}",
+            err=True,
+        )
+    return config

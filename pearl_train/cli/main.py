@@ -1,0 +1,75 @@
+"""``pearl-train``: the group, and the one place where exceptions become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+import click
+
+from pearl_tools.errors import PearlError, UsageError
+from pearl_train.errors import RunInterrupted
+
+#: Commands in the order in which people need them; each is a module of this package.
+COMMANDS = ("doctor", "run", "predict", "eval", "compare", "export")
+
+
+class _Commands(click.Group):
+    """Loads a command's module when it is asked for: help stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if find_spec(_module(name))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        members = vars(import_module(_module(cmd_name))).values()
+        return next(m for m in members if isinstance(m, click.Command) and m.name == cmd_name)
+
+
+def _module(command: str) -> str:
+    return f"pearl_train.cli.{command}"
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pearl-toolkit", prog_name="pearl-train")
+def cli() -> None:
+    """Train vision-language models to predict what tools would show.
+
+    Results go to stdout, progress to stderr. Exit 0: done; 1: findings or failure; 2: misuse; 130:
+    interrupted.
+
+    Example: pearl-train run --data scenes --out run
+    """
+
+
+def main() -> None:
+    """Run the command line; a :class:`PearlError` is one clear line, never a traceback."""
+    # read before tokenizers is imported: it warns about every fork of a data loader otherwise
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        # without standalone mode click returns the status of ctx.exit(), else None
+        sys.exit(cli(standalone_mode=False))
+    except RunInterrupted as error:
+        click.echo(str(error), err=True)
+        sys.exit(130)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OSError as error:
+        # reading and writing where people point us; anything else that is broken keeps its trace
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        sys.exit(1)
+    except PearlError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""``pearl-train run``: options in, one call of :func:`pearl_train.loop.train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pearl_tools.errors import UsageError
+from pearl_train.cli.choices import (
+    chosen_config,
+    config_options,
+    model_option,
+    objective_option,
+)
+from pearl_train.cli.output import first_process, json_option, print_json
+
+
+@click.command(epilog="Example: pearl-train run --data scenes --objective pearl --out run")
+@click.option("--data", type=click.Path(path_type=Path), help="Dataset folder of pearl-data synth.")
+@model_option
+@objective_option
+@config_options
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; must be new.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with the run in this folder, with its own choices.",
+)
+@click.option(
+    "--on-collapse",
+    type=click.Choice(["warn", "stop"]),
+    help="What to do when the views collapse.",
+)
+@json_option
+def run(
+    data: Path | None,
+    model: str | None,
+    objective: str | None,
+    configs: tuple[str, ...],
+    sets: tuple[str, ...],
+    out: Path | None,
+    resume: Path | None,
+    on_collapse: str | None,
+    as_json: bool,
+) -> None:
+    """Train a model on the trajectories in --data.
+
+    Writes checkpoints, metrics, curves, the trained model with its processor and a model card to
+    --out. Interrupted? --resume RUN goes on where it stopped; the weights end up the same, bit for
+    bit on a CPU. Several GPUs: torchrun --nproc-per-node 4 -m pearl_train.cli.main run ...
+    """
+    from pearl_train.loop import train
+    from pearl_train.run_folder import RunFolder
+
+    flags = {"model.id": model, "objective.name": objective, "log.on_collapse": on_collapse}
+    if resume is not None:
+        _alone(configs, sets, {**flags, "out": out})
+        folder = RunFolder(resume)
+        config = folder.read_config()
+        result = train(config, data or Path(folder.read_data().path), resume, resume=True)
+    else:
+        if data is None or out is None:
+            raise UsageError(
+                "expected --data DIR and --out RUN for a new run, or --resume RUN to go on, got "
+                f"{'neither' if data is None and out is None else 'only one of them'}"
+            )
+        config = chosen_config(configs, sets, flags)
+        result = train(config, data, out)
+    if not first_process():
+        return
+    if as_json:
+        print_json(result)
+        return
+    for line in result.told():
+        click.echo(line)
+
+
+def _alone(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, object]) -> None:
+    """Raises ``UsageError`` for choices given with ``--resume``, which has its own."""
+    names = {"model.id": "--model", "objective.name": "--objective", "out": "--out",
+             "log.on_collapse": "--on-collapse"}  # fmt: skip
+    given = [names[key] for key, value in flags.items() if value is not None]
+    given += ["--config"] * bool(configs) + ["--set"] * bool(sets)
+    if given:
+        raise UsageError(
+            f"--resume goes on with the choices in RUN/config.toml: leave out {', '.join(given)}, "
+            "or start a new run with --out"
+        )
