@@ -11,7 +11,7 @@ import argparse
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,8 @@ class Recipe:
         scenes: rendered scenes, in shards of 100.
         steps: length of the training; a step takes the samples of `batches.MIX`.
         settle: steps at the beginning that take those of `batches.FIRST`.
-        rate, decay: peak learning rate (cosine to 1 % of it after a linear start) and weight decay
-            of AdamW.
-        warm: steps of the linear start.
+        rate, decay: highest learning rate and weight decay of AdamW.
+        warm, cool: steps in which the rate rises at the beginning and falls at the end.
         average: decay of the exponential moving average that is exported.
         vocabulary: largest number of tokens.
         bfloat16: compute in bfloat16 (faster where the processor has it).
@@ -51,9 +50,10 @@ class Recipe:
     scenes: int = 2_000
     steps: int = 1_700
     settle: int = 400
-    rate: float = 1.5e-3
+    rate: float = 1.2e-3
     decay: float = 0.05
     warm: int = 80
+    cool: int = 500
     average: float = 0.995
     vocabulary: int = 1_500
     bfloat16: bool = True
@@ -61,10 +61,20 @@ class Recipe:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """The rate of a step."""
+    """The rate of a step: up, level, and at the end a half cosine down to 1 %.
+
+    Level for long, so that a training can be planned longer or shorter until it begins to cool.
+    """
     start = min(1.0, (step + 1) / recipe.warm)
-    fall = 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
-    return recipe.rate * start * (0.01 + 0.99 * fall)
+    cooled = max(0.0, 1 - (recipe.steps - step) / recipe.cool)
+    return recipe.rate * start * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * cooled)))
+
+
+def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a checkpoint is on the way that this recipe takes."""
+    planned = Recipe(**saved["recipe"])
+    warm = saved["step"] <= min(planned.steps, recipe.steps) - recipe.cool
+    return planned == (replace(recipe, steps=planned.steps) if warm else recipe)
 
 
 def tokenizer_of(recipe: Recipe, scenes: list[Scene]) -> PreTrainedTokenizerFast:
@@ -115,7 +125,7 @@ def train(
 ) -> FastVlmForConditionalGeneration:
     """The model with averaged weights after all steps.
 
-    Resumes from `checkpoint` if it exists and has the same recipe.
+    Resumes from `checkpoint` if it exists and fits the recipe.
     """
     torch.manual_seed(recipe.seed)
     tokenizer = tokenizer_of(recipe, scenes)
@@ -128,7 +138,7 @@ def train(
     start = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        if saved["recipe"] != asdict(recipe):
+        if not continues(saved, recipe):
             raise SystemExit(
                 f"{checkpoint}: made by another recipe ({saved['recipe']}); "
                 "move it away or pass --checkpoint"

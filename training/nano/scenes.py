@@ -12,7 +12,6 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,11 +38,10 @@ from pearl_tools.types import Box
 
 WIDTH, HEIGHT = 640, 480
 SHARD = 100
-TRAIN_SEED = 1 << 42
-"""First seed of the training scenes; the toolkit's sources use seeds without such structure, the
-depth network's training `1 << 40` and `1 << 41` and up.
+SEEDS = {"training": 1 << 42, "held-out": 1 << 43}
+"""First seed of each set of scenes; the toolkit's sources use seeds without such structure, the
+depth network's training and evaluation `1 << 40` and `1 << 41` and up.
 """
-EVALUATION_SEED = 1 << 43
 _JPEG_QUALITY = 95
 _FAR_SEED = 1 << 30
 #: A thing is spoken of only if so many of its pixels and this share of them are seen.
@@ -165,7 +163,7 @@ def things_of(drawn: Rendered, values: npt.NDArray[np.float32]) -> tuple[Thing, 
 
 def fingerprint(model: DepthModel) -> str:
     """First 12 hex digits of the hash of a reference scene."""
-    jpeg, scene = scene_of(TRAIN_SEED, model)
+    jpeg, scene = scene_of(SEEDS["training"], model)
     return hashlib.sha256(jpeg.tobytes() + scene.depth.tobytes()).hexdigest()[:12]
 
 
@@ -174,29 +172,32 @@ def shard_path(cache: Path, number: int) -> Path:
     return cache / f"scenes-{number:04d}.npz"
 
 
-def fill_cache(root: Path, scenes: int, *, workers: int) -> tuple[Path, int]:
+def fill_cache(
+    root: Path, scenes: int, *, workers: int, name: str = "training"
+) -> tuple[Path, int]:
     """Render what is missing.
 
     Args:
         root: cache root; a folder named after the fingerprint is made in it.
         scenes: wanted number of scenes, rounded up to whole shards.
         workers: processes; they do not change the result.
+        name: which set, one of `SEEDS`.
 
     Returns:
         The folder and the number of shards in it.
 
     """
-    cache = root / f"scenes-{fingerprint(load_depth_model('embedded'))}"
+    cache = root / f"{name}-{fingerprint(load_depth_model('embedded'))}"
     cache.mkdir(parents=True, exist_ok=True)
     wanted = -(-scenes // SHARD)
     missing = [n for n in range(wanted) if not shard_path(cache, n).exists()]
     done = (wanted - len(missing)) * SHARD
     with (
-        Progress("render", wanted * SHARD, "scenes", done=done) as progress,
+        Progress(f"render {name}", wanted * SHARD, "scenes", done=done) as progress,
         # spawned, not forked: torch's threads do not survive a fork
         ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool,
     ):
-        jobs = [pool.submit(_write, cache, number) for number in missing]
+        jobs = [pool.submit(_write, cache, number, SEEDS[name]) for number in missing]
         for job in as_completed(jobs):
             job.result()
             progress.advance(SHARD)
@@ -210,9 +211,9 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _write(cache: Path, number: int) -> None:
+def _write(cache: Path, number: int, seed: int) -> None:
     model = load_depth_model("embedded")
-    first = TRAIN_SEED + number * SHARD
+    first = seed + number * SHARD
     made = [scene_of(seed, model) for seed in range(first, first + SHARD)]
     jpegs, scenes = [jpeg for jpeg, _ in made], [scene for _, scene in made]
     facts = json.dumps([[thing._asdict() for thing in scene.things] for scene in scenes])
@@ -243,10 +244,3 @@ def read_shard(cache: Path, number: int) -> list[Scene]:
 def _thing(stored: dict[str, Any]) -> Thing:
     boxes = {name: tuple(stored[name]) for name in ("box", "tag_box") if stored[name]}
     return Thing(**{**stored, **boxes})
-
-
-def held_out(first: int, number: int) -> Iterator[Scene]:
-    """Scenes that training never sees, numbered from `first`."""
-    model = load_depth_model("embedded")
-    for index in range(first, first + number):
-        yield scene_of(EVALUATION_SEED + index, model)[1]
