@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from pearl_tools.errors import BadInput, UsageError
@@ -173,7 +174,7 @@ def _explained(model_id: str) -> Iterator[None]:
     """Inside, what transformers raises for a model becomes one message with what to do."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         if len(reason) > 300:
             reason = reason[:299] + "…"
