@@ -1,0 +1,174 @@
+"""What the nano model is pre-trained on: captions that are true, and never a question."""
+
+import importlib
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pearl_tools.types import Box
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "training" / "nano"))
+batches = importlib.import_module("batches")
+captions = importlib.import_module("captions")
+network = importlib.import_module("network")
+samples = importlib.import_module("samples")
+scenes = importlib.import_module("scenes")
+vocabulary = importlib.import_module("vocabulary")
+
+
+def thing(
+    shape: str = "cube",
+    colour: str = "red",
+    box: Box = (0.1, 0.1, 0.3, 0.3),
+    near: float = 0.5,
+    tag: str | None = None,
+) -> Any:
+    x0, y0, x1, y1 = box
+    middle = ((x0 + x1) / 2 - 0.01, (y0 + y1) / 2 - 0.01, (x0 + x1) / 2, (y0 + y1) / 2)
+    return scenes.Thing(
+        shape=shape,
+        colour=colour,
+        pattern="plain",
+        box=box,
+        tag=tag,
+        tag_box=middle if tag else None,
+        distance_m=2.0,
+        near=near,
+        clear=True,
+    )
+
+
+CUBE = thing(tag="K", near=0.3)
+BALL = thing("ball", "blue", (0.6, 0.2, 0.8, 0.4), near=0.02)
+EGG = thing("egg", "blue", (0.3, 0.6, 0.5, 0.9), near=0.8, tag="7")
+BALLS = thing("ball", "green", (0.7, 0.6, 0.9, 0.9), near=0.31)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Any:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (480, 640, 3), np.uint8)
+    depth = np.tile(np.arange(256, dtype=np.uint8), (192, 1))
+    return scenes.Scene(picture, depth, (CUBE, BALL, EGG, BALLS))
+
+
+def said(sample: Any) -> list[str]:
+    return [part["text"] for m in sample.messages for part in m["content"] if "text" in part]
+
+
+@pytest.mark.parametrize("kind", samples.KINDS)
+def test_no_sample_asks_anything(scene: Any, kind: str) -> None:
+    rng = random.Random(1)
+    for _ in range(60):
+        sample = samples.sample(rng, [scene], kind)
+        assert not any("?" in text for text in said(sample))
+        places = sum(p["type"] == "image" for m in sample.messages for p in m["content"])
+        assert places == len(sample.pictures)
+        assert sample.messages[-1]["role"] == "assistant"
+
+
+def test_a_tag_is_always_told_and_a_tight_view_names_no_shape() -> None:
+    rng = random.Random(2)
+    for _ in range(50):
+        text = captions.of_tag(rng, CUBE, tight=True)
+        assert "K" in text
+        assert "cube" not in text
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_counts_are_those_of_the_part(seed: int) -> None:
+    text = captions.counted(random.Random(seed), "ball", [BALL, BALLS])
+    assert "2" in text or "Two" in text
+    assert "are 1" not in captions.counted(random.Random(seed), "egg", [EGG])
+
+
+def test_an_absent_kind_is_never_one_that_is_there() -> None:
+    for seed in range(200):
+        text = captions.of_part(random.Random(seed), [CUBE, BALL])
+        if "0" in text or "no " in text or "No " in text:
+            assert "cubes" not in text.lower()
+            assert "balls" not in text.lower()
+
+
+def test_the_larger_reading_is_the_nearer_thing() -> None:
+    for seed in range(100):
+        text = captions.of_both(random.Random(seed), CUBE, EGG)
+        for wrong in (
+            "the red cube is nearer",
+            "So the red cube",
+            "closer to the camera is the red",
+        ):
+            assert wrong not in text.replace("The ", "the ")
+    assert not captions.decided(CUBE, BALLS)
+
+
+def test_a_part_holds_its_things_whole_and_cuts_no_other(scene: Any) -> None:
+    rng = random.Random(3)
+    found = [samples.part_of(rng, scene) for _ in range(100)]
+    assert sum(part is not None for part in found) > 50
+    for box, inside in (part for part in found if part is not None):
+        for each in scene.things:
+            x0, y0, x1, y1 = each.box
+            if each in inside:
+                assert box[0] <= x0 + 1e-3
+                assert box[3] >= y1 - 1e-3
+            else:
+                apart = x1 <= box[0] + 0.01 or x0 >= box[2] - 0.01
+                assert apart or y1 <= box[1] + 0.01 or y0 >= box[3] - 0.01
+
+
+def test_a_view_is_the_very_pixels_and_a_zoomed_one_has_the_zoom_tools_size(scene: Any) -> None:
+    box = (0.25, 0.5, 0.5, 0.75)
+    np.testing.assert_array_equal(samples.view(scene.picture, box), scene.picture[240:360, 160:320])
+    assert samples.view(scene.picture, box, zoomed=True).shape == (336, 448, 3)
+
+
+def test_the_nearest_part_of_a_depth_map_is_its_brightest(scene: Any) -> None:
+    for seed in range(40):
+        text = captions.of_depth(random.Random(seed), scene.depth, [])
+        for clause in text.lower().rstrip(".").split("; "):
+            right = "nearest" in clause or "brightest" in clause
+            assert clause.endswith("right" if right else "left")
+
+
+@pytest.fixture(scope="module")
+def processor(scene: Any) -> Any:
+    rng = random.Random(4)
+    texts = [t for k in samples.KINDS for t in said(samples.sample(rng, [scene], k))] * 2
+    texts += vocabulary.toolkit_texts()
+    return network.build_processor(vocabulary.train_tokenizer(texts, 900))
+
+
+@pytest.mark.parametrize(
+    "text", ["K", "[0.33, 0.7, 0.388, 0.794]", "né 😀\n  two\tTABs <x>", '{"bbox":[0.1]}']
+)
+def test_any_text_comes_back(processor: Any, text: str) -> None:
+    assert processor.tokenizer.decode(processor.tokenizer(text).input_ids) == text
+
+
+def test_a_digit_and_a_lone_capital_are_always_the_same_token(processor: Any) -> None:
+    ids = processor.tokenizer("The tag is K. K [0.37] K7").input_ids
+    tokens = processor.tokenizer.convert_ids_to_tokens(ids)
+    assert tokens.count("K") == 3
+    assert tokens.count("7") == 2
+
+
+def test_batches_are_what_the_exported_processor_makes_and_only_captions_are_learnt(
+    scene: Any, processor: Any
+) -> None:
+    rng = random.Random(5)
+    some = [samples.sample(rng, [scene], kind) for kind in samples.KINDS]
+    batch = batches.to_batch(some, processor)
+    for row, sample in enumerate(some):
+        text = processor.apply_chat_template(sample.messages, tokenize=False)
+        stock = processor(text=[text], images=sample.pictures, return_tensors="pt")
+        length = stock.input_ids.shape[1]
+        assert batch.ids[row, :length].tolist() == stock.input_ids[0].tolist()
+        learnt = batch.labels[row][batch.labels[row] != batches.IGNORED]
+        told = [m["content"][0]["text"] for m in sample.messages if m["role"] == "assistant"]
+        end = vocabulary.END
+        assert processor.tokenizer.decode(learnt) == "".join(f"{text}{end}" for text in told)
