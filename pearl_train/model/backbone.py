@@ -166,7 +166,8 @@ class Backbone(nn.Module):
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.autocast is None:
             return nullcontext()
-        return torch.autocast(self.device.type, self.autocast)
+        # No cache: a weight first cast under no_grad (the target) would get no gradient later.
+        return torch.autocast(self.device.type, self.autocast, cache_enabled=False)
 
 
 def language_model(plain: Any) -> tuple[str, nn.Module]:

@@ -2,7 +2,7 @@
 
 A token sees itself and what stands before it in the prefix and in its own branch. So each branch
 reads exactly what it would read if prefix and branch were a row of their own, and the prefix what
-it would read alone. Padding sees itself only, and nobody sees it.
+it would read alone. No token sees padding; what padding sees means nothing.
 
 Dimensions: B rows, L columns.
 """
@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pearl_train.batch import PADDING, PREFIX
+from pearl_train.batch import PREFIX
 
 
 def view_mask(branch: Tensor) -> Tensor:
@@ -25,10 +25,7 @@ def view_mask(branch: Tensor) -> Tensor:
     length = branch.shape[1]
     before = torch.ones(length, length, dtype=torch.bool, device=branch.device).tril()
     query, key = branch[:, :, None], branch[:, None, :]
-    same_view = (key == PREFIX) | (key == query)
-    real = (query != PADDING) & (key != PADDING)
-    itself = torch.eye(length, dtype=torch.bool, device=branch.device)
-    return (before & same_view & real) | itself
+    return before & ((key == PREFIX) | (key == query))
 
 
 def attention_mask(
@@ -36,13 +33,13 @@ def attention_mask(
 ) -> Tensor:
     """What the network takes as ``attention_mask`` for these rows.
 
-    Rows of one view only: (B, L) with 0 for padding, from which transformers makes its causal mask
-    (and none at all where nothing is padded, so that the fastest kernel runs). Packed rows:
-    (B, 1, L, L), bool for ``sdpa``, added to the scores for ``eager``; transformers hands masks of
-    four axes on as they are.
+    Rows of one view only: (B, L) ones, so that transformers makes its causal mask, or none at all
+    where the kernel is causal by itself, which is the fastest. Padding needs no mask: it stands on
+    the right, where no token looks. Packed rows: (B, 1, L, L), bool for ``sdpa``, added to the
+    scores for ``eager``; transformers hands masks of four axes on as they are.
     """
     if not bool((branch > PREFIX).any()):
-        return (branch != PADDING).long()
+        return torch.ones_like(branch)
     seen = view_mask(branch)[:, None]
     if attention == "sdpa":
         return seen

@@ -188,6 +188,23 @@ def test_bfloat16_computes_in_half_and_keeps_what_learns_in_float32(
     assert torch.allclose(loss, exact, rtol=0.05)
 
 
+def test_a_target_without_gradient_costs_the_others_none_under_an_outer_autocast(
+    build: Build,
+) -> None:
+    backbone = build("llava", dtype="bfloat16")
+    gradients = []
+    for target_first in (False, True):
+        backbone.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            if target_first:
+                with torch.no_grad():
+                    loss_of(backbone, "llava")
+            loss_of(backbone, "llava").backward()
+        gradients.append([w.grad.clone() for w in backbone.parameters() if w.grad is not None])
+    assert len(gradients[0]) == len(gradients[1]) > 0
+    assert all(map(torch.equal, *gradients))
+
+
 def test_the_same_seed_builds_the_same_weights(build: Build) -> None:
     torch.manual_seed(1)
     first = build("qwen2_5_vl", lora=LORA)
