@@ -30,6 +30,9 @@ FAMILIES: tuple[str, ...] = (
     "fast_vlm",
 )
 
+MORE_FAMILIES: tuple[str, ...] = ("qwen2_vl", "smolvlm")
+"""Close relatives: enough to check their packing once."""
+
 IMAGE_MARKS: dict[str, str] = {
     "qwen2_5_vl": "<|vision_start|><|image_pad|><|vision_end|>",
     "qwen3_vl": "<|vision_start|><|image_pad|><|vision_end|>",
@@ -37,6 +40,8 @@ IMAGE_MARKS: dict[str, str] = {
     "idefics3": "<image>",
     "internvl": "<IMG_CONTEXT>",
     "fast_vlm": "<image>",
+    "qwen2_vl": "<|vision_start|><|image_pad|><|vision_end|>",
+    "smolvlm": "<image>",
 }
 """What a template writes for a picture."""
 
@@ -229,6 +234,30 @@ def _qwen3_vl() -> tuple[nn.Module, object]:
     return hf.Qwen3VLForConditionalGeneration(config), processor
 
 
+def _qwen2_vl() -> tuple[nn.Module, object]:
+    newer, processor = _qwen2_5_vl()
+    text = newer.config.text_config.to_dict() | {"model_type": "qwen2_vl_text"}
+    config = hf.Qwen2VLConfig(
+        text_config=text,
+        vision_config={
+            "depth": 2,
+            "embed_dim": 16,
+            "hidden_size": HIDDEN,
+            "num_heads": 2,
+            "initializer_range": SPREAD,
+        },
+        tie_word_embeddings=True,
+        **_qwen_ids(processor.tokenizer),
+    )
+    processor = hf.Qwen2VLProcessor(
+        image_processor=processor.image_processor,
+        tokenizer=processor.tokenizer,
+        video_processor=processor.video_processor,
+        chat_template=processor.chat_template,
+    )
+    return hf.Qwen2VLForConditionalGeneration(config), processor
+
+
 def _llava() -> tuple[nn.Module, object]:
     tokenizer = _tokenizer(["<image>", "</s>"], "</s>")
     config = hf.LlavaConfig(
@@ -275,6 +304,19 @@ def _idefics3() -> tuple[nn.Module, object]:
         chat_template=_IDEFICS,
     )
     return hf.Idefics3ForConditionalGeneration(config), processor
+
+
+def _smolvlm() -> tuple[nn.Module, object]:
+    """With Idefics3's processor, as its own wants a package (num2words) for videos."""
+    older, processor = _idefics3()
+    config = hf.SmolVLMConfig(
+        vision_config=_vision(image_size=32, patch_size=8),
+        text_config=older.config.text_config,
+        image_token_id=older.config.image_token_id,
+        scale_factor=2,
+        pad_token_id=processor.tokenizer.pad_token_id,
+    )
+    return hf.SmolVLMForConditionalGeneration(config), processor
 
 
 def _internvl() -> tuple[nn.Module, object]:
@@ -343,6 +385,8 @@ _BUILDERS: dict[str, Callable[[], tuple[nn.Module, object]]] = {
     "idefics3": _idefics3,
     "internvl": _internvl,
     "fast_vlm": _fast_vlm,
+    "qwen2_vl": _qwen2_vl,
+    "smolvlm": _smolvlm,
 }
 
 

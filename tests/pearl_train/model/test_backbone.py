@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import FAMILIES
+from tiny_models import FAMILIES, MORE_FAMILIES
 from tiny_rows import Row, packed, stock_inputs, view_columns
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from pearl_tools.errors import BadInput
 from pearl_train.batch import PADDING
+from pearl_train.model import load
 from pearl_train.model.backbone import Backbone, Fills
 from pearl_train.model.tokens import add_special_tokens
 
@@ -84,6 +85,18 @@ def test_packed_views_equal_plain_forwards_of_the_stock_model(
     backbone: Backbone, family: str
 ) -> None:
     assert packing_gap(backbone, family, ROWS) < TOLERANCE
+
+
+@pytest.mark.parametrize("relative", MORE_FAMILIES)
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_close_relatives_pack_as_well(
+    relative: str, attention: str, tiny_folder: Callable[[str], Path]
+) -> None:
+    assert packing_gap(backbone_of(tiny_folder(relative), attention), relative, ROWS) < TOLERANCE
+
+
+def test_every_family_said_to_work_is_tested() -> None:
+    assert set(load.FAMILIES) == {*FAMILIES, *MORE_FAMILIES}
 
 
 def test_rows_of_one_view_equal_plain_forwards(backbone: Backbone, family: str) -> None:
