@@ -16,6 +16,10 @@ from pearl_train.chat import Show, Turn
 
 Mark = Literal["", "end-of-question", "conclusion"]
 Shape = tuple[tuple[str, tuple[bool, ...]], ...]
+#: Roles whose contents are given as texts, in the order in which it is tried.
+_AS_TEXT = tuple(
+    frozenset(roles) for roles in ((), ("system", "assistant"), ("system", "user", "assistant"))
+)
 _MARK = "\ue000{}\ue001"
 _MARKS = "\ue000([0-9]+)\ue001"
 
@@ -167,20 +171,24 @@ class ChatTemplate:
 
     def _read(self, shape: Shape, *, prompt: bool) -> tuple[Slot, ...]:
         """The layout of ``shape``, with contents as lists or, where that fails, as texts."""
-        first = self._cut(shape, prompt=prompt, plain=False)
-        if not isinstance(first, str):
-            return first
-        second = self._cut(shape, prompt=prompt, plain=True)
-        if not isinstance(second, str):
-            return second
+        wrong = ""
+        for as_text in _AS_TEXT:
+            layout = self._cut(shape, prompt=prompt, as_text=as_text)
+            if not isinstance(layout, str):
+                return layout
+            wrong = wrong or layout
         roles = ", ".join(role for role, _ in shape)
         raise UsageError(
             f"the model's chat template: expected every text and picture of the turns {roles} "
-            f"once and in order, got {first}; use a processor whose template takes them"
+            f"once and in order, got {wrong}; use a processor whose template takes them"
         )
 
-    def _cut(self, shape: Shape, *, prompt: bool, plain: bool) -> tuple[Slot, ...] | str:
-        """The layout, or what is wrong with it. ``plain``: turns of texts only as one text."""
+    def _cut(
+        self, shape: Shape, *, prompt: bool, as_text: frozenset[str]
+    ) -> tuple[Slot, ...] | str:
+        """The layout, or what is wrong with it; turns of the roles ``as_text`` are one text where
+        they show nothing.
+        """
         words = [Words(n, k) for n, (_, of) in enumerate(shape) for k, p in enumerate(of) if not p]
         shows = [Picture(n, k) for n, (_, of) in enumerate(shape) for k, p in enumerate(of) if p]
         numbers = {place: number for number, place in enumerate(words)}
@@ -189,7 +197,8 @@ class ChatTemplate:
             marks = [
                 None if p else _MARK.format(numbers[Words(turn, k)]) for k, p in enumerate(parts)
             ]
-            messages.append({"role": role, "content": _content(marks, plain=plain)})
+            content = _content(marks, plain=role in as_text)
+            messages.append({"role": role, "content": content})
         try:
             text = self._render(messages, prompt=prompt)
         except Exception as error:  # noqa: BLE001  # a template may raise anything

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_models import tiny_model_folder
 from tiny_samples import tiny_dataset
+from transformers import AutoProcessor
+
+from pearl_train.encode import Encoder
+from pearl_train.model.tokens import find_special_tokens, token_names
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +26,20 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny data set (splits train, val, test); never write into it."""
     return tiny_dataset(tmp_path_factory.mktemp("tiny-data") / "set")
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_folder: Callable[[str], Path]) -> Callable[..., Encoder]:
+    """A function from a family's name, and options of :class:`Encoder`, to an encoder.
+
+    ``template`` replaces the chat template. The processor is the caller's own.
+    """
+
+    def make(family: str, *, template: str | None = None, **options: Any) -> Encoder:
+        processor = AutoProcessor.from_pretrained(tiny_folder(family))
+        processor.tokenizer.add_tokens(list(token_names(4, 4)), special_tokens=True)
+        if template is not None:
+            processor.chat_template = template
+        return Encoder(processor, find_special_tokens(processor), **options)
+
+    return make
