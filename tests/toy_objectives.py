@@ -17,11 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pearl_train.batch import PADDING, Batch, Latents, Learned, Places, Rows, ViewPlan
+from pearl_train.collapse import Panel
+from pearl_train.config import Config
 from pearl_train.model.backbone import Fills
 from pearl_train.model.images import ImageFeatures
 from pearl_train.model.masks import view_mask
 from pearl_train.model.positions import counted_positions
 from pearl_train.model.tokens import SpecialTokens
+from pearl_train.objectives import plan_views
+from pearl_train.objectives.base import Terms
+from pearl_train.objectives.schedule import moment
+from pearl_train.objectives.trainee import Trainee, make_trainee
 
 HIDDEN = 16
 VOCABULARY = 48
@@ -257,9 +263,7 @@ def _packed(rows: Sequence[dict[str, Any]], images: Sequence[Sequence[int]]) -> 
     for name in rows[0]["learned"]:
         listed = [(n, *token) for n, row in enumerate(rows) for token in row["learned"][name]]
         columns = torch.tensor(listed).T
-        learned[name] = Learned(
-            row=columns[0], source=columns[1], column=columns[2], id=columns[3]
-        )
+        learned[name] = Learned(row=columns[0], source=columns[1], column=columns[2], id=columns[3])
     reads = {
         name: Places(
             row=torch.arange(len(rows)), column=torch.tensor([row["reads"][name] for row in rows])
@@ -284,3 +288,44 @@ def _packed(rows: Sequence[dict[str, Any]], images: Sequence[Sequence[int]]) -> 
         reads=reads,
         latents=latents,
     )
+
+
+def toy_trainee(config: Config, seed: int = 0) -> Trainee:
+    """A trainee of its own on a toy backbone, in training mode."""
+    return make_trainee(ToyBackbone(seed), config).train()
+
+
+def loss_of(terms: Terms, counts: Mapping[str, int]) -> Tensor:
+    """L as the loop computes it."""
+    return torch.stack(
+        [term.weight * term.total / counts[term.unit] for term in terms.losses.values()]
+    ).sum()
+
+
+def toy_train(
+    trainee: Trainee,
+    config: Config,
+    steps: int,
+    *,
+    samples: int = 8,
+    lr: float = 1e-2,
+    panel: Panel | None = None,
+) -> list[float]:
+    """Train with AdamW on the same few samples, seeded per step as the loop does; the losses."""
+    plan = plan_views(config.objective)
+    batch = toy_batch([toy_sample(n) for n in range(samples)], plan)
+    optimizer = torch.optim.AdamW([p for p in trainee.parameters() if p.requires_grad], lr=lr)
+    losses = []
+    for step in range(steps):
+        torch.manual_seed(1000 + step)
+        terms = trainee(batch, moment(config, step))
+        if panel:
+            panel.see(terms)
+            panel.read()
+        loss = loss_of(terms, batch.counts)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        trainee.after_update()
+        losses.append(float(loss.detach()))
+    return losses

@@ -69,8 +69,9 @@ def embed_rows(
 def read_target(hidden: Tensor, rows: Rows, options: TargetConfig) -> Tensor:
     """(B, H) in float32 from the states (B, L, H) of the target rows."""
     if options.read == "mean":
-        real = (rows.branch != PADDING)[:, :, None]
-        return (hidden.float() * real).sum(dim=1) / real.sum(dim=1)
+        row = rows.reads["last"].row
+        real = (rows.branch[row] != PADDING)[:, :, None]
+        return (hidden[row].float() * real).sum(dim=1) / real.sum(dim=1)
     place = rows.reads[options.read]
     return hidden[place.row, place.column].float()
 

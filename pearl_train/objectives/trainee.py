@@ -36,16 +36,20 @@ class Trainee(nn.Module):
         backbone: Backbone,
         options: ObjectiveConfig,
         parts: nn.ModuleDict,
-        frozen: FrozenRows | None = None,
+        *,
+        freeze_pred: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.parts = parts
         self.options = options
-        self.frozen = frozen
+        self.freeze_pred = freeze_pred
+        self._frozen: FrozenRows | None = None
 
     def forward(self, batch: Batch, moment: Moment, targets: Tensor | None = None) -> Terms:
         """The terms of one micro-batch; ``targets`` (B, H) where they are cached."""
+        if self.freeze_pred and self._frozen is None:  # by now the weights are on their device
+            self._frozen = freeze_rows(self.backbone.network, self.backbone.tokens.pred)
         compute = OBJECTIVE_TABLE[self.options.name].loss
         return compute(self.backbone, batch, self.options, moment, self.parts, targets)
 
@@ -54,8 +58,8 @@ class Trainee(nn.Module):
         """After each update: frozen [PRED] rows are put back where weight decay moved them, and the
         teacher moves a share 1 - ``ema_decay`` towards the network.
         """
-        if self.frozen:
-            self.frozen.restore()
+        if self._frozen:
+            self._frozen.restore()
         if "teacher" not in self.parts:
             return
         share = 1 - self.options.target.ema_decay
@@ -78,22 +82,23 @@ def make_trainee(backbone: Backbone, config: Config) -> Trainee:
             parts["nextlat"] = Dynamics(backbone.hidden_size).to(backbone.device)
     if "teacher" in wanted:
         parts["teacher"] = teacher_of(backbone)
-    return Trainee(backbone, config.objective, parts, _frozen_rows(backbone, config))
+    freeze = _freezes_pred(backbone, config)
+    return Trainee(backbone, config.objective, parts, freeze_pred=freeze)
 
 
-def _frozen_rows(backbone: Backbone, config: Config) -> FrozenRows | None:
-    """The [PRED] rows held in place, where the matrix they are in is trained."""
+def _freezes_pred(backbone: Backbone, config: Config) -> bool:
+    """Whether [PRED] rows must be held in place: the matrix they are in is trained."""
     options = config.objective
     if options.name != "pearl" or options.pred == "trained" or not options.weight:
-        return None
+        return False
     if not backbone.plain.get_input_embeddings().weight.requires_grad:
-        return None
+        return False
     if config.parallel == "fsdp2":
         raise UsageError(
             'objective.pred: expected "trained" with parallel = "fsdp2" and full fine-tuning, got '
             '"frozen"; rows of a sharded matrix cannot be held. Use model.lora or parallel = "ddp"'
         )
-    return freeze_rows(backbone.network, backbone.tokens.pred)
+    return True
 
 
 def teacher_of(backbone: Backbone) -> Backbone:

@@ -1,0 +1,157 @@
+"""Cached targets are the computed ones, and belong to what they were computed from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from toy_objectives import ToyBackbone, toy_batch, toy_sample
+
+from pearl_tools.errors import BadInput
+from pearl_train.batch import Batch
+from pearl_train.config import Config, DataConfig, ObjectiveConfig, TargetConfig
+from pearl_train.objectives.pearl import target_plan
+from pearl_train.objectives.target import embed_target
+from pearl_train.objectives.target_cache import (
+    Identity,
+    TargetCache,
+    base_fingerprint,
+    fill,
+    processor_fingerprint,
+    target_identity,
+)
+
+FROZEN = Config(objective=ObjectiveConfig(target=TargetConfig(source="frozen-base")))
+SAMPLES = [toy_sample(number) for number in range(6)]
+RECORDS = {sample.key: f"hash-{sample.key}" for sample in SAMPLES}
+
+
+class ToyProcessor:
+    """What of a processor counts."""
+
+    def __init__(self) -> None:
+        self.chat_template = "{{ messages }}"
+        self.image_processor = SimpleNamespace(to_dict=lambda: {"size": 28})
+        backend = SimpleNamespace(to_str=lambda: "words")
+        self.tokenizer = SimpleNamespace(backend_tokenizer=backend)
+
+
+def backbone() -> ToyBackbone:
+    made = ToyBackbone()
+    made.processor = ToyProcessor()
+    return made
+
+
+def batches() -> list[Batch]:
+    plan = target_plan(FROZEN.objective)
+    return [toy_batch(SAMPLES[:4], plan), toy_batch(SAMPLES[4:], plan)]
+
+
+def test_the_cached_target_is_the_computed_one(tmp_path: Path) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    assert cache.missing(RECORDS) == list(RECORDS)
+    assert fill(cache, network.train(), batches(), FROZEN) == 6
+    assert cache.missing(RECORDS) == []
+    again = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    torch.nn.init.normal_(network.adapter.weight)
+    for batch in batches():
+        made = embed_target(network, batch, FROZEN.objective, torch.nn.ModuleDict())
+        assert torch.equal(again(batch), made)
+    shuffled = toy_batch([SAMPLES[5], SAMPLES[0]], target_plan(FROZEN.objective))
+    expected = torch.stack([again(batches()[1])[1], again(batches()[0])[0]])
+    assert torch.equal(again(shuffled), expected)
+
+
+def test_files_hold_many_targets_and_several_processes_may_write(tmp_path: Path) -> None:
+    network = backbone()
+    identity = target_identity(network, FROZEN)
+    one, two = (TargetCache(tmp_path, identity, RECORDS) for _ in range(2))
+    fill(one, network, batches()[:1], FROZEN, per_file=2)
+    fill(two, network, batches()[1:], FROZEN, per_file=2)
+    one.refresh()
+    assert one.missing(RECORDS) == []
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"objective": ObjectiveConfig(target=TargetConfig(source="frozen-base", read="mean"))},
+        {"objective": ObjectiveConfig(
+            target=TargetConfig(source="frozen-base", include_answer=False))},
+        {"data": DataConfig(answers="letter")},
+        {"data": DataConfig(max_tokens=100)},
+    ],
+)  # fmt: skip
+def test_other_options_are_other_targets(changed: dict[str, Any]) -> None:
+    network = backbone()
+    config = Config(**{"objective": FROZEN.objective, **changed})
+    assert target_identity(network, config).sha256 != target_identity(network, FROZEN).sha256
+
+
+def test_options_that_shape_no_target_are_the_same_target() -> None:
+    network = backbone()
+    other = ObjectiveConfig(
+        weight=1.0, loss_dropout=0.5, target=TargetConfig(source="frozen-base", ema_decay=0.5)
+    )
+    config = Config(seed=7, objective=other, data=DataConfig(workers=3, split="all"))
+    assert target_identity(network, config) == target_identity(network, FROZEN)
+
+
+def test_another_record_template_processor_or_model_is_another_target(tmp_path: Path) -> None:
+    network = backbone()
+    identity = target_identity(network, FROZEN)
+    cache = TargetCache(tmp_path, identity, RECORDS)
+    fill(cache, network, batches(), FROZEN)
+    edited = TargetCache(tmp_path, identity, {**RECORDS, "toy-1": "edited"})
+    assert edited.missing(RECORDS) == ["toy-1"]
+
+    before = processor_fingerprint(network.processor)
+    network.processor.image_processor.to_dict = lambda: {"size": 56}
+    assert processor_fingerprint(network.processor) != before
+    network.processor = ToyProcessor()
+    network.processor.chat_template = "{{ other }}"
+    assert processor_fingerprint(network.processor) != before
+    assert TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS).missing(RECORDS)
+
+    weights = base_fingerprint(network)
+    with torch.no_grad():
+        network.layers[0].up.bias[3] += 1e-6
+    assert base_fingerprint(network) != weights
+
+
+def test_rows_of_tokens_that_we_add_do_not_count() -> None:
+    """They differ from seed to seed, and R holds none of them."""
+    network = backbone()
+    before = base_fingerprint(network)
+    with torch.no_grad():
+        network.embedding.weight[network.tokens.pred[1]] += 1
+        network.head.weight[network.tokens.lvr] += 1
+    assert base_fingerprint(network) == before
+    with torch.no_grad():
+        network.embedding.weight[20] += 1
+    assert base_fingerprint(network) != before
+
+
+def test_a_sample_without_a_target_is_named(tmp_path: Path) -> None:
+    cache = TargetCache(tmp_path, Identity("0" * 64, {}), RECORDS)
+    with pytest.raises(BadInput, match=r"got none for toy-0, toy-1, toy-2 \(4 of 4\)"):
+        cache(batches()[0])
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "targets-00.safetensors").write_bytes(b"torn")
+    with pytest.raises(BadInput, match=r"targets-00.safetensors: expected cached targets"):
+        TargetCache(tmp_path, Identity("0" * 64, {}), RECORDS)
+
+
+def test_a_batch_that_lost_its_target_view_is_refused(tmp_path: Path) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    with pytest.raises(ValueError, match="expected a batch with the target view"):
+        fill(cache, network, [replace(batches()[0], target=None)], FROZEN)
