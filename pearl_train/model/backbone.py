@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +82,21 @@ class Backbone(nn.Module):
         """Where the network lives."""
         return next(self.network.parameters()).device
 
+    def train(self, mode: bool = True) -> Self:
+        """As ever, but frozen parts of vision stay in evaluation mode: no dropout, and no batch
+        statistics that would move although their weights do not.
+        """
+        super().train(mode)
+        for part in self._vision():
+            if not any(weight.requires_grad for weight in part.parameters()):
+                part.eval()
+        return self
+
+    def _vision(self) -> list[nn.Module]:
+        """The parts that only pictures pass: the encoder and the projector behind it."""
+        language = language_model(self.plain)[1]
+        return [part for part in self.plain.model.children() if part is not language]
+
     def image_features(
         self, images: Mapping[str, Tensor], image_tokens: Sequence[int]
     ) -> ImageFeatures:
@@ -89,14 +104,11 @@ class Backbone(nn.Module):
 
         ``images`` and ``image_tokens`` as in :class:`pearl_train.batch.Batch`.
         """
-        core = self.plain.model
         if not image_tokens:
             return no_images(self.hidden_size, self.device)
-        language = language_model(self.plain)[1]
-        known = {id(parameter) for parameter in language.parameters()}
-        learns = any(p.requires_grad for p in core.parameters() if id(p) not in known)
+        learns = any(w.requires_grad for part in self._vision() for w in part.parameters())
         with self._autocast(), nullcontext() if learns else torch.no_grad():
-            return encode_images(core, images, image_tokens)
+            return encode_images(self.plain.model, images, image_tokens)
 
     def hidden(
         self, rows: Rows, images: ImageFeatures | None, *, fills: Fills | None = None

@@ -49,8 +49,8 @@ def load_model(config: ModelConfig) -> tuple[nn.Module, Any]:
     family = _family(config, place)
     with _quiet():
         network = _network(config, place)
+        check_family(network, config.id, family)
         processor = _processor(config, place)
-    _check_family(network, config.id, family)
     check_finite(network, config.id)
     return network, processor
 
@@ -131,7 +131,8 @@ def _processor(config: ModelConfig, place: str) -> Any:
     return processor
 
 
-def _check_family(network: Any, model_id: str, family: str) -> None:
+def check_family(network: Any, model_id: str, family: str) -> None:
+    """Raises ``BadInput`` for a family that cannot share pictures or whose masks are of its own."""
     if family in FAMILIES:
         return
     core = getattr(network, "model", None)

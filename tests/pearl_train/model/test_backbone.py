@@ -95,6 +95,12 @@ def test_close_relatives_pack_as_well(
     assert packing_gap(backbone_of(tiny_folder(relative), attention), relative, ROWS) < TOLERANCE
 
 
+def test_the_embedded_model_packs() -> None:
+    if not (load.NANO / "config.json").is_file():
+        pytest.skip("no nano model yet: make nano-model")
+    assert packing_gap(backbone_of(load.NANO, "sdpa"), "fast_vlm", ROWS) < TOLERANCE
+
+
 def test_every_family_said_to_work_is_tested() -> None:
     assert set(load.FAMILIES) == {*FAMILIES, *MORE_FAMILIES}
 

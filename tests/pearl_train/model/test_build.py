@@ -146,6 +146,14 @@ def test_frozen_vision_learns_nothing_and_the_rest_does(family: str, build: Buil
     assert free.image_features(pictured.images, pictured.image_tokens).values.requires_grad
 
 
+def test_frozen_vision_stays_in_evaluation_mode(build: Build) -> None:
+    frozen, learning = (build("llava", freeze_vision=choice).train() for choice in (True, False))
+    assert not frozen.plain.model.vision_tower.training
+    assert frozen.plain.model.language_model.training
+    assert learning.plain.model.vision_tower.training
+    assert not build("llava", lora=LORA).train().plain.model.vision_tower.training
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_checkpointing_activations_changes_no_gradient(

@@ -12,12 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import FAMILIES
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MllamaConfig,
+    MllamaForConditionalGeneration,
+)
 
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.config import LoraConfig, ModelConfig
 from pearl_train.model import load
-from pearl_train.model.load import load_model
+from pearl_train.model.load import check_family, load_model
 
 WEIGHTS = "model.safetensors"
 
@@ -135,6 +142,16 @@ def test_a_processor_without_chat_template_is_refused(copy_of: Callable[[str], P
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(BadInput, match="without chat_template"):
         load_model(ModelConfig(id=str(folder)))
+
+
+def test_families_that_packing_cannot_serve_are_refused() -> None:
+    with torch.device("meta"):
+        bidirectional = Gemma3ForConditionalGeneration(Gemma3Config())
+        cross_attending = MllamaForConditionalGeneration(MllamaConfig())
+    with pytest.raises(BadInput, match=r"in gemma3 tokens of a picture see later ones.*qwen3_vl"):
+        check_family(bidirectional, "some-id", "gemma3")
+    with pytest.raises(BadInput, match="mllama takes no picture features computed beforehand"):
+        check_family(cross_attending, "some-id", "mllama")
 
 
 def test_half_precision_weights_only_where_they_stay_frozen(
