@@ -41,8 +41,10 @@ from pearl_train.templates import ChatTemplate, Part
 if TYPE_CHECKING:
     from pearl_train.model.tokens import SpecialTokens
 
-#: How often pictures are made smaller before a sample is given up.
-SHRINKS = 6
+#: How often pictures are made smaller before a sample is given up, and to what part at least of
+#: their pixels each time; families round sizes, so that a small step may change nothing.
+SHRINKS = 8
+SHRINK = 0.7
 
 
 class Dropped(NamedTuple):
@@ -159,7 +161,7 @@ class Encoder:
                 grown.show(numbers[part.medium], prepared)
                 before = part.text
             else:
-                for text in _at_prefix(part):
+                for text in filter(None, _at_prefix(part)):
                     grown.add(self._following(before, text), learn=part.learn)
                     before = self.template.tail(before + text)
             if part.mark:
@@ -197,8 +199,10 @@ class Encoder:
 def _at_prefix(part: Part) -> list[str]:
     """A learned answer is cut after its prefix, with which inference may begin it."""
     text = part.text
-    if part.learn and text.startswith(ANSWER_PREFIX) and len(text) > len(ANSWER_PREFIX):
-        return [ANSWER_PREFIX, text[len(ANSWER_PREFIX) :]]
+    words = text.lstrip()
+    if part.learn and words.startswith(ANSWER_PREFIX):
+        cut = len(text) - len(words) + len(ANSWER_PREFIX)
+        return [text[:cut], text[cut:]]
     return [text]
 
 
@@ -243,7 +247,6 @@ class _Encoding:
         if limit is not None and any(p.width * p.height > limit for p in opened.values()):
             notes.append("max-pixels")
         pictures: dict[str, Prepared] = {}
-        before = None
         for attempt in range(SHRINKS + 1):
             for medium, picture in opened.items():
                 fit = shrunk(picture, limit)
@@ -259,13 +262,13 @@ class _Encoding:
             detail = f"{excess} tokens, of {most}"
             if self.encoder.data.too_long == "drop":
                 return self._dropped("too-long", detail)
-            if attempt == SHRINKS or excess == before:
+            if attempt == SHRINKS:
                 return self._dropped("too-long-at-any-size", detail)
-            before = excess
             caps = [_pixel_limit(row, pictures, self.media, most) for row in rows]
-            limit = min(cap for cap in caps if cap is not None)
-            if limit < 1:
+            fits = min(cap for cap in caps if cap is not None)
+            if fits < 1:
                 return self._dropped("text-too-long", detail)
+            limit = fits if limit is None or not attempt else min(fits, int(limit * SHRINK))
             if "downscaled" not in notes:
                 notes.append("downscaled")
         raise AssertionError("the loop returns")
@@ -397,7 +400,7 @@ def encode_dialogue(
     _enough("pause_tokens", pause_tokens, encoder.tokens.pause)
     grown.add(encoder.tokens.pause[:pause_tokens])
     if prefill:
-        grown.add(encoder.following(before, prefill))
+        grown.add(encoder.following(before, encoder.template.glue + prefill))
     images = tuple(pictures[medium].image for medium in media)
     return EncodedSample(key=key, shard="", images=images, context=grown.done(), branches={})
 

@@ -58,6 +58,8 @@ class ChatTemplate:
         stop: the special token that ends an assistant's turn.
         closing: how the template closes an assistant's turn, up to ``stop``; empty where it has no
             special token for that: then the tokenizer's end of sequence is added.
+        glue: what the template writes between the generation prompt and a reply, such as a space:
+            it belongs to the reply, at inference as well.
 
     Raises ``UsageError`` for a template that drops texts or pictures.
 
@@ -72,6 +74,7 @@ class ChatTemplate:
         names = {*special, *tokenizer.all_special_tokens, self.placeholder}
         self._special = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
         self.closing, self.stop = self._find_closing()
+        self.glue = self._find_glue()
 
     def parts(
         self, turns: Sequence[Turn], *, after: Sequence[Turn] = (), prompt: bool = False
@@ -118,12 +121,15 @@ class ChatTemplate:
                 asked = prompt and slot.turn == question and _ends_turn(slot, following)
                 mark: Mark = "end-of-question" if asked and not self._closes(following) else ""
                 text = self.defused(str(turn.content[slot.place]))
-                yield Part(text, learn=turn.learn, mark=mark)
+                glued = turn.role == "assistant" and isinstance(before, str)
+                yield Part(self.glue * glued + text, learn=turn.learn, mark=mark)
                 if turn.role == "assistant" and not isinstance(following, str):
                     yield Part(self.stop, learn=turn.learn)
             else:
                 opens = isinstance(following, Words) and turns[following.turn].conclusion
                 mark = "conclusion" if opens else ""
+                replies = isinstance(following, Words) and turns[following.turn].role == "assistant"
+                slot = slot.removesuffix(self.glue) if replies else slot  # noqa: PLW2901
                 rest = slot
                 if isinstance(before, Words | Picture) and _ends_turn(before, following):
                     turn = turns[before.turn]
@@ -250,6 +256,12 @@ class ChatTemplate:
             f"{short_repr(with_it)}; use the processor of an image-text-to-text model with the "
             "template for list contents"
         )
+
+    def _find_glue(self) -> str:
+        asked, replied = Turn("user", ("",)), Turn("assistant", ("",))
+        head = list(self._layout((asked,), prompt=True))
+        first = self._behind(head, list(self._layout((asked, replied), prompt=False)))[0]
+        return first if isinstance(first, str) else ""
 
     def _find_closing(self) -> tuple[str, str]:
         turns = (Turn("user", ("",)), Turn("assistant", ("",)))

@@ -72,7 +72,7 @@ ALTERNATING = (
     + _PLAIN.replace("{{ PART }}", "{{ " + _IMAGE + " else part['text'] }}")
 )
 
-#: Writes a thinking block into the last assistant turn, which no prompt announces.
+#: Opens an assistant's turn otherwise than its prompt does.
 CHANGING = _PLAIN.replace("{{ PART }}", "{{ " + _IMAGE + " else part['text'] }}").replace(
     "<|im_start|>{{ message['role'] }}\n",
     "<|im_start|>{{ message['role'] if message['role'] != 'assistant' else 'model' }}\n",

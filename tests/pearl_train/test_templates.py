@@ -95,7 +95,7 @@ def test_an_assistant_learns_its_words_and_its_end(
     learned = joined([p for p in template.parts(turns, after=CONTEXT) if p.learn])
     end = template.closing or template.stop
     said = [str(turn.content[0]) for turn in turns if turn.role == "assistant"]
-    assert learned == "".join(text + end for text in said)
+    assert learned == "".join(template.glue + text + end for text in said)
 
 
 @pytest.mark.parametrize(("family", "name"), TEMPLATES)
@@ -106,7 +106,7 @@ def test_the_conclusion_is_marked_right_before_its_words(
     turns = trajectory_turns(MULTI_STEP)
     parts = template.parts(turns, after=CONTEXT)
     (at,) = [n for n, part in enumerate(parts) if part.mark == "conclusion"]
-    assert parts[at + 1].text == turns[-1].content[0]
+    assert parts[at + 1].text == template.glue + str(turns[-1].content[0])
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,16 @@ def test_without_a_closing_token_turns_end_with_the_end_of_sequence(tiny_encoder
     ends = [n for n, part in enumerate(parts) if part.text == "</s>"]
     assert len(ends) == 3
     assert all(parts[n].learn for n in ends)
+
+
+def test_a_space_after_the_prompt_belongs_to_the_reply(tiny_encoder: Make) -> None:
+    template = template_of(tiny_encoder, "llava", "LLAVA")
+    assert template.glue == " "
+    prompt = template.parts(CONTEXT, prompt=True)
+    reply = template.parts(answer_turns(MULTI_STEP.task), after=CONTEXT)
+    assert joined(prompt).endswith("ASSISTANT:")
+    assert [part.text for part in reply] == [" Answer: green", "</s>"]
+    assert template_of(tiny_encoder, "qwen2_5_vl", "QWEN").glue == ""
 
 
 def test_special_tokens_in_a_question_are_words(tiny_encoder: Make) -> None:
@@ -176,10 +186,11 @@ def test_a_template_without_pictures_is_refused_at_once(tiny_encoder: Make) -> N
         tiny_encoder("qwen2_5_vl", template=text)
 
 
-def test_a_prompt_that_is_not_how_replies_begin_is_refused(tiny_encoder: Make) -> None:
-    template = template_of(tiny_encoder, "qwen2_5_vl", "CHANGING")
-    with pytest.raises(UsageError, match=r"begin with its own generation prompt.*model"):
-        template.parts(answer_turns(MULTI_STEP.task), after=CONTEXT)
+def test_a_prompt_that_is_not_how_replies_begin_is_refused_at_once(tiny_encoder: Make) -> None:
+    with pytest.raises(
+        UsageError, match=r"begin with its own generation prompt, got .*model after"
+    ):
+        template_of(tiny_encoder, "qwen2_5_vl", "CHANGING")
 
 
 def test_whether_an_assistant_may_begin_is_found_out(tiny_encoder: Make) -> None:
