@@ -2,7 +2,8 @@
 
 The vision part gets none, however its layers are called: names such as ``q_proj`` occur in both.
 The added tokens learn as rows of their own (peft's ``trainable_token_indices``), in the embedding
-and, where it is not the same matrix, in the LM head; everything else is frozen.
+and, where it is not the same matrix, in the LM head; everything else is frozen. peft writes these
+rows into a copy of the matrix in each forward: about a gigabyte for a moment at 150,000 x 3,584.
 """
 
 from __future__ import annotations

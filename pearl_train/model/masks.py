@@ -2,7 +2,8 @@
 
 A token sees itself and what stands before it in the prefix and in its own branch. So each branch
 reads exactly what it would read if prefix and branch were a row of their own, and the prefix what
-it would read alone. No token sees padding; what padding sees means nothing.
+it would read alone. No token sees padding; what padding sees means nothing. Sliding windows are not
+applied to packed rows: they are taken to be shorter than any window.
 
 Dimensions: B rows, L columns.
 """
