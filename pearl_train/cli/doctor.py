@@ -1,0 +1,82 @@
+"""``pearl-train doctor``: options in, one call of :func:`pearl_train.doctor.examine`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pearl_train.cli.choices import (
+    chosen_config,
+    config_options,
+    model_option,
+    objective_option,
+)
+from pearl_train.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from pearl_train.doctor import Finding
+
+
+@click.command(epilog="Example: pearl-train doctor --data scenes --objective pearl --out look")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Dataset folder of pearl-data synth.",
+)
+@model_option
+@objective_option
+@config_options
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Read and encode at most this many samples, spread over the split.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write doctor.json, sample.html (tokens in colours) and pictures.png there.",
+)
+@json_option
+@click.pass_context
+def doctor(
+    context: click.Context,
+    data: Path,
+    model: str | None,
+    objective: str | None,
+    configs: tuple[str, ...],
+    sets: tuple[str, ...],
+    samples: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Before the first step: what will the model see, does it fit, will it learn.
+
+    Takes the choices of `pearl-train run`, trains nothing that is kept. Each check passes, warns or
+    fails with a remedy. Exit 0 if none failed, else 1.
+    """
+    from pearl_train.doctor import examine
+    from pearl_train.doctor.findings import summary, told
+    from pearl_train.doctor.page import write_files
+
+    def tell(finding: Finding) -> None:
+        if not as_json:
+            for line in told(finding):
+                click.echo(line)
+
+    config = chosen_config(configs, sets, {"model.id": model, "objective.name": objective})
+    report, patient = examine(data, config, samples=samples, tell=tell)
+    written = write_files(report, patient.sheet, out) if out else []
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(summary(report))
+        for path in written:
+            click.echo(f"wrote {path}")
+    context.exit(0 if report.ok else 1)

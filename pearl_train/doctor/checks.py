@@ -1,0 +1,144 @@
+"""The table of checks, in the order in which they build on one another, and how it is run.
+
+    data       opens, and has samples of the split
+    model      loads, with finite weights; something is trained
+    processor  sees pictures; its template takes our turns
+    tokens     each of ours is one id, there and back
+    samples    can be read and encoded; what is left out or made smaller
+    reload     the processor, saved and loaded again, makes the same ids
+    lengths    tokens of pictures and samples; the longest sample
+    learned    every sample has tokens to learn
+    sees       one sample, token by token
+    pictures   a few samples' pictures as the model gets them
+    answers    can be judged; what chance is
+    views      packed, they equal plain forwards
+    pred apart answers do not see [PRED] tokens
+    targets    differ before training
+    gradients  reach what is to learn, and nothing else
+    memory     of the longest sample and of a micro-batch
+    overfit    one batch can be learned by heart; it changes the weights, so it is the last
+
+An error of ours inside a check is its finding; what broke the doctor itself keeps its trace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from pearl_tools.errors import PearlError
+from pearl_train.config import Config
+from pearl_train.doctor.answers import answers
+from pearl_train.doctor.contact_sheet import pictures
+from pearl_train.doctor.findings import Finding, Report
+from pearl_train.doctor.gradients import gradients, targets
+from pearl_train.doctor.lengths import learned, lengths, samples
+from pearl_train.doctor.memory import memory
+from pearl_train.doctor.opening import data, model, processor
+from pearl_train.doctor.overfit import overfit
+from pearl_train.doctor.patient import Patient
+from pearl_train.doctor.tokens import reload, special_tokens
+from pearl_train.doctor.views import packed_views, pred_apart
+from pearl_train.doctor.what_it_sees import what_it_sees
+
+
+class Check(NamedTuple):
+    """A row of the table: ``needs`` are the checks that must not have failed before it, ``remedy``
+    what to do where it ends in an error that does not say so itself.
+    """
+
+    name: str
+    run: Callable[[Patient], Finding]
+    needs: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("data", data, (), "name a folder that pearl-data synth wrote"),
+    Check("model", model, (), "take a published image-text-to-text model with its processor"),
+    Check("processor", processor, ("model",), "take the processor of the published model"),
+    Check("tokens", special_tokens, ("model",)),
+    Check("samples", samples, ("data", "processor")),
+    Check("reload", reload, ("encoded",)),
+    Check("lengths", lengths, ("encoded",)),
+    Check("learned", learned, ("encoded",)),
+    Check("sees", what_it_sees, ("encoded",)),
+    Check("pictures", pictures, ("encoded",)),
+    Check("answers", answers, ("encoded",)),
+    Check("views", packed_views, ("encoded",)),
+    Check("pred apart", pred_apart, ("encoded",)),
+    Check("targets", targets, ("encoded",)),
+    Check("gradients", gradients, ("encoded", "learned")),
+    Check("memory", memory, ("encoded", "learned")),
+    Check("overfit", overfit, ("encoded", "learned", "gradients")),
+)
+"""``encoded`` stands for one sample at least that could be encoded, whatever befell others."""
+
+
+class Examination(NamedTuple):
+    """The report, and what it was made from."""
+
+    report: Report
+    patient: Patient
+
+
+def examine(
+    data: Path,
+    config: Config,
+    *,
+    samples: int = 200,
+    checks: tuple[Check, ...] = CHECKS,
+    tell: Callable[[Finding], None] = lambda _: None,
+) -> Examination:
+    """Every check of ``config`` on the dataset in ``data``, ``samples`` of it at most.
+
+    ``tell`` hears each finding as it is made. Nothing is written, and no weight is kept.
+    """
+    began = time.monotonic()
+    patient = Patient(config=config, data=data, samples=samples)
+    findings: list[Finding] = []
+    passed: set[str] = set()
+    for check in checks:
+        found = _run(check, patient, passed)
+        findings.append(found)
+        tell(found)
+        if found.status in {"pass", "warn"}:
+            passed.add(check.name)
+        if check.name == "samples" and found.status != "skip" and patient.scan.samples:
+            passed.add("encoded")
+    return Examination(_report(patient, findings, time.monotonic() - began), patient)
+
+
+def _run(check: Check, patient: Patient, passed: set[str]) -> Finding:
+    """The finding of ``check``, with the time it took."""
+    if lacking := [need for need in check.needs if need not in passed]:
+        told = f"not tried: there is nothing to try it on ({', '.join(lacking)})"
+        return Finding(check=check.name, status="skip", told=told)
+    began = time.monotonic()
+    try:
+        found = check.run(patient)
+    except PearlError as error:
+        found = Finding(check=check.name, status="fail", told=str(error), remedy=check.remedy)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        told = f"{where}{error.strerror or error}"
+        found = Finding(check=check.name, status="fail", told=told, remedy=check.remedy)
+    return msgspec.structs.replace(found, seconds=round(time.monotonic() - began, 2))
+
+
+def _report(patient: Patient, findings: list[Finding], seconds: float) -> Report:
+    shown = next((f.figures["sample"] for f in findings if "sample" in f.figures), "")
+    return Report(
+        data=str(patient.data),
+        model=patient.config.model.id,
+        objective=patient.config.objective.name,
+        device=str(patient.device) if hasattr(patient, "accelerator") else "none",
+        checks=findings,
+        sample=shown,
+        pieces=patient.pieces,
+        seconds=round(seconds, 1),
+    )
