@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _SAMPLED_VALUES = 4096
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Identity(NamedTuple):
@@ -74,26 +76,33 @@ def target_identity(backbone: Backbone, config: Config) -> Identity:
 
 
 def base_fingerprint(backbone: Backbone) -> str:
-    """A hash of the base's weights: exact sums of their bits and a sample of them, by name."""
+    """A hash of the base's weights by name: exact sums of their bits and a sample of them.
+
+    The same with and without LoRA. The LM head is left out: no target passes it.
+    """
     plain = backbone.plain
-    embeddings = {id(plain.get_input_embeddings().weight), id(_head(plain))}
-    ours = torch.zeros(0, dtype=torch.long)
+    names = {id(module): name for name, module in plain.named_modules()}
+    embedding = f"{names[id(plain.get_input_embeddings())]}.weight"
+    head = f"{names.get(id(plain.get_output_embeddings()), '')}.weight"
+    base = {
+        re.sub(r"(\.token_adapter)?\.base_layer\b", "", name): weight
+        for name, weight in plain.state_dict().items()
+        if not re.search(r"\.(lora_|trainable_tokens_)", name)
+    }
     digest = hashlib.sha256()
-    for name, weight in sorted(plain.state_dict(keep_vars=True).items()):
-        if any(mark in name for mark in ("lora_", "trainable_tokens_", "token_adapter.")):
+    for name, weight in sorted(base.items()):
+        if name == head:
             continue
-        tensor = weight.detach()
-        if id(weight) in embeddings:
-            ours = torch.tensor(backbone.tokens.all)
-            kept = torch.ones(len(tensor), dtype=torch.bool)
-            kept[ours] = False
-            tensor = tensor[kept.to(tensor.device)]
+        tensor = weight
+        if name == embedding:
+            kept = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+            kept[torch.tensor(backbone.tokens.all)] = False
+            tensor = weight[kept]
         bits = tensor.contiguous().view(-1)
-        integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-        bits = bits.view(integer[bits.element_size()])
+        bits = bits.view(_INTEGERS[bits.element_size()])
+        total = int(bits.sum(dtype=torch.int64))
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {total} ".encode())
         sampled = bits[:: max(len(bits) // _SAMPLED_VALUES, 1)].cpu()
-        digest.update(f"{name.replace('.base_layer', '')} {tensor.dtype}".encode())
-        digest.update(str((tuple(tensor.shape), int(bits.sum(dtype=torch.int64)))).encode())
         digest.update(sampled.numpy().tobytes())
     return digest.hexdigest()
 
@@ -228,8 +237,3 @@ def fill(
     if keys:
         cache.add(keys, torch.cat(made))
     return done
-
-
-def _head(plain: Any) -> Any:
-    head = plain.get_output_embeddings()
-    return None if head is None else head.weight
