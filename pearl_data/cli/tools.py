@@ -11,6 +11,7 @@ import msgspec
 
 from pearl_data.cli.output import depth_model_option, json_option, leave, print_json
 from pearl_data.cli.tools_check import check
+from pearl_data.cli.tools_eval import evaluation
 from pearl_tools.arguments import parse_arguments
 from pearl_tools.dialects import DIALECTS, ParsedCall
 from pearl_tools.errors import BadInput, ToolError, ToolFailure
@@ -27,7 +28,7 @@ from pearl_tools.types import Observation, ObservationRecord, ToolCall
 @click.pass_context
 def tools(context: click.Context, as_json: bool) -> None:
     """List the tools that a model can call, with their schemas; `tools run` makes one call,
-    `tools check` tests a learned tool.
+    `tools check` and `tools eval` test learned ones.
 
     Example: pearl-data tools --json
     """
@@ -54,6 +55,7 @@ def tools(context: click.Context, as_json: bool) -> None:
 
 
 tools.add_command(check)
+tools.add_command(evaluation)
 
 
 def _signature(schema: dict[str, Any]) -> str:

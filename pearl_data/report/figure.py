@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from pearl_data.report.pictures import Shown, depth_bar, draw_boxes, face, show_medium
+from pearl_data.report.depth_colours import depth_bar, mark_ends
+from pearl_data.report.pictures import Shown, draw_boxes, show_medium
 from pearl_data.report.story import numbers
-from pearl_data.report.type_setting import Paragraph
+from pearl_data.report.type_setting import Paragraph, face
 from pearl_data.report.view import CallView, TrajectoryView, view_of
 from pearl_data.shards import Sample
 from pearl_tools.types import MediaRecord
@@ -117,7 +118,8 @@ def _called(view: CallView, members: Mapping[str, bytes], width: float) -> Colum
         below.append(Block(Paragraph(told, width, SMALL, max_lines=6), BAD, 8))
     for medium in view.observations:
         shown = show_medium(medium, members)
-        picture = _framed(_fit(shown.image, width - 6, 420), view.colour)
+        picture = mark_ends(_fit(shown.image, width - 6, 420), shown.ends, round(SMALL))
+        picture = _framed(picture, view.colour)
         below.append(Block(picture, "", 8))
         if medium.kind == "depth" and not shown.problem:
             below.append(Block(depth_bar(picture.width, round(SMALL)), "", 4))

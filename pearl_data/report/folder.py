@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pearl_data.audit.reading import safe_members
+from pearl_data.report.depth_colours import mark_ends, with_legend
 from pearl_data.report.figure import draw_trajectory
-from pearl_data.report.pictures import draw_boxes, encode, show_medium, with_legend
+from pearl_data.report.pictures import draw_boxes, encode, show_medium
 from pearl_data.report.view import view_of
 from pearl_data.shards import Sample
 
@@ -19,7 +20,7 @@ def write_pictures(sample: Sample, out: Path) -> list[Path]:
     """Write the pictures of ``sample`` into folder ``out`` (made if absent); the files written.
 
     ``i0.jpg``, ``o1.png``, ``o2.npy`` ...: the members as they came; ``o2-depth.png``: depth in
-    colour with its legend; ``i0-boxes.png``: a root with the boxes of the calls;
+    colour, its ends marked, with the legend; ``i0-boxes.png``: a root with the boxes of the calls;
     ``trajectory.png``: the whole story as one picture.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -41,7 +42,7 @@ def _files(sample: Sample) -> Iterator[tuple[str, bytes]]:
         if medium.kind == "depth":
             scale = max(1.0, _DEPTH_WIDTH / shown.image.width)
             size = (round(shown.image.width * scale), round(shown.image.height * scale))
-            picture = with_legend(shown.image.resize(size))
+            picture = with_legend(mark_ends(shown.image.resize(size), shown.ends))
             yield f"{medium.id}-depth.png", encode(picture, "PNG")
         boxes = view.boxes_on(medium.id)
         if boxes:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 from PIL import Image
 
+from pearl_data.report.depth_colours import mark_ends
 from pearl_data.report.html import Markup, data_uri, join, tag
 from pearl_data.report.pictures import Shown, encode, show_medium
 from pearl_data.report.story import medium_line
@@ -147,6 +148,7 @@ def _img(shown: Shown, within: tuple[int, int], alt: str, style: str) -> Markup:
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
         scale = 1.0
+    picture = mark_ends(picture, shown.ends, 14)
     uri = data_uri(encode(picture, "JPEG", quality=82), "image/jpeg")
     width = round(picture.width * min(scale, 6))
     return tag("img", src=uri, alt=alt, width=str(width), style=style, loading="lazy")

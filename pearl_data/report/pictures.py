@@ -1,7 +1,8 @@
-"""Pictures to look at: roots, observations, depth in colour, boxes drawn on roots.
+"""Pictures to look at: roots, observations, boxes drawn on roots.
 
 Pictures of broken or missing members become a grey field that says so, because a report must show
-the rest. Left out: layout (:mod:`pearl_data.report.figure`, :mod:`pearl_data.report.html`).
+the rest. Left out: the colours of depth (:mod:`pearl_data.report.depth_colours`) and layout
+(:mod:`pearl_data.report.figure`, :mod:`pearl_data.report.html`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from pearl_data.report.depth_colours import Ends, colour_depth, ends_of
+from pearl_data.report.type_setting import face
 from pearl_data.report.view import CallView
 from pearl_tools.errors import ToolFailure
 from pearl_tools.media import open_image
@@ -22,15 +24,17 @@ from pearl_tools.types import MediaRecord
 
 #: A depth map larger than this is refused, as pictures are by ``open_image``.
 MAX_DEPTH_BYTES = 256 << 20
-#: Only these types take a text size, so the default face is always the scalable one.
-Font = ImageFont.FreeTypeFont
 
 
 class Shown(NamedTuple):
-    """A picture to show; ``problem`` says why it is only a grey field, and is empty otherwise."""
+    """A picture to show; ``problem`` says why it is only a grey field, and is empty otherwise.
+
+    ``ends`` are the nearest and farthest place of a depth map; draw them last, at the final size.
+    """
 
     image: Image.Image
     problem: str = ""
+    ends: Ends | None = None
 
 
 def show_medium(medium: MediaRecord, members: Mapping[str, bytes]) -> Shown:
@@ -40,54 +44,14 @@ def show_medium(medium: MediaRecord, members: Mapping[str, bytes]) -> Shown:
         return _missing(medium, "the picture is not stored here")
     try:
         if medium.kind == "depth":
-            return Shown(Image.fromarray(colour_depth(_load_depth(members[name]))))
+            depth = _load_depth(members[name])
+            return Shown(Image.fromarray(colour_depth(depth)), ends=ends_of(depth))
         opened = open_image(members[name], id=medium.id, name=name)
         return Shown(Image.fromarray(np.asarray(opened.pixels, dtype=np.uint8)))
     except ToolFailure as failure:
         return _missing(medium, str(failure.error))
     except (ValueError, EOFError, OSError, MemoryError) as error:
         return _missing(medium, str(error))
-
-
-def colour_depth(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """``(h, w)`` relative inverse depth as ``(h, w, 3)`` RGB: dark violet = far, yellow = near.
-
-    The range is stretched from the 1st to the 99th percentile of the finite values; values that are
-    not finite are grey.
-    """
-    finite = np.isfinite(depth)
-    if not finite.any():
-        return np.full((*depth.shape, 3), 128, np.uint8)
-    low, high = np.percentile(depth[finite], (1, 99))
-    scaled = np.clip((np.nan_to_num(depth) - low) / max(float(high - low), 1e-12), 0, 1)
-    colours = cv2.applyColorMap((255 * scaled).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    rgb = np.ascontiguousarray(colours[:, :, ::-1])
-    rgb[~finite] = 128
-    return rgb.astype(np.uint8)
-
-
-def with_legend(picture: Image.Image, size: int = 16) -> Image.Image:
-    """A depth picture with the bar from far to near under it."""
-    bar = depth_bar(picture.width, size)
-    out = Image.new("RGB", (picture.width, picture.height + bar.height + 4), "white")
-    out.paste(picture, (0, 0))
-    out.paste(bar, (0, picture.height + 4))
-    return out
-
-
-def depth_bar(width: int, size: int) -> Image.Image:
-    """A bar ``width`` pixels wide from far to near, named at both ends in letters of ``size``."""
-    font = face(size)
-    out = Image.new("RGB", (width, round(1.3 * size)), "white")
-    draw = ImageDraw.Draw(out)
-    left, right = round(font.getlength("far ")), round(font.getlength(" near"))
-    ramp = np.linspace(0, 1, max(width - left - right, 8), dtype=np.float32)[None]
-    middle = round(0.65 * size)
-    strip = Image.fromarray(np.repeat(colour_depth(ramp), max(size // 2, 2), axis=0))
-    out.paste(strip, (left, middle - strip.height // 2))
-    draw.text((0, middle), "far", "#555555", font, anchor="lm")
-    draw.text((width, middle), "near", "#555555", font, anchor="rm")
-    return out
 
 
 def draw_boxes(
@@ -139,13 +103,6 @@ def encode(picture: Image.Image, form: str, **options: int) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, form, **options)
     return stream.getvalue()
-
-
-def face(size: float) -> Font:
-    """Pillow's own scalable face, so that figures look the same on every machine."""
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
 
 
 def _load_depth(data: bytes) -> NDArray[np.float32]:

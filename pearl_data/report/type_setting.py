@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import unicodedata
 
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFont
 
-from pearl_data.report.pictures import Font, face
-
+#: Only these types take a text size, so the default face is always the scalable one.
+Font = ImageFont.FreeTypeFont
 LINE_HEIGHT = 1.36
 _NEAREST = str.maketrans(
     {
@@ -66,6 +66,13 @@ class Paragraph:
             )
             y += self.leading
         return y
+
+
+def face(size: float) -> Font:
+    """Pillow's own scalable face, so that figures look the same on every machine."""
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
 
 
 def wrap(text: str, width: float, font: Font) -> list[str]:

@@ -9,27 +9,10 @@ from PIL import Image
 from trajectories import build_sample, encode_npy
 
 from pearl_data.report.figure import WIDTH, draw_trajectory
-from pearl_data.report.pictures import colour_depth, draw_boxes, face, show_medium
-from pearl_data.report.type_setting import drawable, wrap
+from pearl_data.report.pictures import draw_boxes, show_medium
+from pearl_data.report.type_setting import drawable, face, wrap
 from pearl_data.report.view import view_of
 from pearl_data.shards import Sample
-
-
-def luminance(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float64) @ [0.299, 0.587, 0.114]
-
-
-def test_nearer_is_brighter_in_depth_colours() -> None:
-    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None]
-    assert (np.diff(luminance(colour_depth(ramp))[0]) > -1.5).all()
-    assert luminance(colour_depth(ramp))[0, 0] < 20
-    assert luminance(colour_depth(ramp))[0, -1] > 200
-
-
-def test_depth_that_is_not_finite_is_grey() -> None:
-    depth = np.array([[0, np.nan], [np.inf, 1]], np.float32)
-    assert (colour_depth(depth)[0, 1] == 128).all()
-    assert (colour_depth(np.full((2, 2), np.nan, np.float32)) == 128).all()
 
 
 def test_box_is_drawn_around_its_pixels_not_on_them() -> None:

@@ -1,0 +1,122 @@
+"""``pearl-data tools eval``: how good a learned tool is, on data whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pearl_data.cli.output import json_option, print_json
+
+
+@click.group(name="eval")
+def evaluation() -> None:
+    """Measure a learned tool on data whose truth is known; so far depth.
+
+    Example: pearl-data tools eval depth photos
+    """
+
+
+@evaluation.command()
+@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--depth-model",
+    "depth_models",
+    multiple=True,
+    default=("embedded",),
+    show_default=True,
+    metavar="MODEL",
+    help="As for `tools check depth`; may be given several times, for a table of models.",
+)
+@click.option(
+    "--calibration",
+    metavar="TEXT|FILE",
+    help="For disparity: focal_px=..,baseline_mm=..,offset_px=.., a JSON file of these, or "
+    "Middlebury's calib.txt.",
+)
+@click.option(
+    "--png-per-m",
+    default=1000.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="What 1 m is in a 16-bit PNG of depth (1000: millimetres).",
+)
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the pictures that a file of point pairs names (default: the file's own).",
+)
+@click.option(
+    "--ratio",
+    default=1.25,
+    show_default=True,
+    type=click.FloatRange(min=1),
+    help="Pixel pairs count if their depths differ by more than this factor.",
+)
+@click.option(
+    "--pairs",
+    default=20_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Random pixel pairs a picture.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--by-picture", is_flag=True, help="Print a table for every picture too.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page with input, prediction, truth and error side by side.",
+)
+@json_option
+def depth(
+    data: tuple[Path, ...],
+    depth_models: tuple[str, ...],
+    calibration: str | None,
+    png_per_m: float,
+    images: Path | None,
+    ratio: float,
+    pairs: int,
+    seed: int,
+    by_picture: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure depth models on DATA, beside the rule "lower in the picture is nearer".
+
+    DATA are folders with pictures and their depth (`color/0.jpg` with `depth/0.png`, or `x.jpg`
+    with `x_depth.png`, `x_depth.npz`, `x_disp.npz`), one picture of such a folder, or files of
+    point pairs: CSV with image,near_x,near_y,far_x,far_y, or JSON
+    [{"image": .., "near": [x, y], "far": [x, y]}], or DA-2K's. Prints ordinal accuracy, Spearman,
+    AbsRel and delta-1 with 95 % intervals.
+
+    Example: pearl-data tools eval depth photos --html depth.html
+    """
+    from pearl_data.depth_eval.evaluate import Options, evaluate
+    from pearl_data.depth_eval.page import Gallery, depth_page
+    from pearl_data.depth_eval.text import tell_depth
+    from pearl_data.depth_eval.truth import read_calibration
+    from pearl_data.shards.files import write_whole
+    from pearl_tools.depth import load_depth_model
+    from pearl_tools.threads import one_thread
+
+    one_thread(depth=True)
+    options = Options(
+        ratio=ratio,
+        pairs=pairs,
+        seed=seed,
+        calibration=read_calibration(calibration) if calibration else None,
+        png_per_m=png_per_m,
+        images=images,
+    )
+    gallery = Gallery()
+    models = [load_depth_model(spec) for spec in dict.fromkeys(depth_models)]
+    report = evaluate(data, models, options, look=gallery.look if html else None)
+    if html:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(html, depth_page(report, gallery).encode())
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(tell_depth(report, by_picture=by_picture))
+        if html:
+            click.echo(f"look at it: {html}")

@@ -1,0 +1,229 @@
+"""Depth models on sets of known depth, all on the same pixels and pairs, beside the rule of thumb.
+
+Leaves out tables (`text.py`) and the page (`page.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pearl_data.depth_eval.bootstrap import DRAWS, GRID, Combined, Resampled, combine
+from pearl_data.depth_eval.frames import Found, find_frames, open_frame
+from pearl_data.depth_eval.measures import Measured, draw_pairs, measure_map, measure_points
+from pearl_data.depth_eval.point_pairs import FORMS, PointPair, read_point_pairs
+from pearl_data.depth_eval.records import (
+    DepthReport,
+    Estimate,
+    Method,
+    PictureRows,
+    Row,
+    SetReport,
+)
+from pearl_data.depth_eval.rule import LowerIsNearer
+from pearl_data.depth_eval.truth import Calibration
+from pearl_tools.depth import DepthModel
+from pearl_tools.errors import BadInput, ToolFailure
+from pearl_tools.media import open_image
+
+INTERVAL: Final = (
+    f"95 %: bootstrap, {DRAWS} draws of {GRID}x{GRID} tiles within each picture (of pairs, where "
+    "points are annotated) and of pictures; alignment and ranks are not drawn anew"
+)
+Map = NDArray[np.float32]
+
+
+class Options(NamedTuple):
+    """How to measure: see the options of ``pearl-data tools eval depth``."""
+
+    ratio: float = 1.25
+    pairs: int = 20_000
+    seed: int = 0
+    calibration: Calibration | None = None
+    png_per_m: float = 1000.0
+    images: Path | None = None
+
+
+class Seen(NamedTuple):
+    """A picture with its truth and every method's aligned map, in 1/m; for pages."""
+
+    place: str
+    name: str
+    image: NDArray[np.uint8]
+    inverse_m: Map
+    aligned: list[Map]
+    rows: list[Row]
+
+
+class _Picture(NamedTuple):
+    name: str
+    measured: list[Measured]
+
+
+def evaluate(
+    places: Sequence[Path],
+    models: Sequence[DepthModel],
+    options: Options = Options(),  # noqa: B008 - an immutable record
+    *,
+    look: Callable[[Seen], None] | None = None,
+) -> DepthReport:
+    """The measures of ``models`` and of the rule on every place.
+
+    Args:
+        places: folders or pictures with depth (`frames.py`), or files of point pairs.
+        models: as :func:`~pearl_tools.depth.load_depth_model` loads them.
+        options: see there.
+        look: is shown every picture with known depth, one at a time.
+
+    Raises:
+        BadInput: a place without anything to measure, or a file that cannot be read.
+
+    """
+    methods = [*models, LowerIsNearer()]
+    names = labels(methods)
+    sets = []
+    for place in places:
+        if place.suffix in FORMS and place.is_file():
+            alone, found = 0, list(_on_points(place, methods, options))
+        else:
+            frames = find_frames(place)
+            alone = frames.alone
+            found = list(_on_frames(place, frames, methods, names, options, look))
+        sets.append(
+            SetReport(
+                name=str(place),
+                alone=alone,
+                rows=_rows([picture.measured for picture in found], names, options.seed),
+                pictures=[
+                    PictureRows(name=p.name, rows=_rows([p.measured], names, options.seed))
+                    for p in found
+                ],
+            )
+        )
+    return DepthReport(
+        ratio=options.ratio,
+        pairs_drawn=options.pairs,
+        seed=options.seed,
+        interval=INTERVAL,
+        methods=[
+            Method(name=name, model_id=m.model_id, output=m.output, weights_sha256=m.weights_sha256)
+            for name, m in zip(names, methods, strict=True)
+        ],
+        sets=sets,
+    )
+
+
+def labels(methods: Sequence[DepthModel]) -> list[str]:
+    """Short names: the last part of each id, or the whole id where two would be alike."""
+    short = [m.model_id.rpartition("/")[2].partition("#")[0] for m in methods]
+    return [s if short.count(s) == 1 else m.model_id for s, m in zip(short, methods, strict=True)]
+
+
+def _on_frames(
+    place: Path,
+    found: Found,
+    methods: Sequence[DepthModel],
+    names: Sequence[str],
+    options: Options,
+    look: Callable[[Seen], None] | None,
+) -> Iterator[_Picture]:
+    for index, frame in enumerate(found.frames):
+        image, depth = open_frame(frame, options.calibration, options.png_per_m)
+        rng = np.random.default_rng((options.seed, index))
+        pairs = draw_pairs(depth, options.pairs, options.ratio, rng)
+        measured, aligned = [], []
+        for method in methods:
+            # the same tiles for all, so that differences can be drawn too
+            draws = np.random.default_rng((options.seed, index, 1))
+            inverse = _predict(method, image, depth.shape)
+            one, map_ = measure_map(inverse, depth, pairs, draws)
+            measured.append(one)
+            aligned.append(map_)
+        if look:
+            rows = _rows([measured], names, options.seed)
+            look(
+                Seen(
+                    str(place), frame.name, image, np.asarray(1 / depth, np.float32), aligned, rows
+                )
+            )
+        yield _Picture(frame.name, measured)
+
+
+def _on_points(place: Path, methods: Sequence[DepthModel], options: Options) -> Iterator[_Picture]:
+    for index, (path, pairs) in enumerate(read_point_pairs(place, options.images).items()):
+        try:
+            opened = open_image(path.read_bytes(), name=str(path))
+        except ToolFailure as failure:
+            raise BadInput(str(failure.error)) from failure
+        image = np.asarray(opened.pixels, np.uint8)
+        yield _Picture(path.name, [_points(m, image, pairs, path, index, options) for m in methods])
+
+
+def _points(
+    method: DepthModel,
+    image: NDArray[np.uint8],
+    pairs: list[PointPair],
+    path: Path,
+    index: int,
+    options: Options,
+) -> Measured:
+    draws = np.random.default_rng((options.seed, index, 1))
+    try:
+        return measure_points(_predict(method, image, image.shape[:2]), pairs, draws)
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}") from error
+
+
+def _predict(method: DepthModel, image: NDArray[np.uint8], shape: Sequence[int]) -> Map:
+    (inverse,) = method.predict([image])
+    if not np.isfinite(inverse).all():
+        raise BadInput(
+            f"depth model {method.model_id!r} gives values that are not finite; run "
+            "`pearl-data tools check depth` on it"
+        )
+    resized = cv2.resize(inverse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32)
+
+
+def _rows(pictures: Sequence[Sequence[Measured]], names: Sequence[str], seed: int) -> list[Row]:
+    """A row per method over ``pictures``; the rule is the last."""
+    by_method = list(zip(*pictures, strict=True))
+    ordinal = [_combined([m.ordinal for m in measured], seed) for measured in by_method]
+    rule = ordinal[-1]
+    return [
+        Row(
+            method=name,
+            images=len(measured),
+            pairs=sum(m.pairs for m in measured),
+            pixels=sum(m.pixels for m in measured),
+            ordinal=_estimate(found),
+            over_rule=_difference(found, rule) if found is not rule else None,
+            spearman=_estimate(_combined([m.spearman for m in measured], seed)),
+            abs_rel=_estimate(_combined([m.abs_rel for m in measured], seed)),
+            delta_1=_estimate(_combined([m.delta_1 for m in measured], seed)),
+        )
+        for name, measured, found in zip(names, by_method, ordinal, strict=True)
+    ]
+
+
+def _combined(pictures: Sequence[Resampled | None], seed: int) -> Combined | None:
+    known = [picture for picture in pictures if picture is not None]
+    return combine(known, np.random.default_rng((seed, 1 << 32))) if known else None
+
+
+def _difference(found: Combined | None, rule: Combined | None) -> Estimate | None:
+    if found is None or rule is None:
+        return None
+    return _estimate(Combined(found.value - rule.value, found.draws - rule.draws))
+
+
+def _estimate(found: Combined | None) -> Estimate | None:
+    if found is None:
+        return None
+    value, low, high = (round(number, 5) for number in found.figure())
+    return Estimate(value=value, low=low, high=high)

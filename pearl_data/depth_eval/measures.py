@@ -1,0 +1,181 @@
+"""What a depth map is worth beside the truth, for one picture: four measures, resampled by tiles.
+
+Ordinal accuracy (the share of pixel pairs in the right order, arXiv 1604.03901), Spearman's rank
+correlation with true inverse depth, and, after the prediction is brought to the truth by one scale
+and one shift of inverse depth (least squares, arXiv 1907.01341), AbsRel and delta-1 of depth (arXiv
+1406.2283). Leaves out averages over pictures (`bootstrap.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pearl_data.depth_eval.bootstrap import GRID, Resampled, draw_weights, tile_of
+from pearl_data.depth_eval.point_pairs import PointPair
+from pearl_data.depth_eval.ranks import ranks
+
+DELTA: Final = 1.25
+Map = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Pairs(NamedTuple):
+    """Pixel pairs of one picture, the nearer pixel first: their rows and columns, (n,) each."""
+
+    near_row: Ints
+    near_column: Ints
+    far_row: Ints
+    far_column: Ints
+
+
+class Measured(NamedTuple):
+    """One picture's measures; None where the truth has no depth but only pairs."""
+
+    pairs: int
+    pixels: int
+    ordinal: Resampled
+    spearman: Resampled | None
+    abs_rel: Resampled | None
+    delta_1: Resampled | None
+
+
+def draw_pairs(depth_m: Map, count: int, ratio: float, rng: np.random.Generator) -> Pairs:
+    """Those of ``count`` random pairs of known pixels whose depths are over ``ratio`` apart."""
+    rows, columns = np.nonzero(np.isfinite(depth_m))
+    first, second = rng.integers(rows.size, size=(2, count))
+    depth = depth_m[rows, columns]
+    near = np.where(depth[first] <= depth[second], first, second)
+    far = first + second - near
+    clear = depth[far] > ratio * depth[near]
+    near, far = near[clear], far[clear]
+    return Pairs(rows[near], columns[near], rows[far], columns[far])
+
+
+def measure_map(
+    inverse: Map, depth_m: Map, pairs: Pairs, rng: np.random.Generator
+) -> tuple[Measured, Map]:
+    """The measures of a predicted map, and the map in 1/m after alignment.
+
+    Args:
+        inverse: predicted relative inverse depth, larger = nearer, of the truth's shape.
+        depth_m: the truth in metres, nan where unknown.
+        pairs: as :func:`draw_pairs` gives them.
+        rng: draws the tiles.
+
+    """
+    rows, columns = np.nonzero(np.isfinite(depth_m))
+    tiles = tile_of(rows, columns, depth_m.shape)
+    weights = draw_weights(GRID * GRID, rng)
+    truth = 1 / depth_m[rows, columns].astype(np.float64)
+    aligned = align(inverse.astype(np.float64), inverse[rows, columns], truth)
+    wrong = np.abs(truth / aligned[rows, columns] - 1)  # |z' - z| / z
+    ratio = truth / aligned[rows, columns]
+    good = np.maximum(ratio, 1 / ratio) < DELTA
+    return (
+        Measured(
+            pairs=pairs.near_row.size,
+            pixels=rows.size,
+            ordinal=_ordinal(inverse, pairs, weights),
+            spearman=_correlation(inverse[rows, columns], truth, tiles, weights),
+            abs_rel=_mean(wrong, tiles, weights),
+            delta_1=_mean(good.astype(np.float64), tiles, weights),
+        ),
+        aligned.astype(np.float32),
+    )
+
+
+def measure_points(inverse: Map, pairs: list[PointPair], rng: np.random.Generator) -> Measured:
+    """Ordinal accuracy on annotated points; the draws are of pairs.
+
+    Raises:
+        ValueError: a point lies outside the map.
+
+    """
+    height, width = inverse.shape
+    values = []
+    for pair in pairs:
+        for x, y in pair:
+            if not (0 <= x < width and 0 <= y < height):
+                raise ValueError(f"point ({x:g}, {y:g}) is outside a picture of {width}x{height}")
+        near, far = (inverse[int(y), int(x)] for x, y in pair)
+        values.append(_score(near, far))
+    scores = np.array(values, np.float64)
+    weights = draw_weights(scores.size, rng)
+    return Measured(
+        pairs=scores.size,
+        pixels=0,
+        ordinal=Resampled(
+            float(scores.sum()), float(scores.size), weights @ scores, weights.sum(axis=1)
+        ),
+        spearman=None,
+        abs_rel=None,
+        delta_1=None,
+    )
+
+
+def align(inverse: Floats, at: Map, truth: Floats) -> Floats:
+    """``inverse`` times a scale plus a shift, by least squares of ``at`` on ``truth``.
+
+    A negative scale would hide a flipped sign: it becomes 0, the best constant. What falls below
+    the farthest true depth becomes that depth, so that depth stays finite.
+    """
+    given = at.astype(np.float64)
+    spread = given - given.mean()
+    variance = float(spread @ spread)
+    scale = max(float(spread @ truth) / variance, 0.0) if variance > 0 else 0.0
+    shift = float(truth.mean()) - scale * float(given.mean())
+    return np.maximum(scale * inverse + shift, float(truth.min()))
+
+
+def _score(near: np.float32, far: np.float32) -> float:
+    return 1.0 if near > far else 0.5 if near == far else 0.0
+
+
+def _ordinal(inverse: Map, pairs: Pairs, weights: Floats) -> Resampled:
+    """Ties count half. A pair is drawn as often as its two tiles are drawn together."""
+    near = inverse[pairs.near_row, pairs.near_column]
+    far = inverse[pairs.far_row, pairs.far_column]
+    scores = (near > far) + 0.5 * (near == far)
+    cells = GRID * GRID
+    place = tile_of(pairs.near_row, pairs.near_column, inverse.shape) * cells
+    place += tile_of(pairs.far_row, pairs.far_column, inverse.shape)
+    right = np.bincount(place, scores, cells * cells).reshape(cells, cells)
+    count = np.bincount(place, minlength=cells * cells).reshape(cells, cells)
+    return Resampled(
+        float(scores.sum()),
+        float(scores.size),
+        ((weights @ right) * weights).sum(axis=1),
+        ((weights @ count) * weights).sum(axis=1),
+    )
+
+
+def _mean(values: Floats, tiles: Ints, weights: Floats) -> Resampled:
+    """The mean over pixels, as one picture's share of the mean over pictures."""
+    total = np.bincount(tiles, values, GRID * GRID)
+    count = np.bincount(tiles, minlength=GRID * GRID)
+    drawn = (weights @ total) / np.maximum(weights @ count, 1)
+    return Resampled(float(values.mean()), 1.0, drawn, np.ones(drawn.size))
+
+
+def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats) -> Resampled:
+    """Spearman's; the ranks are those of the whole picture in every draw."""
+    a, b = ranks(given), ranks(truth)
+    a, b = a - a.mean(), b - b.mean()
+    ones = np.ones(a.size)
+
+    def sums(values: Floats) -> Floats:
+        by_tile = np.bincount(tiles, values, GRID * GRID)
+        return np.concatenate([[by_tile.sum()], weights @ by_tile])
+
+    n = np.maximum(sums(ones), 1)
+    mean_a, mean_b = sums(a) / n, sums(b) / n
+    covariance = sums(a * b) / n - mean_a * mean_b
+    spread = np.sqrt(
+        np.maximum(sums(a * a) / n - mean_a**2, 0) * np.maximum(sums(b * b) / n - mean_b**2, 0)
+    )
+    found = np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 1e-12)
+    return Resampled(float(found[0]), 1.0, found[1:], np.ones(found.size - 1))

@@ -1,0 +1,121 @@
+"""Files that say of two points of a picture which one is nearer.
+
+Three forms, none of which leaves the order or the unit open:
+
+- CSV with the columns `image,near_x,near_y,far_x,far_y` (others are ignored);
+- JSON, a list of `{"image": "a.jpg", "near": [x, y], "far": [x, y]}`;
+- JSON as DA-2K publishes it (arXiv 2406.09414): `{"a.jpg": [{"point1": [y, x], "point2": [y, x],
+  "closer_point": "point1"}]}`.
+
+Points are pixels of the upright picture, origin at the top left; file names are relative to the
+file, or to the folder that the caller names.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pearl_tools.errors import BadInput
+
+COLUMNS: Final = ("near_x", "near_y", "far_x", "far_y")
+FORMS: Final = (".csv", ".json")
+
+
+class PointPair(NamedTuple):
+    """Two points (x, y) in pixels; the first is the nearer one."""
+
+    near: tuple[float, float]
+    far: tuple[float, float]
+
+
+def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[PointPair]]:
+    """The pairs of every picture, in the order of the file.
+
+    Raises:
+        BadInput: unreadable, or a row that is not of a known form; the message names the row.
+
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: {error}") from error
+    rows = _csv(path, text) if path.suffix == ".csv" else _json(path, text)
+    pairs: dict[Path, list[PointPair]] = {}
+    for name, pair in rows:
+        pairs.setdefault((images or path.parent) / name, []).append(pair)
+    if not pairs:
+        raise BadInput(f"{path}: expected pairs of points, found none")
+    absent = [str(image) for image in pairs if not image.is_file()]
+    if absent:
+        raise BadInput(
+            f"{path}: {len(absent)} of {len(pairs)} pictures are not there, such as {absent[0]}; "
+            "pass --images with their folder"
+        )
+    return pairs
+
+
+def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
+    reader = csv.DictReader(io.StringIO(text))
+    missing = [name for name in ("image", *COLUMNS) if name not in (reader.fieldnames or [])]
+    if missing:
+        raise BadInput(
+            f"{path}: expected the columns image,{','.join(COLUMNS)}, got "
+            f"{','.join(reader.fieldnames or []) or 'nothing'}"
+        )
+    for number, row in enumerate(reader, 2):
+        where = f"{path}, line {number}"
+        near_x, near_y, far_x, far_y = (_number(row[name], f"{where}: {name}") for name in COLUMNS)
+        yield str(row["image"]), PointPair((near_x, near_y), (far_x, far_y))
+
+
+def _json(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"{path}: expected JSON, got {error}") from error
+    if isinstance(document, list):
+        for number, row in enumerate(document):
+            where = f"{path}[{number}]"
+            if not isinstance(row, dict) or not {"image", "near", "far"} <= set(row):
+                raise BadInput(f"{where}: expected image, near and far, got {str(row)[:80]}")
+            near = _point(row["near"], f"{where}.near")
+            yield str(row["image"]), PointPair(near, _point(row["far"], f"{where}.far"))
+        return
+    if not isinstance(document, dict):
+        raise BadInput(f"{path}: expected a list of pairs or an object by picture")
+    for name, rows in document.items():
+        for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+            yield name, _da_2k(row, f"{path}: {name}[{number}]")
+
+
+def _da_2k(row: Any, where: str) -> PointPair:
+    closer = row.get("closer_point") if isinstance(row, dict) else None
+    if closer not in ("point1", "point2") or not {"point1", "point2"} <= set(row):
+        raise BadInput(
+            f"{where}: expected point1, point2 and closer_point (point1 or point2), got "
+            f"{str(row)[:80]}"
+        )
+    points = {}
+    for name in ("point1", "point2"):
+        y, x = _point(row[name], f"{where}.{name}")  # DA-2K writes the row first
+        points[name] = (x, y)
+    other = "point2" if closer == "point1" else "point1"
+    return PointPair(points[closer], points[other])
+
+
+def _point(value: Any, where: str) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadInput(f"{where}: expected two numbers, got {str(value)[:80]}")
+    return _number(value[0], where), _number(value[1], where)
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{where}: expected a number, got {value!r}") from error

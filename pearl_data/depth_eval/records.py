@@ -1,0 +1,68 @@
+"""What an evaluation of depth says, as typed records: the JSON of ``tools eval depth --json``."""
+
+from __future__ import annotations
+
+from pearl_tools.depth.outputs import OutputKind
+from pearl_tools.types import Record
+
+
+class Estimate(Record, frozen=True, kw_only=True):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Row(Record, frozen=True, kw_only=True):
+    """One method on one set, or on one picture of it.
+
+    ``ordinal``: share of the ``pairs`` in the right order, ties half. ``over_rule``: that less the
+    rule's, on the same pairs. The others are means over pictures and None for sets of point pairs.
+    """
+
+    method: str
+    images: int
+    pairs: int
+    pixels: int
+    ordinal: Estimate | None
+    over_rule: Estimate | None
+    spearman: Estimate | None
+    abs_rel: Estimate | None
+    delta_1: Estimate | None
+
+
+class PictureRows(Record, frozen=True, kw_only=True):
+    """All methods on one picture."""
+
+    name: str
+    rows: list[Row]
+
+
+class SetReport(Record, frozen=True, kw_only=True):
+    """All methods on one set; ``alone`` counts pictures without depth, which were left out."""
+
+    name: str
+    alone: int
+    rows: list[Row]
+    pictures: list[PictureRows]
+
+
+class Method(Record, frozen=True, kw_only=True):
+    """What was measured: the rule, or a model with the kind of its output and its weights."""
+
+    name: str
+    model_id: str
+    output: OutputKind
+    weights_sha256: str
+
+
+class DepthReport(Record, frozen=True, kw_only=True):
+    """An evaluation: what was asked, with which methods, and what came out."""
+
+    ratio: float
+    pairs_drawn: int
+    seed: int
+    interval: str
+    methods: list[Method]
+    sets: list[SetReport]

@@ -1,0 +1,88 @@
+"""An evaluation of depth as aligned tables for a terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Final
+
+from pearl_data.depth_eval.records import DepthReport, Estimate, Row, SetReport
+
+HEADS: Final = ("ordinal", "less the rule's", "Spearman", "AbsRel", "delta-1")
+_NAME: Final = 24
+_ORDINAL: Final = (
+    "ordinal: pairs in the right order, ties half; where depth is known, those whose depths differ "
+    "by more than {ratio:g}"
+)
+_ALIGNED: Final = (
+    "AbsRel, delta-1: after one scale and shift of inverse depth per picture; means over pictures"
+)
+
+
+def tell_depth(report: DepthReport, *, by_picture: bool = False) -> str:
+    """All sets, one table each; ``by_picture`` adds a table per picture."""
+    lines = []
+    for found in report.sets:
+        lines += [*_set(found, by_picture=by_picture), ""]
+    notes = (
+        _ORDINAL.format(ratio=report.ratio),
+        _ALIGNED,
+        report.interval,
+    )
+    return "\n".join(lines + [line for note in notes for line in textwrap.wrap(note, 98)])
+
+
+def count_words(row: Row) -> str:
+    """How much a row rests on: ``5 pictures, 61,234 pairs``."""
+    images = f"{row.images} picture{'s' if row.images != 1 else ''}"
+    pixels = f", {row.pixels:,} pixels" if row.pixels else ""
+    return f"{images}, {row.pairs:,} pairs{pixels}"
+
+
+def figures(row: Row) -> list[str]:
+    """The cells of a row, in the order of `HEADS`."""
+    return [
+        cell(row.ordinal),
+        cell(row.over_rule, signed=True),
+        cell(row.spearman),
+        cell(row.abs_rel),
+        cell(row.delta_1),
+    ]
+
+
+def cell(estimate: Estimate | None, *, signed: bool = False) -> str:
+    """``.843 .80-.88``, ``-.046 -.09..-.01`` for differences, a dash for what was not measured."""
+    if estimate is None:
+        return "-"
+    sign = "+" if signed else ""
+    value = _short(f"{estimate.value:{sign}.3f}")
+    low, high = (_short(f"{v:{sign}.2f}") for v in (estimate.low, estimate.high))
+    return f"{value} {low}{'..' if '-' in low + high or signed else '-'}{high}"
+
+
+def _set(found: SetReport, *, by_picture: bool) -> Iterator[str]:
+    alone = f"; {found.alone} without depth left out" if found.alone else ""
+    yield f"{found.name}: {count_words(found.rows[0])}{alone}"
+    yield from _table(found.rows)
+    for picture in found.pictures if by_picture and len(found.pictures) > 1 else []:
+        yield f"  {picture.name}: {count_words(picture.rows[0])}"
+        yield from _table(picture.rows)
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    cells = [["", *HEADS], *([_cut(row.method), *figures(row)] for row in rows)]
+    shown = [
+        n for n in range(len(HEADS) + 1) if n == 0 or any(line[n] != "-" for line in cells[1:])
+    ]
+    widths = {n: max(len(line[n]) for line in cells) for n in shown}
+    for line in cells:
+        yield "  " + "  ".join(line[n].ljust(widths[n]) for n in shown).rstrip()
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
+
+
+def _short(number: str) -> str:
+    """Without the zero before the point."""
+    return number.replace("0.", ".", 1) if number.lstrip("+-").startswith("0.") else number
