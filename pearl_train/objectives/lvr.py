@@ -8,18 +8,14 @@ states is fed back (:mod:`pearl_train.answering`), so training and inference dif
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pearl_train.batch import Batch, ViewPlan
 from pearl_train.config import ObjectiveConfig
+from pearl_train.model.backbone import Backbone, Fills
 from pearl_train.objectives.base import Moment, Term, Terms
 from pearl_train.objectives.next_token import next_token
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
 
 
 def plan(options: ObjectiveConfig) -> ViewPlan:
@@ -36,8 +32,6 @@ def loss(
     targets: Tensor | None,
 ) -> Terms:
     """L_VLM and, over latents, the mean squared error per dimension of H."""
-    from pearl_train.model.backbone import Fills
-
     rows = batch.context
     latents = rows.latents
     if latents is None:

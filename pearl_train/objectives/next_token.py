@@ -7,16 +7,13 @@ learning the trajectory as well does not thin out the answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn import functional
 
 from pearl_train.batch import BranchName, Rows
+from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Term
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
 
 
 def next_token(

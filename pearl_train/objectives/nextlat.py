@@ -12,7 +12,6 @@ Dimensions: M supervised positions, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +19,9 @@ from torch.nn import functional
 
 from pearl_train.batch import BranchName, Learned, Rows
 from pearl_train.config import NextLatConfig
+from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Term
 from pearl_train.objectives.next_token import term_name
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
 
 
 class Dynamics(nn.Module):

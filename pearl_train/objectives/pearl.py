@@ -11,13 +11,14 @@ bits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
 from pearl_tools.errors import UsageError
 from pearl_train.batch import Batch, ViewPlan
 from pearl_train.config import ObjectiveConfig
+from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Moment, Term, Terms, Views
 from pearl_train.objectives.distance import DISTANCES
 from pearl_train.objectives.next_token import next_token
@@ -27,9 +28,6 @@ from pearl_train.objectives.prediction import predict, without_prediction
 from pearl_train.objectives.regularise import keep_apart
 from pearl_train.objectives.sft import written_branches
 from pearl_train.objectives.target import embed_target
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
 
 
 def plan(options: ObjectiveConfig) -> ViewPlan:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pearl_train.batch import Batch, Rows, picture_axis
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
-    from pearl_train.model.images import ImageFeatures
+from pearl_train.model.backbone import Backbone
+from pearl_train.model.images import ImageFeatures
 
 
 class Encoded(NamedTuple):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,8 @@ from torch.nn import functional
 
 from pearl_train.batch import PADDING, Batch, Rows
 from pearl_train.config import ObjectiveConfig, TargetConfig
+from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.pictures import NONE, Encoded, read_rows
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
 
 
 def embed_target(

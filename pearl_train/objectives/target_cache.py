@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import torch
@@ -29,10 +29,8 @@ from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput
 from pearl_train.batch import Batch
 from pearl_train.config import Config
+from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.target import embed_rows
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
 
 FORMAT = 1
 _SAMPLED_VALUES = 4096

@@ -6,18 +6,14 @@ run (:mod:`pearl_train.explicit_tools`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
 from pearl_train.batch import Batch, ViewPlan
 from pearl_train.config import ObjectiveConfig
+from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.objectives.next_token import next_token
 from pearl_train.objectives.pictures import read_rows
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
 
 
 def plan(options: ObjectiveConfig) -> ViewPlan:

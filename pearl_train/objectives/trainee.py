@@ -6,7 +6,7 @@ DDP and FSDP wrap a :class:`Trainee`, so every use of a weight lies inside its `
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,11 @@ from pearl_data.randomness import derived_seed
 from pearl_tools.errors import UsageError
 from pearl_train.batch import Batch
 from pearl_train.config import Config, ObjectiveConfig
+from pearl_train.model.backbone import Backbone
 from pearl_train.model.frozen_rows import FrozenRows, freeze_rows
 from pearl_train.objectives import OBJECTIVE_TABLE, needs
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.objectives.nextlat import Dynamics
-
-if TYPE_CHECKING:
-    from pearl_train.model.backbone import Backbone
 
 
 class Trainee(nn.Module):
