@@ -105,7 +105,7 @@ def _binned(flat: Tensor, low: Tensor, high: Tensor, bins: int) -> tuple[Tensor,
         return None
     used = torch.zeros(bins, dtype=torch.bool).index_fill_(0, place, value=True)
     values = table[used]
-    if len(values) > 1 << 15:
+    if len(values) > min(1 << 15, len(flat) // 4):
         return None
     code = torch.uint8 if len(values) <= 256 else torch.int16
     return values, (used.cumsum(0) - 1).to(code).index_select(0, place)
