@@ -130,7 +130,7 @@ def random_model(name: str, folder: Path, seed: int = 0) -> Path:
     return save(folder, *ARCHITECTURES[name]())
 
 
-def fitted_model(name: str, folder: Path, *, steps: int = 30) -> Path:
+def fitted_model(name: str, folder: Path, *, steps: int = 20) -> Path:
     """A model that has learned the pictures of the self-test by heart, saved as a snapshot."""
     from pearl_data.depth_eval.selftest import pictures
 

@@ -1,4 +1,4 @@
-"""An evaluation of depth as aligned tables for a terminal, at most 100 columns wide."""
+"""An evaluation of depth as aligned tables for a terminal, about 100 columns wide."""
 
 from __future__ import annotations
 

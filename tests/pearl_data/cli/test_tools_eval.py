@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from pearl_data.cli.tools import tools
+from pearl_data.cli.tools_eval import depth
+from pearl_tools.errors import BadInput, ModelUnavailable
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with one picture and its depth: a ramp and a box."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    metres = np.repeat(np.linspace(5, 1, 96, dtype=np.float32)[:, None], 128, axis=1)
+    metres[20:50, 30:60] = 1.2
+    grey = np.clip(250 / metres, 0, 255).astype(np.uint8)
+    cv2.imwrite(str(folder / "a.png"), np.repeat(grey[..., None], 3, axis=2))
+    cv2.imwrite(str(folder / "a_depth.png"), (metres * 1000).astype(np.uint16))
+    return folder
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(tools, ["eval", "depth", *(str(a) for a in arguments)])
+
+
+def test_the_example_in_the_help_prints_a_table_and_writes_a_page(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = (depth.help or "").partition("Example: pearl-data tools eval depth ")[2]
+    monkeypatch.chdir(photos.parent)
+    result = invoke(*shlex.split(example))
+    assert result.exit_code == 0, result.output
+    assert "photos: 1 picture" in result.stdout
+    assert "embedded" in result.stdout
+    assert "rule: lower is nearer" in result.stdout
+    assert "look at it: depth.html" in result.stdout
+    assert (photos.parent / "depth.html").stat().st_size > 5000
+
+
+def test_json_holds_every_figure_with_its_interval(photos: Path) -> None:
+    result = invoke(photos, "--pairs", 500, "--ratio", 1.5, "--json")
+    told = json.loads(result.stdout)
+    assert (told["ratio"], told["pairs_drawn"]) == (1.5, 500)
+    model, rule = told["sets"][0]["rows"]
+    assert model["method"] == "embedded"
+    for row in (model, rule):
+        for name in ("ordinal", "spearman", "abs_rel", "delta_1"):
+            assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
+    assert told["methods"][0]["weights_sha256"]
+
+
+def test_models_that_are_given_replace_the_embedded_one(photos: Path, tmp_path: Path) -> None:
+    result = invoke(photos, "--depth-model", tmp_path / "none.tflite#metric")
+    assert isinstance(result.exception, ModelUnavailable)
+
+
+def test_data_that_cannot_be_measured_is_named(tmp_path: Path) -> None:
+    result = invoke(tmp_path)
+    assert isinstance(result.exception, BadInput)
+    assert str(tmp_path) in str(result.exception)
+    assert invoke(tmp_path / "absent").exit_code == 2

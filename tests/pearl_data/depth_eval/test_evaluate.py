@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from made_depth import scene, two_folders, write_image
+from numpy.typing import NDArray
+
+from pearl_data.depth_eval.evaluate import Options, evaluate, labels
+from pearl_data.depth_eval.page import Gallery, colour_error, depth_page
+from pearl_data.depth_eval.records import DepthReport
+from pearl_data.depth_eval.rule import NAME, LowerIsNearer
+from pearl_data.depth_eval.text import cell, tell_depth
+from pearl_tools.errors import BadInput
+
+
+class Knows:
+    """A model that knows the drawn scene, at half its size, up to ``sign``."""
+
+    output, weights_sha256, device, dtype = "inverse", "0" * 64, "cpu", "float32"
+
+    def __init__(self, name: str, sign: float = 1) -> None:
+        self.model_id = name
+        self.sign = sign
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        return [np.float32(self.sign) / scene()[1][::2, ::2] for _ in images]
+
+
+MODELS = [Knows("org/good#inverse"), Knows("org/bad", sign=-1)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_folders(tmp_path_factory.mktemp("set"), 3)
+
+
+@pytest.fixture(scope="module")
+def gallery() -> Gallery:
+    return Gallery(most=2)
+
+
+@pytest.fixture(scope="module")
+def report(data: Path, gallery: Gallery) -> DepthReport:
+    return evaluate([data], MODELS, Options(pairs=2000), look=gallery.look)
+
+
+def test_every_model_stands_beside_the_rule(report: DepthReport) -> None:
+    (found,) = report.sets
+    assert [row.method for row in found.rows] == ["good", "bad", NAME]
+    good, bad, rule = found.rows
+    assert good.ordinal.value > 0.97  # half size costs some at the box's border
+    assert bad.ordinal.value < 0.03
+    assert rule.over_rule is None
+    assert good.over_rule.value == pytest.approx(good.ordinal.value - rule.ordinal.value, abs=2e-5)
+    assert good.over_rule.low > 0 > bad.over_rule.high
+    assert {row.images for row in found.rows} == {3}
+    assert len({row.pairs for row in found.rows}) == 1  # the same pairs for all
+    assert good.pixels == 3 * 44 * 64
+    assert [picture.name for picture in found.pictures] == ["0", "1", "2"]
+
+
+def test_the_same_is_measured_every_time(data: Path, report: DepthReport) -> None:
+    again = evaluate([data], MODELS, Options(pairs=2000))
+    assert msgspec.json.encode(again) == msgspec.json.encode(report)
+
+
+def test_point_pairs_are_judged_by_order_alone(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    rows = ["a.png,20,10,50,10", "a.png,20,10,2,40", "a.png,30,46,30,30"]
+    (tmp_path / "p.csv").write_text("\n".join(["image,near_x,near_y,far_x,far_y", *rows]))
+    (found,) = evaluate([tmp_path / "p.csv"], MODELS).sets
+    good, bad, rule = found.rows
+    assert (good.ordinal.value, bad.ordinal.value) == (1, 0)
+    assert rule.ordinal.value == 0.5  # a tie, one wrong, one right
+    assert good.spearman is None
+    assert good.pairs == 3
+    assert "Spearman" not in tell_depth(evaluate([tmp_path / "p.csv"], [])).split("\n\n")[0]
+
+
+def test_a_point_outside_its_picture_names_the_picture(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "p.csv").write_text("image,near_x,near_y,far_x,far_y\na.png,64,0,1,1\n")
+    with pytest.raises(BadInput, match=r"a\.png: point \(64, 0\) is outside"):
+        evaluate([tmp_path / "p.csv"], [])
+
+
+def test_a_model_that_gives_no_numbers_is_named(data: Path) -> None:
+    with pytest.raises(BadInput, match="'org/nan' gives values that are not finite"):
+        evaluate([data], [Knows("org/nan", sign=float("nan"))])
+
+
+def test_text_names_sets_counts_and_methods(report: DepthReport, data: Path) -> None:
+    text = tell_depth(report, by_picture=True)
+    assert f"{data}: 3 pictures, " in text
+    assert text.count(NAME) == 4  # the set and its three pictures
+    assert max(map(len, text.splitlines())) <= 112 + len(str(data))
+
+
+def test_cells_are_short() -> None:
+    from pearl_data.depth_eval.records import Estimate
+
+    assert cell(Estimate(value=0.8432, low=0.801, high=0.88)) == ".843 .80-.88"
+    assert cell(Estimate(value=1, low=1, high=1)) == "1.000 1.00-1.00"
+    assert cell(Estimate(value=-0.046, low=-0.09, high=0.012), signed=True) == "-.046 -.09..+.01"
+    assert cell(None) == "-"
+
+
+def test_labels_are_short_where_they_can_be() -> None:
+    assert labels([Knows("a/x#metric"), Knows("a/y")]) == ["x", "y"]
+    assert labels([Knows("a/x"), Knows("b/x")]) == ["a/x", "b/x"]
+
+
+def test_the_rule_looks_at_nothing() -> None:
+    (first,) = LowerIsNearer().predict([np.zeros((3, 2, 3), np.uint8)])
+    assert first.tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+class _Addresses(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+
+def test_the_page_is_whole_and_shows_every_method(report: DepthReport, gallery: Gallery) -> None:
+    page = depth_page(report, gallery)
+    addresses = _Addresses(page).found
+    assert all(address.startswith("data:image/") for address in addresses)
+    # two legends; two pictures (the third is left out), each with truth and three methods by two
+    assert len(addresses) == 2 + 2 * 8
+    assert "1 more are not shown" in page
+    for told in ("good", "bad", NAME, "the picture and its truth", "org/good#inverse"):
+        assert told in page
+
+
+def test_errors_are_white_where_right_dark_where_wrong_grey_where_unknown() -> None:
+    truth = np.array([[1.0, 1.0, np.nan]], np.float32)
+    colours = colour_error(np.array([[1.0, 0.4, 1.0]], np.float32), truth, np.isfinite(truth))
+    assert colours[0].tolist() == [[247] * 3, [128, 0, 38], [128] * 3]
+
+
+@pytest.mark.parametrize("name", ["motorcycle", "redwood"])
+def test_the_rule_on_real_frames_is_as_measured(shared_data: Path, name: str) -> None:
+    """Known figures: a change of the measures or of the reading of truth shows here."""
+    depth = shared_data / "depth"
+    place = depth / ("motorcycle_left.png" if name == "motorcycle" else "redwood_rendered")
+    from pearl_data.depth_eval.truth import Calibration
+
+    camera = Calibration(994.978, 193.001, 31.086)
+    (found,) = evaluate([place], [], Options(calibration=camera)).sets
+    expected = {"motorcycle": (0.896, 0.666), "redwood": (0.820, 0.576)}[name]
+    (rule,) = found.rows
+    assert (rule.ordinal.value, rule.spearman.value) == pytest.approx(expected, abs=0.002)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_depth import disparity, scene, two_folders, write_image, write_png
+
+from pearl_data.depth_eval.frames import find_frames, open_frame
+from pearl_data.depth_eval.truth import Calibration
+from pearl_tools.errors import BadInput
+
+
+def test_two_folders_are_matched_by_name_and_the_rest_counted(tmp_path: Path) -> None:
+    two_folders(tmp_path)
+    write_image(tmp_path / "color" / "alone.png")
+    found = find_frames(tmp_path)
+    assert [(f.name, f.image.name, f.truth.name) for f in found.frames] == [
+        ("0", "0.png", "0.png"),
+        ("1", "1.png", "1.png"),
+    ]
+    assert found.alone == 1
+
+
+def test_one_folder_is_told_apart_by_the_ends_of_names(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_png(tmp_path / "a_depth.png")
+    write_image(tmp_path / "bike_left.png")
+    write_image(tmp_path / "bike_right.png")
+    np.savez(tmp_path / "bike_disp.npz", disparity())
+    found = find_frames(tmp_path)
+    assert [(f.name, f.image.name, f.truth.name) for f in found.frames] == [
+        ("a", "a.jpg", "a_depth.png"),
+        ("bike", "bike_left.png", "bike_disp.npz"),
+    ]
+    assert found.alone == 1
+    one = find_frames(tmp_path / "bike_left.png")
+    assert [f.name for f in one.frames] == ["bike"]
+    image, depth = open_frame(one.frames[0], Calibration(100, 500, 0.5), 1000)
+    assert image.shape == (48, 64, 3)
+    np.testing.assert_allclose(depth.ravel()[1:], scene()[1].ravel()[1:], rtol=1e-5)
+
+
+def test_a_folder_without_depth_says_what_names_would_do(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.jpg")
+    with pytest.raises(BadInput, match=r"x\.jpg .*with x_depth\.png"):
+        find_frames(tmp_path)
+
+
+def test_depth_of_another_shape_or_without_values_is_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.jpg")
+    np.save(tmp_path / "a_depth.npy", np.ones((48, 48)))
+    (frame,) = find_frames(tmp_path).frames
+    with pytest.raises(BadInput, match="got 48x48 for 64x48"):
+        open_frame(frame, None, 1000)
+    np.save(tmp_path / "a_depth.npy", np.zeros((24, 32)))
+    with pytest.raises(BadInput, match="expected some known depth"):
+        open_frame(frame, None, 1000)
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    np.save(tmp_path / "a_depth.npy", np.ones((48, 64)))
+    with pytest.raises(BadInput, match=r"a\.jpg"):
+        open_frame(frame, None, 1000)

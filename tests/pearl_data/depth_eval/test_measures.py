@@ -1,0 +1,146 @@
+"""Measures on maps whose values can be worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_depth import scene
+from scipy.stats import spearmanr
+
+from pearl_data.depth_eval.bootstrap import Resampled, combine
+from pearl_data.depth_eval.measures import Pairs, align, draw_pairs, measure_map, measure_points
+from pearl_data.depth_eval.point_pairs import PointPair
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def measure(inverse: np.ndarray, depth: np.ndarray, pairs: Pairs | None = None) -> dict[str, float]:
+    chosen = pairs or draw_pairs(depth, 4000, 1.25, rng())
+    measured, _ = measure_map(inverse.astype(np.float32), depth, chosen, rng())
+    parts = {n: getattr(measured, n) for n in ("ordinal", "spearman", "abs_rel", "delta_1")}
+    return {name: part.total / part.weight for name, part in parts.items()}
+
+
+def test_the_truth_itself_is_right_at_any_scale_and_shift() -> None:
+    depth = scene()[1]
+    found = measure(3 / depth + 7, depth)
+    assert found["ordinal"] == 1
+    assert found["spearman"] == pytest.approx(1)
+    assert found["abs_rel"] == pytest.approx(0, abs=1e-5)
+    assert found["delta_1"] == 1
+
+
+def test_a_flipped_map_is_wrong_everywhere_and_alignment_does_not_hide_it() -> None:
+    depth = scene()[1]
+    found = measure(-1 / depth, depth)
+    assert found["ordinal"] == 0
+    assert found["spearman"] == pytest.approx(-1)
+    constant = measure(np.ones_like(depth), depth)
+    assert found["abs_rel"] == pytest.approx(constant["abs_rel"])
+
+
+def test_a_constant_map_scores_half_by_ties() -> None:
+    depth = scene()[1]
+    found = measure(np.ones_like(depth), depth)
+    assert found["ordinal"] == 0.5
+    assert found["spearman"] == 0
+
+
+def test_errors_are_those_of_depth() -> None:
+    """Half of the pixels at 1 m, half at 2 m; predicted inverse depths 1 and 0.5 swapped in a
+    quarter: fitted values follow from least squares.
+    """
+    depth = np.ones((8, 8), np.float32)
+    depth[:, 4:] = 2
+    inverse = 1 / depth
+    inverse[:2] = inverse[:2, ::-1]
+    truth = 1 / depth
+    slope = np.cov(inverse.ravel(), truth.ravel())[0, 1] / inverse.var(ddof=1)
+    fitted = slope * (inverse - inverse.mean()) + truth.mean()
+    wrong = np.abs(1 / fitted - depth) / depth
+    ratio = np.maximum(truth / fitted, fitted / truth)
+    found = measure(inverse, depth)
+    assert found["abs_rel"] == pytest.approx(wrong.mean(), rel=1e-5)
+    assert found["delta_1"] == pytest.approx((ratio < 1.25).mean())
+    assert found["spearman"] == pytest.approx(spearmanr(inverse.ravel(), truth.ravel())[0])
+
+
+def test_unknown_depth_takes_no_part() -> None:
+    depth = scene()[1].copy()
+    inverse = 1 / depth
+    inverse[:10] = 99
+    depth[:10] = np.nan
+    found = measure(inverse, depth)
+    assert found["ordinal"] == 1
+    assert found["abs_rel"] == pytest.approx(0, abs=1e-5)
+
+
+def test_pairs_are_clear_known_and_nearer_first() -> None:
+    depth = scene()[1].copy()
+    depth[40:] = np.nan
+    pairs = draw_pairs(depth, 5000, 1.5, rng())
+    near = depth[pairs.near_row, pairs.near_column]
+    far = depth[pairs.far_row, pairs.far_column]
+    assert near.size > 1000
+    assert (far > 1.5 * near).all()
+
+
+def test_alignment_never_predicts_beyond_the_farthest_truth() -> None:
+    truth = np.array([0.2, 1.0])
+    aligned = align(np.array([[-9.0, 0.0, 1.0]]), np.array([0.0, 1.0], np.float32), truth)
+    assert aligned.tolist() == [[0.2, 0.2, 1.0]]
+
+
+def test_points_are_looked_up_where_they_are() -> None:
+    inverse = np.zeros((4, 6), np.float32)
+    inverse[1, 5] = 1
+    right, tie = PointPair((5, 1), (0, 0)), PointPair((2, 2), (3, 3))
+    measured = measure_points(inverse, [right, tie, PointPair((0, 0), (5, 1))], rng())
+    assert (measured.ordinal.total, measured.ordinal.weight) == (1.5, 3)
+    assert measured.spearman is None
+    with pytest.raises(ValueError, match=r"point \(6, 0\) is outside a picture of 6x4"):
+        measure_points(inverse, [PointPair((6, 0), (0, 0))], rng())
+
+
+def test_intervals_hold_the_value_and_shrink_with_more_pictures() -> None:
+    depth = scene()[1]
+
+    def one(seed: int) -> Resampled:
+        noise = np.random.default_rng(seed).normal(0, 0.15, depth.shape)
+        pairs = draw_pairs(depth, 3000, 1.25, np.random.default_rng(seed))
+        inverse = (1 / depth + noise).astype(np.float32)
+        return measure_map(inverse, depth, pairs, rng())[0].ordinal
+
+    widths = []
+    for count in (2, 12):
+        found = combine([one(seed) for seed in range(count)], rng())
+        assert found is not None
+        figure = found.figure()
+        assert figure.low < figure.value < figure.high
+        widths.append(figure.high - figure.low)
+    assert widths[1] < widths[0]
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    """Pictures whose tiles are right or wrong as a whole: 150 trials, the true share is 0.7."""
+    from pearl_data.depth_eval.bootstrap import DRAWS, draw_weights
+
+    generator = np.random.default_rng(5)
+    hits = 0
+    for _ in range(150):
+        right = (generator.random(64) < 0.7).astype(np.float64)
+        weights = draw_weights(64, generator)
+        part = Resampled(right.sum(), 64.0, weights @ right, weights.sum(axis=1))
+        found = combine([part], generator)
+        assert found is not None
+        assert found.draws.size == DRAWS
+        figure = found.figure()
+        hits += figure.low <= 0.7 <= figure.high
+    assert 0.9 <= hits / 150 <= 0.99
+
+
+def test_nothing_measured_is_no_figure() -> None:
+    empty = Resampled(0.0, 0.0, np.zeros(1000), np.zeros(1000))
+    assert combine([empty], rng()) is None

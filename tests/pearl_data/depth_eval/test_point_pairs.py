@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from made_depth import write_image
+
+from pearl_data.depth_eval.point_pairs import PointPair, read_point_pairs
+from pearl_tools.errors import BadInput
+
+PAIR = PointPair((3.0, 4.0), (10.0, 2.0))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_image(tmp_path / "a.png")
+    return tmp_path
+
+
+def write(folder: Path, name: str, content: object) -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_three_forms_say_the_same(folder: Path) -> None:
+    csv = "image,label,near_x,near_y,far_x,far_y\na.png,1,3,4,10,2\n"
+    own = [{"image": "a.png", "near": [3, 4], "far": [10, 2]}]
+    published = {"a.png": [{"point1": [4, 3], "point2": [2, 10], "closer_point": "point1"}]}
+    other = {"a.png": [{"point1": [2, 10], "point2": [4, 3], "closer_point": "point2"}]}
+    for name, content in (
+        ("a.csv", csv),
+        ("a.json", own),
+        ("b.json", published),
+        ("c.json", other),
+    ):
+        assert read_point_pairs(write(folder, name, content)) == {folder / "a.png": [PAIR]}
+
+
+def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    apart = tmp_path_factory.mktemp("apart")
+    path = write(apart, "a.csv", "image,near_x,near_y,far_x,far_y\na.png,3,4,10,2\n")
+    with pytest.raises(BadInput, match=r"1 of 1 pictures are not there.*pass --images"):
+        read_point_pairs(path)
+    assert list(read_point_pairs(path, folder)) == [folder / "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", "image,x,y\na.png,1,2\n", "expected the columns image,near_x,near_y,far_x,far_y"),
+        ("a.csv", "image,near_x,near_y,far_x,far_y\na.png,1,,2,3\n", "line 2: near_y: expected a"),
+        ("a.csv", "image,near_x,near_y,far_x,far_y\n", "expected pairs of points, found none"),
+        ("a.json", "{", "expected JSON"),
+        ("a.json", [{"image": "a.png", "near": [1, 2]}], r"a\.json\[0\]: expected image, near"),
+        ("a.json", [{"image": "a.png", "near": [1], "far": [1, 2]}], r"\[0\]\.near: expected two"),
+        ("a.json", {"a.png": [{"point1": [1, 2]}]}, r"a\.png\[0\]: expected point1, point2 and"),
+        ("a.json", 3, "expected a list of pairs"),
+    ],
+)
+def test_what_is_not_understood_names_its_row(
+    folder: Path, name: str, content: object, told: str
+) -> None:
+    with pytest.raises(BadInput, match=told):
+        read_point_pairs(write(folder, name, content))

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made_depth import scene, write_png
+
+from pearl_data.depth_eval.truth import Calibration, read_calibration, read_depth_m
+from pearl_tools.errors import BadInput
+
+TEXT = "focal_px=100,baseline_mm=50,offset_px=1"
+
+
+def test_png_is_millimetres_and_zero_is_unknown(tmp_path: Path) -> None:
+    write_png(tmp_path / "a_depth.png", hole=True)
+    depth = read_depth_m(tmp_path / "a_depth.png", None)
+    assert depth.dtype == np.float32
+    assert np.isnan(depth[:4]).all()
+    np.testing.assert_allclose(depth[4:], scene()[1][4:], atol=6e-4)
+
+
+def test_another_unit_of_png_is_said_not_guessed(tmp_path: Path) -> None:
+    write_png(tmp_path / "a_depth.png", per_m=5000)
+    depth = read_depth_m(tmp_path / "a_depth.png", None, png_per_m=5000)
+    np.testing.assert_allclose(depth, scene()[1], atol=2e-4)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("depth_m", 1), ("depth", 1), ("depth_mm", 1000)])
+def test_arrays_are_what_their_name_says(tmp_path: Path, name: str, factor: float) -> None:
+    np.savez(tmp_path / "a.npz", **{name: scene()[1] * factor})
+    np.testing.assert_allclose(read_depth_m(tmp_path / "a.npz", None), scene()[1], rtol=1e-6)
+
+
+def test_an_unnamed_array_is_what_its_file_says(tmp_path: Path) -> None:
+    np.save(tmp_path / "a_depth.npy", scene()[1])
+    np.testing.assert_allclose(read_depth_m(tmp_path / "a_depth.npy", None), scene()[1])
+    np.save(tmp_path / "a.npy", scene()[1])
+    with pytest.raises(BadInput, match="nothing says what its numbers are"):
+        read_depth_m(tmp_path / "a.npy", None)
+
+
+def test_disparity_becomes_depth_by_the_cameras(tmp_path: Path) -> None:
+    values = np.full((4, 5), 9.0, np.float32)
+    values[0, 0] = np.inf
+    values[1, 1] = 0
+    np.savez(tmp_path / "a_disp.npz", values)
+    depth = read_depth_m(tmp_path / "a_disp.npz", read_calibration(TEXT))
+    assert np.isnan(depth[[0, 1], [0, 1]]).all()
+    np.testing.assert_allclose(depth[2:], 0.5)  # 100 px x 0.05 m / (9 + 1) px
+
+
+def test_disparity_without_cameras_says_what_to_pass(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a_disp.npz", np.ones((4, 5)))
+    with pytest.raises(BadInput, match=r"pass --calibration focal_px=\.\."):
+        read_depth_m(tmp_path / "a_disp.npz", None)
+
+
+def test_calibration_lies_beside_the_file_in_either_form(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a_disp.npz", np.full((4, 5), 9.0))
+    middlebury = "cam0=[100 0 2; 0 100 2; 0 0 1]\ncam1=[100 0 3; 0 100 2; 0 0 1]\ndoffs=1\n"
+    (tmp_path / "calib.txt").write_text(middlebury + "baseline=50\nwidth=5\n")
+    np.testing.assert_allclose(read_depth_m(tmp_path / "a_disp.npz", None), 0.5)
+    own = {"focal_px": 100, "baseline_mm": 50}
+    (tmp_path / "calibration.json").write_text(json.dumps(own))
+    assert read_calibration(str(tmp_path / "calibration.json")) == Calibration(100, 50, 0)
+    np.testing.assert_allclose(read_depth_m(tmp_path / "a_disp.npz", None), 5 / 9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["focal_px=100", "focal_px=100,baseline_mm=0", "focal_px=x,baseline_mm=1", f"{TEXT},zoom=2"],
+)
+def test_incomplete_calibrations_are_refused(text: str) -> None:
+    with pytest.raises(BadInput, match=r"--calibration: expected"):
+        read_calibration(text)
+
+
+def test_pictures_that_cannot_hold_depth_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a_depth.png"), np.zeros((4, 5), np.uint8))
+    with pytest.raises(BadInput, match="expected a 16-bit grey PNG"):
+        read_depth_m(tmp_path / "a_depth.png", None)
+    cv2.imwrite(str(tmp_path / "a_disp.png"), np.zeros((4, 5), np.uint16))
+    with pytest.raises(BadInput, match=r"save it in pixels as \.npz"):
+        read_depth_m(tmp_path / "a_disp.png", None)
+    (tmp_path / "b_depth.png").write_bytes(b"no picture")
+    with pytest.raises(BadInput, match="cannot be decoded"):
+        read_depth_m(tmp_path / "b_depth.png", None)
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    np.save(tmp_path / "a_depth.npy", np.array([{"a": 1}]), allow_pickle=True)
+    with pytest.raises(BadInput, match="expected numpy arrays"):
+        read_depth_m(tmp_path / "a_depth.npy", None)
