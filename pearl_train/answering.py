@@ -124,7 +124,7 @@ class Answerer:
         )
 
     def _think(self, decoder: Decoder, prefill: Sequence[int]) -> int:
-        """Latents between their marks, then the answer's beginning; how many tokens the first are."""
+        """Latents between their marks, then the beginning of the answer; tokens of the first."""
         tokens = self.backbone.tokens
         decoder.read_ids([tokens.lvr_start])
         found = []

@@ -97,7 +97,8 @@ class Decoder:
     def generate(self, most: int, stops: Collection[int]) -> Generated:
         """The likeliest next tokens, one by one, until one of ``stops`` or ``most`` of them.
 
-        The last one chosen has not been read yet.
+        The last one chosen has not been read yet. Tokens that we added are never said: where rows
+        of the embedding are small, as in the nano model, their random rows win before any training.
         """
         chosen: list[int] = []
         while len(chosen) < most:
@@ -113,7 +114,9 @@ class Decoder:
     def _likeliest(self) -> int:
         if self.state is None:
             raise ValueError("expected a prompt before anything is generated, got none")
-        return int(self.backbone.logits(self.state[None])[0].float().argmax())
+        scores = self.backbone.logits(self.state[None])[0].float()
+        scores[list(self.backbone.tokens.all)] = -torch.inf
+        return int(scores.argmax())
 
     @torch.no_grad()
     def _read(

@@ -26,15 +26,20 @@ def objective_option(command: F) -> F:
     )
 
 
-def config_options(command: F) -> F:
-    """Adds ``--config`` and ``--set``."""
-    command = click.option(
+def sets_option(command: F) -> F:
+    """Adds ``--set``."""
+    return click.option(
         "--set",
         "sets",
         multiple=True,
         metavar="KEY=VALUE",
         help="Change one choice, such as optim.lr=1e-4. Repeatable.",
     )(command)
+
+
+def config_options(command: F) -> F:
+    """Adds ``--config`` and ``--set``."""
+    command = sets_option(command)
     return click.option(
         "--config",
         "configs",

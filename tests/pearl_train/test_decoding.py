@@ -54,7 +54,12 @@ def tiny(
 def generated_by_transformers(backbone: Backbone, family: str, text: str, most: int) -> list[int]:
     inputs = stock_inputs(backbone.processor, family, text)
     found = backbone.plain.generate(
-        **inputs, max_new_tokens=most, do_sample=False, eos_token_id=None, pad_token_id=0
+        **inputs,
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+        suppress_tokens=list(backbone.tokens.all),
     )
     return found[0, inputs["input_ids"].shape[1] :].tolist()  # type: ignore[no-any-return]
 
@@ -132,6 +137,20 @@ def test_a_stop_token_ends_a_turn_and_is_not_part_of_it(tiny: tuple[str, Backbon
     chosen = decoder.generate(8, stops={stop})
     assert chosen.ended
     assert chosen.ids == eight[: eight.index(stop)]
+
+
+def test_tokens_of_ours_are_never_said(tiny: tuple[str, Backbone]) -> None:
+    family, backbone = tiny
+    decoder = Decoder(backbone)
+    decoder.read(*span_of(backbone, family, PROMPT))
+    assert decoder.state is not None
+    likeliest = int(backbone.logits(decoder.state[None])[0].argmax())
+    tokens = backbone.tokens
+    backbone.tokens = tokens._replace(lvr=likeliest)
+    try:
+        assert decoder.generate(1, ()).ids != [likeliest]
+    finally:
+        backbone.tokens = tokens
 
 
 def test_nothing_is_generated_without_a_prompt(tiny: tuple[str, Backbone]) -> None:

@@ -1,0 +1,78 @@
+"""``pearl-train compare``: objectives trained and examined side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pearl_train.cli.choices import config_options, model_option
+from pearl_train.cli.output import json_option, print_json
+
+
+@click.command(
+    epilog="Example: pearl-train compare --data scenes --objectives sft,lvr,pearl,tools --out both"
+)
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Dataset folder to train on.",
+)
+@click.option(
+    "--test",
+    type=click.Path(exists=True, path_type=Path),
+    help="Dataset folder to test on. [default: a split test or val of --data, else 25 % of its"
+    " pictures with all their questions]",
+)
+@click.option(
+    "--objectives",
+    default="sft,lvr,pearl,tools",
+    show_default=True,
+    metavar="NAMES",
+    help="What is compared; changes of [objective] follow a plus: sft+view=trajectory.",
+)
+@model_option
+@config_options
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the comparison; what is finished there is kept.",
+)
+@json_option
+def compare(
+    data: Path,
+    test: Path | None,
+    objectives: str,
+    model: str | None,
+    configs: tuple[str, ...],
+    sets: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Train objectives on the same data in the same order, and ask all the same held-out questions.
+
+    Prints one table with counts, intervals and paired tests; writes comparison.html, accuracy.png
+    and comparison.json to --out. Every objective takes as many steps as the others. Interrupted?
+    The same command goes on where it stopped; objectives can be added to a finished comparison.
+    """
+    from pearl_train.compare import PAGE, Request, parse_variants
+    from pearl_train.compare import compare as compare_all
+    from pearl_train.report.comparison import table_text
+
+    request = Request(
+        data=data,
+        out=out,
+        variants=parse_variants(objectives),
+        configs=configs,
+        sets=sets,
+        flags={"model.id": model},
+        test=test,
+    )
+    found = compare_all(request)
+    if as_json:
+        print_json(found)
+        return
+    click.echo(table_text(found))
+    click.echo(f"\nlook at it: {out / PAGE}")

@@ -1,0 +1,54 @@
+"""``pearl-train eval``: how well a model answers the questions of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pearl_train.cli.choices import sets_option
+from pearl_train.cli.output import json_option, print_json
+
+
+@click.command(
+    name="eval", epilog="Example: pearl-train eval run --data held_out --split test --json"
+)
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Dataset folder whose questions are asked.",
+)
+@click.option("--split", help="Only the samples of this split. [default: all]")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for a line per question and the scores. [default: in RUN/eval, if it is a run]",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many questions.")
+@sets_option
+@json_option
+def evaluate(
+    run: str,
+    data: Path,
+    split: str | None,
+    out: Path | None,
+    limit: int | None,
+    sets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Accuracy by family of questions with intervals, latency, tokens, and tool errors.
+
+    RUN is the folder of a finished run, an export, or any model: a folder, a hub id or nano. Only
+    a model trained to call tools gets tools. Interrupted? The same command goes on where it
+    stopped.
+    """
+    from pearl_train.examine import examine
+    from pearl_train.report.scores import scores_text
+
+    found = examine(run, data, split=split, out=out, sets=sets, limit=limit)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(scores_text(found))

@@ -1,0 +1,27 @@
+"""``pearl-train export``: a trained model as a folder for plain transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: pearl-train export run --to my_model")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="RUN")
+@click.option(
+    "--to",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="New or empty folder for network, processor and card.",
+)
+def export(run: Path, to: Path) -> None:
+    """Write the trained model of RUN, with its processor, to a folder of its own.
+
+    It loads with AutoModelForImageTextToText and AutoProcessor, without this toolkit.
+    """
+    from pearl_train.exported import export_run
+
+    export_run(run, to)
+    click.echo(f"exported to {to}")
+    click.echo(f'load it: AutoModelForImageTextToText.from_pretrained("{to}")')

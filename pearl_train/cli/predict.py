@@ -1,0 +1,58 @@
+"""``pearl-train predict``: one question about pictures, no tool runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pearl_train.cli.choices import sets_option
+from pearl_train.cli.output import json_option, print_json
+
+
+@click.command(
+    epilog="Example: pearl-train predict run --image photo.jpg --question 'Which is nearer?' "
+    "--choices 'the cup,the lamp'"
+)
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A picture; repeat it for several, in the order of the question.",
+)
+@click.option("--question", required=True, help="What is asked about the pictures.")
+@click.option("--choices", default="", metavar="A,B,...", help="The answers to choose from.")
+@sets_option
+@json_option
+def predict(
+    run: str,
+    images: tuple[Path, ...],
+    question: str,
+    choices: str,
+    sets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Answer a question about pictures. No tool runs.
+
+    RUN is the folder of a finished run, an export, or any model: a folder, a hub id or nano.
+    """
+    from pearl_train.predict import predict as predict_one
+
+    offered = [choice.strip() for choice in choices.split(",") if choice.strip()]
+    found = predict_one(run, images, question, offered, sets=sets)
+    if as_json:
+        print_json(found)
+        return
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    for picture in found.pictures:
+        if picture["changes"]:
+            changes = picture["changes"]
+            told = ", ".join(changes) if isinstance(changes, list) else str(changes)
+            click.echo(f"{picture['id']}: opened with {told}", err=True)
+    if offered and found.stated is None:
+        click.echo("none of the choices was stated; the reply was:", err=True)
+    click.echo(found.stated or found.answer)

@@ -1,0 +1,344 @@
+"""Objectives side by side: the same data in the same order, the same seed, the same questions.
+
+Each is trained into a folder of its own, then asked all held-out questions; beside them stands the
+model before training. Every row has its count, interval and exact paired test against ``sft``;
+above them stand what chance gives and what a rule without eyes gives. Finished runs and answered
+questions are kept, so an interrupted comparison goes on, and objectives can be added later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pearl_data.shards import DatasetReader
+from pearl_tools.errors import UsageError
+from pearl_tools.types import Record
+from pearl_train.answering import Answerer
+from pearl_train.config import OBJECTIVES, Config
+from pearl_train.evaluate import ITEMS, Evaluation, ItemLine, Task, ToolUse, evaluate, read_lines
+from pearl_train.examine import executor_of, header_of
+from pearl_train.held_out import SHARE, Asked, HeldOut, hold_out, sides_sha256
+from pearl_train.latents import LatentDiagnosis, diagnosis, look
+from pearl_train.metrics import read_metrics
+from pearl_train.questions import places
+from pearl_train.run_folder import RunFolder, same_data, write_json
+from pearl_train.scoring import Expected, judge
+from pearl_train.settings import load_config
+from pearl_train.statistics import Paired, Rate, paired, quantile, rate
+from pearl_train.trained import Place, find, open_answerer, weights_sha256
+
+BASE = "base"
+REFERENCE = "sft"
+RESULT, PAGE, PICTURE = "comparison.json", "comparison.html", "accuracy.png"
+_NAME = re.compile(r"[a-z]+(\+[a-z_.]+=[A-Za-z0-9_.-]+)*")
+
+
+class Variant(NamedTuple):
+    """One row: its name and the choices (``key=value``) that make it."""
+
+    name: str
+    sets: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be compared.
+
+    ``configs``, ``sets`` and ``flags`` make the configuration that all share, as for ``run``;
+    ``variants`` what differs. ``test``, ``share``: as for :func:`pearl_train.held_out.hold_out`.
+    """
+
+    data: Path
+    out: Path
+    variants: Sequence[Variant]
+    configs: Sequence[str] = ()
+    sets: Sequence[str] = ()
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    test: Path | None = None
+    share: float = SHARE
+    device: str | None = None
+
+
+class Training(Record, frozen=True, kw_only=True):
+    """What training cost: updates, seconds in all and per update (median), on this machine.
+
+    Without validation and checkpoints; None where the run wrote no timings.
+    """
+
+    steps: int
+    seconds: float | None
+    step_s_median: float | None
+
+
+class Row(Record, frozen=True, kw_only=True):
+    """One model's results. ``against`` is the paired test against the reference row."""
+
+    name: str
+    result: Evaluation
+    against: Paired | None
+    training: Training | None
+    folder: str
+
+    @property
+    def tools(self) -> ToolUse | None:
+        """Calls made at test time, if it may make any."""
+        return self.result.tools
+
+
+class BlindRule(Record, frozen=True, kw_only=True):
+    """Answering without looking: of a question's choices (of all answers, if it has none) the one
+    that was right most often in training questions of its family.
+    """
+
+    accuracy: Rate
+    by_family: dict[str, Rate]
+
+
+class Comparison(Record, frozen=True, kw_only=True):
+    """Everything that the table and the page show."""
+
+    data: str
+    test: str
+    how: str
+    train_samples: int
+    test_questions: int
+    shared_pictures: int
+    seed: int
+    model: str
+    steps: int
+    chance: float
+    most_frequent: BlindRule
+    reference: str
+    rows: list[Row]
+    latents: LatentDiagnosis | None
+    sides_sha256: str
+
+
+def parse_variants(text: str) -> list[Variant]:
+    """``sft,lvr,sft+view=trajectory`` as variants; keys after ``+`` are those of ``[objective]``.
+
+    >>> parse_variants("sft,sft+pause_tokens=4")[1].sets
+    ('objective.name=sft', 'objective.pause_tokens=4')
+    """
+    variants = []
+    for name in [part.strip() for part in text.split(",") if part.strip()]:
+        objective, *changes = name.split("+")
+        if objective not in OBJECTIVES or not _NAME.fullmatch(name):
+            raise UsageError(
+                f"--objectives: expected some of {', '.join(OBJECTIVES)}, each with changes if "
+                f"wanted (sft+view=trajectory), got {name!r}"
+            )
+        sets = [f"objective.name={objective}", *(f"objective.{change}" for change in changes)]
+        variants.append(Variant(name, tuple(sets)))
+    names = Counter(variant.name for variant in variants)
+    if not variants or max(names.values()) > 1:
+        raise UsageError(f"--objectives: expected different objectives, got {text!r}")
+    return variants
+
+
+def compare(request: Request) -> Comparison:
+    """Train and examine every variant; writes ``comparison.json``, a page and a picture to ``out``.
+
+    Raises ``UsageError`` where train and test share a question, or ``out`` holds another
+    comparison.
+    """
+    configs = [configured(request, variant) for variant in request.variants]
+    shared = configs[0]
+    held = hold_out(
+        request.data,
+        shared.data.split,
+        request.out,
+        test=request.test,
+        test_split=shared.evaluate.split,
+        seed=shared.seed,
+        share=request.share,
+    )
+    session = _Session(request, held)
+    rows = [session.base(shared)]
+    for variant, config in zip(request.variants, configs, strict=True):
+        rows.append(session.row(variant.name, config))
+    found = session.conclude(shared, rows)
+    write_json(request.out / RESULT, found)
+    from pearl_train.report.comparison import write_page
+
+    write_page(found, request.out / PAGE, request.out / PICTURE)
+    return found
+
+
+def configured(request: Request, variant: Variant) -> Config:
+    """The configuration of one variant: what all share, then what it changes."""
+    return load_config(
+        request.configs, [*request.sets, *variant.sets], {**request.flags, "objective.name": None}
+    )
+
+
+class _Session:
+    """One comparison being carried out."""
+
+    def __init__(self, request: Request, held: HeldOut) -> None:
+        self.request, self.held = request, held
+        self.lines: dict[str, list[ItemLine]] = {}
+        self.diagnosis: LatentDiagnosis | None = None
+
+    def base(self, config: Config) -> Row:
+        """The model before training."""
+        model = msgspec.structs.replace(config.model, lora=None)
+        objective = msgspec.structs.replace(config.objective, name="sft", pause_tokens=0)
+        plain = msgspec.structs.replace(config, model=model, objective=objective)
+        place = Place(BASE, plain, None, trained=False)
+        return self._examined(BASE, place, self.request.out / BASE, None)
+
+    def row(self, name: str, config: Config) -> Row:
+        """One variant: trained if it is not yet, then examined."""
+        folder = RunFolder(self.request.out / "runs" / name)
+        training = self._trained(config, folder)
+        place = find(str(folder.path))
+        return self._examined(name, place, folder.path / "eval", training)
+
+    def _trained(self, config: Config, folder: RunFolder) -> Training:
+        from pearl_train.loop import train
+
+        train_set = self.held.train.path
+        begun = folder.config.is_file()
+        if begun:
+            known = folder.read_config()
+            if known != config:
+                differing = ", ".join(differences(known, config))
+                raise UsageError(
+                    f"{folder.path}: expected a run with the same choices, got one that differs in "
+                    f"{differing}; name another --out"
+                )
+            same_data(folder, train_set)
+        if not (folder.model / "config.json").is_file():
+            train(config, train_set, folder.path, resume=begun)
+        return training_cost(folder, config)
+
+    def _examined(self, name: str, place: Place, folder: Path, training: Training | None) -> Row:
+        side = self.held.test
+        weights = weights_sha256(place)
+        with DatasetReader(side.path) as reader:
+            model = open_answerer(place, executor=executor_of(reader), device=self.request.device)
+            result = self._asked(model, name, weights, reader, folder)
+            self.lines[name] = self._read(model, name, weights, folder)
+            if model.mode == "lvr" and self.diagnosis is None:
+                self.diagnosis = self._diagnosed(model, name, weights, reader, folder)
+        return Row(
+            name=name, result=result, against=None, training=training, folder=str(folder.parent)
+        )
+
+    def _asked(
+        self, model: Answerer, name: str, weights: str, reader: DatasetReader, folder: Path
+    ) -> Evaluation:
+        header = header_of(name, weights, self.held.test.path, self.held.test.split, model)
+        task = Task(header, reader, model.config.data.answers)
+        return evaluate(model, task, folder / header.digest)
+
+    def _read(self, model: Answerer, name: str, weights: str, folder: Path) -> list[ItemLine]:
+        header = header_of(name, weights, self.held.test.path, self.held.test.split, model)
+        return read_lines(folder / header.digest / ITEMS)[1]
+
+    def _diagnosed(
+        self, model: Answerer, name: str, weights: str, reader: DatasetReader, folder: Path
+    ) -> LatentDiagnosis:
+        from dataclasses import replace
+
+        dummies = replace(model, latents="dummies")
+        blank = self._asked(dummies, name, weights, reader, folder)
+        lines = self._read(dummies, name, weights, folder)
+        against = paired(_verdicts(lines), _verdicts(self.lines[name]))
+        looked = look(model, reader, places(reader, self.held.test.split))
+        return diagnosis(looked, model, blank.overall.accuracy, against)
+
+    def conclude(self, config: Config, rows: list[Row]) -> Comparison:
+        """The rows paired with the reference, and what stands beside them."""
+        names = [row.name for row in rows if row.name != BASE]
+        reference = REFERENCE if REFERENCE in names else names[0]
+        right = _verdicts(self.lines[reference])
+        tested = [
+            row
+            if row.name == reference
+            else msgspec.structs.replace(
+                row, against=paired(_verdicts(self.lines[row.name]), right)
+            )
+            for row in rows
+        ]
+        held = self.held
+        return Comparison(
+            data=str(self.request.data),
+            test=str(held.test.path),
+            how=held.how,
+            train_samples=len(held.train.samples),
+            test_questions=len(held.test.samples),
+            shared_pictures=held.shared_pictures,
+            seed=config.seed,
+            model=config.model.id,
+            steps=config.optim.steps,
+            chance=rows[0].result.overall.chance,
+            most_frequent=most_frequent(held.train.samples, held.test.samples),
+            reference=reference,
+            rows=tested,
+            latents=self.diagnosis,
+            sides_sha256=sides_sha256(held),
+        )
+
+
+def most_frequent(train: Sequence[Asked], test: Sequence[Asked]) -> BlindRule:
+    """How far answering by what was right most often in training gets on ``test``."""
+    seen: dict[str, Counter[str]] = {}
+    for sample in train:
+        seen.setdefault(sample.family, Counter())[sample.answer] += 1
+    right: dict[str, list[bool]] = {}
+    for sample in test:
+        counted = seen.get(sample.family, Counter[str]())
+        offered = sample.choices or tuple(counted)
+        # of equally frequent ones the first offered; nothing at all where nothing is known
+        guess = max(offered, key=lambda choice: counted[choice], default="")
+        verdict = judge(guess, Expected(sample.answer, sample.choices))
+        right.setdefault(sample.family, []).append(verdict.correct)
+    every = [verdict for verdicts in right.values() for verdict in verdicts]
+    return BlindRule(
+        accuracy=rate(sum(every), len(every)),
+        by_family={family: rate(sum(v), len(v)) for family, v in sorted(right.items())},
+    )
+
+
+def training_cost(folder: RunFolder, config: Config) -> Training:
+    """What the run in ``folder`` cost, from its timings; of a stretch done twice the later."""
+    windows = {int(line["step"]): line for line in read_metrics(folder.timings)}
+    batch = config.optim.batch
+    seconds = {
+        step: batch / line["samples_per_s"]
+        for step, line in windows.items()
+        if line.get("samples_per_s")
+    }
+    steps = sorted(seconds)
+    spent = [
+        (step - before) * seconds[step] for before, step in zip([0, *steps], steps, strict=False)
+    ]
+    return Training(
+        steps=config.optim.steps,
+        seconds=sum(spent) if spent else None,
+        step_s_median=quantile(list(seconds.values()), 0.5),
+    )
+
+
+def differences(known: Any, wanted: Any, at: str = "") -> list[str]:
+    """The dotted keys in which two configurations differ."""
+    if isinstance(known, msgspec.Struct) and type(known) is type(wanted):
+        return [
+            found
+            for name in known.__struct_fields__
+            for found in differences(getattr(known, name), getattr(wanted, name), f"{at}.{name}")
+        ]
+    return [] if known == wanted else [at.removeprefix(".")]
+
+
+def _verdicts(lines: Sequence[ItemLine]) -> list[bool]:
+    return [line.correct for line in lines]
