@@ -1,411 +1,123 @@
-"""The loop: updates, and between them metrics, panels, validation and checkpoints.
+"""A whole run: from a configuration and a data set to a folder with a trained model.
 
-:func:`fit` knows nothing of shards, processors or objectives: it drives what it is given, so tests
-drive it with a toy. :func:`train` gives it the real things and makes the folder of a run. A run
-that stops for any reason and is resumed ends with the same weights, moments and ``metrics.jsonl``,
-bit for bit, as one that never stopped: all state is the step number and what a checkpoint holds.
+:func:`train` builds what there is to train (:mod:`pearl_train.assemble`), lets it train
+(:mod:`pearl_train.session`), and writes what people want afterwards: the model for plain
+transformers, the curves, the card.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+import msgspec
 
-from pearl_tools.errors import BadInput
-from pearl_tools.types import Record
-from pearl_train.batch import Batch
-from pearl_train.checkpoint import (
-    Checkpoint,
-    Snapshot,
-    expect_names,
-    newest_whole,
-    prune,
-    sweep,
-    write_checkpoint,
-)
-from pearl_train.collapse import SPAN
+from pearl_tools.errors import UsageError
+from pearl_train.assemble import Assembled, assemble, build_trained
+from pearl_train.checkpoint import newest_whole
 from pearl_train.config import Config
-from pearl_train.errors import Collapsed, RunInterrupted
-from pearl_train.interrupt import Wish, wish_to_stop
-from pearl_train.metrics import Metrics, TrainingLine, Window
-from pearl_train.objectives.base import Moment, Terms
-from pearl_train.optim import learning_rate, make_optimizer, set_learning_rate
-from pearl_train.processes import accelerator_for, deterministic, said_by_first
-from pearl_train.run_folder import RunFolder
-from pearl_train.training_state import (
-    TrainingState,
-    capture,
-    frozen_fingerprint,
-    kept_names,
-    restore,
-)
-from pearl_train.update import Machine, Update, evaluate_loss, update
+from pearl_train.environment import describe, note_session
+from pearl_train.objectives import plan_views
+from pearl_train.objectives.trainee import make_trainee
+from pearl_train.processes import accelerator_for, first_process
+from pearl_train.run_folder import RunFolder, same_data, write_json
+from pearl_train.session import RunResult, fit
 
 
-class Watcher(Protocol):
-    """The collapse panel, as the loop sees it: :class:`pearl_train.collapse.Panel`."""
-
-    def see(self, terms: Terms) -> None:
-        """Remember the views of a micro-batch."""
-
-    def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
-        """See the terms of a micro-batch before they are differentiated."""
-
-    def report(self) -> tuple[dict[str, float], str]:
-        """The values by name, and a warning with its remedy or an empty text."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What it remembers, as tensors and JSON."""
-
-    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Remember what :meth:`state` gave."""
-
-
-def no_targets(batch: Batch) -> Tensor | None:
-    """For objectives without cached targets."""
-    return None
-
-
-def nothing() -> None:
-    """For trainees that need no word after an update."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ingredients:
-    """What a run is made of.
-
-    Attributes:
-        trainee: ``forward(batch, moment, targets) -> Terms``; trained in place.
-        batches: from a step on, the micro-batches of each update, this process's share.
-        moment: what the objective may know about a step.
-        targets: cached targets (B, H) of a batch, if the objective has them.
-        after_update: moves a teacher.
-        panel: watches for collapse.
-        validation: this process's share of the validation samples; empty if there are none.
-        beside_checkpoint: writes files into each checkpoint, such as the processor.
-
-    """
-
-    trainee: nn.Module
-    batches: Callable[[int], Iterator[Sequence[Batch]]]
-    moment: Callable[[int], Moment]
-    targets: Callable[[Batch], Tensor | None] = no_targets
-    after_update: Callable[[], None] = nothing
-    panel: Watcher | None = None
-    validation: Callable[[], Iterator[Sequence[Batch]]] | None = None
-    beside_checkpoint: Callable[[Path], None] | None = None
-
-
-class RunResult(Record, frozen=True, kw_only=True):
-    """What a finished run was. ``losses`` are the means over the last ``log.every`` updates."""
-
-    out: str
-    objective: str
-    model: str
-    steps: int
-    samples: int
-    tokens: int
-    losses: dict[str, float]
-    validation: float | None
-    trained_parameters: int
-    processes: int
-    device: str
-    seconds: float
-    """Of this session, with reading the data, checkpoints and validation."""
-    tokens_per_s: float
-    peak_memory_bytes: int | None
-    warnings: list[str]
-
-
-def fit(
-    ingredients: Ingredients,
-    config: Config,
-    folder: RunFolder,
-    *,
-    resume: bool = False,
-    progress: bool = True,
+def train(
+    config: Config, data: Path, out: Path, *, resume: bool = False, progress: bool = True
 ) -> RunResult:
-    """Train ``ingredients.trainee`` until ``config.optim.steps`` updates are done.
+    """Train what ``config`` says on the dataset ``data``; everything is written to ``out``.
 
-    With ``resume`` the newest whole checkpoint in ``folder`` is the start; without one, or without
-    ``resume``, the beginning. Raises ``RunInterrupted`` after a checkpoint was written, and
-    ``Diverged`` or ``Collapsed`` naming what to do.
+    With ``resume`` the run in ``out`` goes on from its newest whole checkpoint, with ``config`` and
+    ``data`` as it began with; where there is no run yet it begins. Without, ``out`` must be new.
+    Raises ``UsageError``, ``BadInput``, ``RunInterrupted``, ``Diverged`` or ``Collapsed``; a run
+    that began can then be resumed.
     """
-    with ExitStack() as stack:
-        if not torch.cuda.is_available():
-            stack.enter_context(deterministic())
-        wish = stack.enter_context(wish_to_stop())
-        session = _Session(ingredients, config, folder, wish, progress=progress)
-        stack.callback(session.close)
-        session.start(resume=resume)
-        return session.run()
+    folder = RunFolder(out)
+    plan_views(config.objective)
+    accelerator = accelerator_for(config)
+    begun = resume and folder.config.is_file()
+    if begun:
+        _same_choices(folder, config)
+        same_data(folder, data)
+    else:
+        first_process(folder.must_be_free)
+    made = assemble(config, data, folder.targets, accelerator)
+    if not begun:
+        first_process(lambda: folder.create(config, made.facts))
+    found = fit(
+        made.ingredients,
+        config,
+        folder,
+        resume=resume,
+        progress=progress,
+        accelerator=accelerator,
+        began=lambda step: _note(folder, accelerator, step),
+    )
+    result = msgspec.structs.replace(found, left_out=made.train.tally.counts())
+    first_process(lambda: _finish(folder, config, made))
+    return result
 
 
-class _Session:
-    """One stretch of a run in one process: from a start or a checkpoint to its end or a stop."""
-
-    def __init__(
-        self,
-        ingredients: Ingredients,
-        config: Config,
-        folder: RunFolder,
-        wish: Wish,
-        *,
-        progress: bool,
-    ) -> None:
-        self.parts, self.config, self.folder, self.wish = ingredients, config, folder, wish
-        self.accelerator = accelerator_for(config)
-        self.main = bool(self.accelerator.is_main_process)
-        self.kept = kept_names(ingredients.trainee)
-        self.base = frozen_fingerprint(ingredients.trainee)
-        optimizer = make_optimizer(ingredients.trainee, config.optim)
-        self.trained = sum(p.numel() for g in optimizer.param_groups for p in g["params"])
-        model, prepared = self.accelerator.prepare(ingredients.trainee, optimizer)
-        self.machine = Machine(
-            accelerator=self.accelerator,
-            model=model,
-            optimizer=prepared,
-            seed=config.seed,
-            clip=config.optim.clip,
-            targets=ingredients.targets,
-        )
-        self.step = 0
-        self.saved = -1
-        self.samples = self.tokens = 0
-        self.window = Window()
-        self.losses: dict[str, float] = {}
-        self.best: float | None = None
-        self.warned: list[str] = []
-        self.metrics: Metrics | None = None
-        self.line: TrainingLine | None = None
-        self.progress = progress and self.main
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The bare optimizer."""
-        found = self.machine.optimizer
-        return getattr(found, "optimizer", found)  # type: ignore[no-any-return]
-
-    def start(self, *, resume: bool) -> None:
-        """Take up the newest whole checkpoint, or begin; open the files."""
-        kept_bytes = 0
-        if self.main:
-            self.folder.checkpoints.mkdir(parents=True, exist_ok=True)
-            sweep(self.folder.checkpoints)
-        self.accelerator.wait_for_everyone()
-        found = newest_whole(self.folder.checkpoints, self.tell) if resume else None
-        if found:
-            kept_bytes = self._restore(found)
-        if self.main:
-            self.metrics = Metrics(self.folder, self.config, start=self.step, kept_bytes=kept_bytes)
-        if self.progress:
-            self.line = TrainingLine(self.config.optim.steps, self.step)
-
-    def run(self) -> RunResult:
-        """All updates that are left."""
-        options, start, began = self.config.optim, self.step, time.monotonic()
-        tokens_before = self.tokens
-        self.machine.model.train()
-        stream = self.parts.batches(self.step)
-        waited = 0.0
-        mark, mark_tokens = began, self.tokens
-        while self.step < options.steps:
-            asked = time.monotonic()
-            micro_batches = next(stream)
-            waited += time.monotonic() - asked
-            done = self._update(micro_batches)
-            if self.step % self.config.log.every == 0 or self.step == options.steps:
-                now = time.monotonic()
-                self._write_line()
-                if self.metrics:
-                    seconds = max(now - mark, 1e-9)
-                    rates = {
-                        "tokens_per_s": (self.tokens - mark_tokens) / seconds,
-                        "samples_per_s": options.batch * self.config.log.every / seconds,
-                        "waiting_for_data": waited / seconds,
-                    }
-                    self.metrics.timing(self.step, rates)
-                mark, mark_tokens, waited = now, self.tokens, 0.0
-            if self.step % self.config.checkpoint.every == 0 or self.step == options.steps:
-                self._validate_and_save()
-            if done.stop and self.step < options.steps:
-                self._stop()
-        seconds = time.monotonic() - began
-        return self._result(seconds, self.tokens - tokens_before if self.step > start else 0)
-
-    def _update(self, micro_batches: Sequence[Batch]) -> Update:
-        """One update with its panel, its values and its line."""
-        step, panel = self.step, self.parts.panel
-        due = panel is not None and step % self.config.log.panel_every == 0
-        set_learning_rate(self.optimizer, learning_rate(self.config.optim, step))
-        moment = self.parts.moment(step)
-
-        def look(number: int, terms: Terms, counts: Mapping[str, float]) -> None:
-            if panel and due and number == 0:
-                panel.look(terms, counts, self.machine.model)
-            elif panel:
-                panel.see(terms)
-
-        near = -step % self.config.log.panel_every < SPAN  # older views are forgotten anyway
-        done = update(
-            self.machine,
-            micro_batches,
-            moment,
-            stop=self.wish.stop,
-            look=look if panel and near else None,
-        )
-        self.parts.after_update()
-        self.step += 1
-        self.samples += done.samples
-        self.tokens += done.tokens
-        self.window.add(done.values)
-        if due and panel:
-            self._panel(step, panel)
-        if self.line:
-            self.line.values = done.values
-            self.line.advance()
-        return done
-
-    def _panel(self, step: int, panel: Watcher) -> None:
-        """Write the panel's values; warn, or stop, if they show a collapse."""
-        values, warning = panel.report()
-        warning = said_by_first(self.accelerator, warning)
-        if self.metrics and values:
-            self.metrics.log(step, {f"panel/{name}": value for name, value in values.items()})
-        if not warning:
-            return
-        if self.config.log.on_collapse == "stop":
-            self._save(None)
-            raise Collapsed(f"step {step}: {warning}")
-        if warning not in self.warned:
-            self.warned.append(warning)
-            self.tell(f"warning: step {step}: {warning}")
-
-    def _write_line(self) -> None:
-        """The means since the last line, and where the run stands."""
-        self.losses = self.window.means()
-        self.window = Window()
-        if self.metrics:
-            rate = learning_rate(self.config.optim, self.step - 1)
-            standing = {"lr": rate, "samples": self.samples, "tokens": self.tokens}
-            self.metrics.log(self.step, {**self.losses, **standing})
-
-    def _validate_and_save(self) -> None:
-        """Measure the validation split, if there is one; write a checkpoint."""
-        loss = None
-        batches = list(self.parts.validation()) if self.parts.validation else []
-        if batches:
-            values = evaluate_loss(self.machine, batches, self.step)
-            loss = values["loss"]
-            self.best = loss if self.best is None else min(self.best, loss)
-            if self.metrics:
-                named = {f"validation/{name}": value for name, value in values.items()}
-                self.metrics.log(self.step, named)
-        self._save(loss)
-
-    def _save(self, validation: float | None) -> None:
-        """Write a checkpoint and remove those no longer kept."""
-        if self.saved == self.step:
-            return
-        state = capture(self.machine.model, self.optimizer, self.kept)
-        panel_tensors, panel_state = self.parts.panel.state() if self.parts.panel else ({}, {})
-        if self.main and self.metrics:
-            snapshot = Snapshot(
-                step=self.step,
-                tensors={
-                    "weights": state.weights,
-                    "moments": state.moments,
-                    "panel": panel_tensors,
-                },
-                state={
-                    "step": self.step,
-                    "samples": self.samples,
-                    "tokens": self.tokens,
-                    "window": self.window.state(),
-                    "losses": self.losses,
-                    "best": self.best,
-                    "metrics_bytes": self.metrics.durable_bytes(),
-                    "groups": state.groups,
-                    "base": self.base,
-                    "panel": panel_state,
-                },
-                validation=validation,
-            )
-            write_checkpoint(self.folder.checkpoints, snapshot, self.parts.beside_checkpoint)
-            keep = self.config.checkpoint
-            prune(self.folder.checkpoints, keep.keep_last, keep_best=keep.keep_best)
-        self.saved = self.step
-        self.accelerator.wait_for_everyone()
-
-    def _restore(self, found: Checkpoint) -> int:
-        """Take up ``found``; the length that metrics.jsonl had then."""
-        state = found.state()
-        if state["base"] != self.base:
-            raise BadInput(
-                f"{found.path}: expected the frozen weights that the run began with, got others; "
-                f"check model.id {self.config.model.id} and model.revision"
-            )
-        weights = found.tensors("weights")
-        expect_names(found.path, set(self.kept), set(weights))
-        groups = state["groups"]
-        restored = TrainingState(weights=weights, moments=found.tensors("moments"), groups=groups)
-        restore(self.machine.model, self.optimizer, restored)
-        if self.parts.panel:
-            self.parts.panel.restore(found.tensors("panel"), state["panel"])
-        self.step = self.saved = found.step
-        self.samples, self.tokens = state["samples"], state["tokens"]
-        self.window = Window(state["window"])
-        self.losses, self.best = state["losses"], state["best"]
-        self.tell(f"going on from {found.path}")
-        return int(state["metrics_bytes"])
-
-    def _stop(self) -> None:
-        """Leave on somebody's wish, in a state that can be resumed."""
-        self._save(None)
-        raise RunInterrupted(
-            f"interrupted after step {self.step} of {self.config.optim.steps}; a checkpoint is "
-            f"written. Go on with: pearl-train run --resume {self.folder.path}"
+def _same_choices(folder: RunFolder, config: Config) -> None:
+    if folder.read_config() != config:
+        raise UsageError(
+            f"{folder.path}: expected the choices that the run began with (config.toml), got "
+            "others; resume with those, or start a new run"
         )
 
-    def _result(self, seconds: float, tokens: int) -> RunResult:
-        cuda = self.accelerator.device.type == "cuda"
-        return RunResult(
-            out=str(self.folder.path),
-            objective=self.config.objective.name,
-            model=self.config.model.id,
-            steps=self.step,
-            samples=self.samples,
-            tokens=self.tokens,
-            losses=self.losses,
-            validation=self.best,
-            trained_parameters=self.trained,
-            processes=self.machine.world,
-            device=str(self.accelerator.device),
-            seconds=round(seconds, 3),
-            tokens_per_s=round(tokens / max(seconds, 1e-9), 1),
-            peak_memory_bytes=torch.cuda.max_memory_allocated() if cuda else None,
-            warnings=self.warned,
-        )
 
-    def tell(self, text: str) -> None:
-        """One line on stderr, from the first process only."""
-        if self.main:
-            if self.line and sys.stderr.isatty():
-                sys.stderr.write("\r\x1b[K")
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+def _note(folder: RunFolder, accelerator: Any, step: int) -> None:
+    """Add this session to ``environment.json``."""
+    if accelerator.is_main_process:
+        session = {"from_step": step, "processes": accelerator.num_processes, **describe()}
+        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        note_session(folder.environment, {"began": began, **session})
 
-    def close(self) -> None:
-        """Finish the line and the files."""
-        if self.line:
-            self.line.__exit__(None, None, None)
-        if self.metrics:
-            self.metrics.close()
+
+def _finish(folder: RunFolder, config: Config, made: Assembled) -> None:
+    """The model, the curves and the card; by the first process."""
+    from pearl_train.model.export import export_model
+    from pearl_train.report.card import write_card
+    from pearl_train.report.curves import draw_curves
+
+    if not (folder.model / "config.json").is_file():  # it appears whole or not at all
+        with no_bars():
+            export_model(_bare_backbone(folder, config, made), folder.model)
+    facts = folder.read_data()
+    write_json(folder.data, msgspec.structs.replace(facts, left_out=made.train.tally.counts()))
+    draw_curves(folder.metrics, folder.curves, title=folder.path.name)
+    write_card(folder)
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Inside, transformers draws no progress bars."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
+
+
+def _bare_backbone(folder: RunFolder, config: Config, made: Assembled) -> Any:
+    """The trained backbone with whole weights: as it is, or, where it is sharded, from the last
+    checkpoint.
+    """
+    backbone = made.trainee.backbone
+    if not any(hasattr(p, "full_tensor") for p in backbone.parameters()):
+        return backbone
+    bare = make_trainee(build_trained(config), config)
+    last = newest_whole(folder.checkpoints, lambda _: None)
+    if last is None:
+        raise UsageError(f"{folder.checkpoints}: expected a checkpoint to export, got none")
+    bare.load_state_dict(last.tensors("weights"), strict=False)
+    return bare.backbone

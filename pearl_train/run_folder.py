@@ -8,6 +8,7 @@ RUN/
   timings.jsonl     rates and waits; never the same twice
   tensorboard/      both, for TensorBoard
   curves.png        the losses as a picture
+  targets/          h_R of every sample, where the base is frozen
   checkpoints/      to resume from
   model/            the trained network with its processor, for plain transformers
   README.md         the model card
@@ -36,7 +37,7 @@ class DataFacts(Record, frozen=True, kw_only=True):
     split: str
     samples: int
     validation_samples: int = 0
-    dropped: dict[str, int] = {}
+    left_out: dict[str, int] = {}
 
 
 class RunFolder:
@@ -52,6 +53,7 @@ class RunFolder:
         self.tensorboard = path / "tensorboard"
         self.curves = path / "curves.png"
         self.checkpoints = path / "checkpoints"
+        self.targets = path / "targets"
         self.model = path / "model"
         self.card = path / "README.md"
 
@@ -62,7 +64,8 @@ class RunFolder:
                 f"--out {self.path}: expected a new folder, got one that holds a run; go on with "
                 f"it by pearl-train run --resume {self.path}, or name another folder"
             )
-        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+        found = set(self.path.iterdir()) if self.path.is_dir() else set()
+        if self.path.is_file() or found - {self.targets}:  # targets are made before a run begins
             raise UsageError(
                 f"--out {self.path}: expected a new or an empty folder, got one with other files; "
                 "name another folder"

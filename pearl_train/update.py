@@ -9,7 +9,7 @@ tokens fall. Randomness (dropout) of a micro-batch follows from (seed, step, mic
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -35,8 +35,6 @@ class Machine:
     seed: int
     clip: float | None
     targets: Targets
-    stand_in: Batch | None = None
-    """A batch that this process has seen, for a step in which it has no samples."""
     trained: list[nn.Parameter] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,27 +74,27 @@ def update(
     Raises ``Diverged`` before any weight is changed if a loss or the gradient is not finite.
     """
     counts = global_counts(machine, micro_batches, stop=stop)
+    wants = bool(counts["stop"])
+    if not counts["samples"]:  # all were dropped: nothing to learn, nothing to change
+        return Update({}, 0, 0, wants)
     totals: list[dict[str, Tensor]] = []
-    ready = [(number, batch) for number, batch in enumerate(micro_batches) if batch.keys]
-    if machine.world > 1:  # all processes must take part in every exchange of gradients
-        ready = list(enumerate(micro_batches))
-    machine.stand_in = next((b for b in reversed(micro_batches) if b.keys), machine.stand_in)
+    weights: dict[str, tuple[float, str]] = {}
+    # all processes must take part in every exchange, even with a share of nobody
+    ready = [
+        (number, batch)
+        for number, batch in enumerate(micro_batches)
+        if batch.keys or machine.world > 1
+    ]
     for place, (number, batch) in enumerate(ready):
-        last = place == len(ready) - 1
         seed_micro_batch(machine, moment.step, number)
-        with _held_back(machine, last=last):
-            share = 1.0 if batch.keys else 0.0
-            shown = batch if batch.keys else _stand_in(machine)
-            here = shown.to(machine.accelerator.device)
+        with _held_back(machine, last=place == len(ready) - 1):
+            here = batch.to(machine.accelerator.device)
             terms: Terms = machine.model(here, moment, machine.targets(here))
             if look and batch.keys:
                 look(place, terms, counts)
-            loss = share * machine.world * weighted(terms, counts)
-            machine.accelerator.backward(loss)
-        totals.append({name: share * t.total.detach() for name, t in terms.losses.items()})
-        weights = {name: (term.weight, term.unit) for name, term in terms.losses.items()}
-    if not ready:
-        raise Diverged(f"step {moment.step + 1}: expected samples, got none: all were dropped")
+            machine.accelerator.backward(machine.world * weighted(terms, counts))
+        totals.append({name: term.total.detach() for name, term in terms.losses.items()})
+        weights |= {name: (term.weight, term.unit) for name, term in terms.losses.items()}
     local = [_floats(total) for total in totals]
     values = _means(_summed(machine, _add(local)), weights, counts)
     norm = machine.accelerator.clip_grad_norm_(machine.trained, machine.clip or math.inf)
@@ -106,7 +104,7 @@ def update(
         raise Diverged(_blame(machine, moment.step, values, local, batches))
     machine.optimizer.step()
     machine.optimizer.zero_grad(set_to_none=True)
-    return Update(values, int(counts["samples"]), int(counts["tokens"]), bool(counts["stop"]))
+    return Update(values, int(counts["samples"]), int(counts["tokens"]), wants)
 
 
 def weighted(terms: Terms, counts: Mapping[str, float]) -> Tensor:
@@ -134,27 +132,28 @@ def global_counts(
 
 
 def evaluate_loss(
-    machine: Machine, batches: Sequence[Sequence[Batch]], step: int
+    machine: Machine, batches: Iterable[Sequence[Batch]], step: int
 ) -> dict[str, float]:
-    """Loss and terms over ``batches`` without the JEPA terms (their target moves), dropout off."""
+    """Loss and terms over ``batches`` without the JEPA terms (their target moves), dropout off.
+
+    Empty if there is no sample.
+    """
     machine.model.eval()
     moment = Moment(step=step, jepa_weight=0.0)
-    totals: list[dict[str, float]] = []
+    total: dict[str, float] = {}
+    units: dict[str, float] = {}
     weights: dict[str, tuple[float, str]] = {}
-    flat = [batch for step_batches in batches for batch in step_batches]
     with torch.no_grad():
-        for number, batch in enumerate(flat):
-            seed_micro_batch(machine, -1, number)
+        for batch in (batch for some in batches for batch in some):
             if not batch.keys and machine.world == 1:
                 continue
-            shown = batch if batch.keys else _stand_in(machine)
-            terms: Terms = machine.model(shown.to(machine.accelerator.device), moment, None)
+            terms: Terms = machine.model(batch.to(machine.accelerator.device), moment, None)
             weights |= {name: (term.weight, term.unit) for name, term in terms.losses.items()}
-            share = 1.0 if batch.keys else 0.0
-            totals.append(_floats({name: share * t.total for name, t in terms.losses.items()}))
+            total = _add([total, _floats({name: t.total for name, t in terms.losses.items()})])
+            units = _add([units, dict(batch.counts)])
     machine.model.train()
-    counts = global_counts(machine, flat)
-    return _means(_summed(machine, _add(totals)), weights, counts)
+    counts = _summed(machine, units)
+    return _means(_summed(machine, total), weights, counts) if counts else {}
 
 
 def seed_micro_batch(machine: Machine, step: int, number: int) -> None:
@@ -168,16 +167,6 @@ def _held_back(machine: Machine, *, last: bool) -> AbstractContextManager[Any]:
     if last or machine.world == 1:
         return nullcontext()
     return machine.accelerator.no_sync(machine.model)  # type: ignore[no-any-return]
-
-
-def _stand_in(machine: Machine) -> Batch:
-    """A batch to run for nothing, so that the other processes are not left waiting."""
-    if machine.stand_in is None:
-        raise Diverged(
-            "expected a sample for every process in the first step, got none for process "
-            f"{machine.accelerator.process_index}: use fewer processes or a larger optim.batch"
-        )
-    return machine.stand_in
 
 
 def _summed(machine: Machine, values: Mapping[str, float]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pearl_train.batch import Batch, Rows
 from pearl_train.config import Config
-from pearl_train.loop import Ingredients
+from pearl_train.session import Ingredients
 from pearl_train.objectives.base import Moment, Term, Terms, Views
 
 VOCABULARY, HIDDEN, SAMPLES = 23, 8, 50

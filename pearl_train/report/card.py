@@ -72,7 +72,7 @@ def _data(data: DataFacts) -> str:
     ]
     if data.validation_samples:
         lines.append(f"- {data.validation_samples} of split `val` for the validation loss")
-    lines += [f"- left out: {n} {reason}" for reason, n in sorted(data.dropped.items())]
+    lines += [f"- {what}: {n} samples" for what, n in sorted(data.left_out.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,7 @@ from pearl_train.batch import Batch
 from pearl_train.checkpoint import Checkpoint, whole
 from pearl_train.config import OptimConfig
 from pearl_train.errors import Collapsed, Diverged, RunInterrupted
-from pearl_train.loop import fit
+from pearl_train.session import fit
 from pearl_train.metrics import read_metrics
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.optim import learning_rate, make_optimizer
