@@ -1,25 +1,20 @@
-"""Words and pictures to tokens, through any transformers processor: the views of one sample.
+"""A sample as the views that an objective asks for, in tokens.
 
-Texts are tokenised part by part, each as what follows the part before, so that training sees the
-tokens that inference sees. Pictures are prepared one at a time and shared by all views. A row that
-is too long gets smaller pictures or is dropped; nothing is ever cut off.
+Pictures are prepared one at a time and shared by all views. A row that is too long gets smaller
+pictures or is dropped; nothing is ever cut off.
 Left out: rows of a batch (:mod:`pearl_train.collate`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from PIL import Image
+from typing import NamedTuple
 
 from pearl_data.shards import Sample
 from pearl_data.trajectory import Trajectory
-from pearl_tools.errors import PearlError, UsageError
+from pearl_tools.errors import PearlError
 from pearl_train.batch import BranchName, EncodedSample, RegionToken, Span, ViewPlan
 from pearl_train.chat import (
-    ANSWER_PREFIX,
     Turn,
     answer_turns,
     context_turns,
@@ -27,19 +22,19 @@ from pearl_train.chat import (
     target_turns,
     trajectory_turns,
 )
-from pearl_train.config import DataConfig, ObjectiveConfig
-from pearl_train.pictures import (
-    PicturePreparer,
-    Prepared,
-    content_key,
-    open_picture,
-    shrunk,
-)
+from pearl_train.encoder import Encoder, Growing, enough
+from pearl_train.pictures import Prepared, content_key, open_picture, shrunk
+from pearl_train.prompt import encode_dialogue, encode_prompt, prepare_picture
 from pearl_train.regions import grid_of, region_boxes, thinned, tokens_under
-from pearl_train.templates import ChatTemplate, Part
 
-if TYPE_CHECKING:
-    from pearl_train.model.tokens import SpecialTokens
+__all__ = [
+    "Dropped",
+    "Encoder",
+    "encode_dialogue",
+    "encode_prompt",
+    "encode_sample",
+    "prepare_picture",
+]
 
 #: How often pictures are made smaller before a sample is given up, and to what part at least of
 #: their pixels each time; families round sizes, so that a small step may change nothing.
@@ -54,156 +49,6 @@ class Dropped(NamedTuple):
     shard: str
     reason: str
     detail: str = ""
-
-
-@dataclass
-class _Growing:
-    """A span in the making."""
-
-    ids: list[int] = field(default_factory=list)
-    learn: list[bool] = field(default_factory=list)
-    is_image: list[bool] = field(default_factory=list)
-    images: list[int] = field(default_factory=list)
-    marks: dict[str, int] = field(default_factory=dict)
-
-    def add(self, ids: Sequence[int], *, learn: bool = False) -> None:
-        self.ids += ids
-        self.learn += [learn] * len(ids)
-        self.is_image += [False] * len(ids)
-
-    def show(self, number: int, prepared: Prepared) -> None:
-        self.ids += prepared.ids
-        self.learn += [False] * len(prepared.ids)
-        self.is_image += prepared.is_image
-        self.images.append(number)
-
-    def done(self) -> Span:
-        return Span(
-            ids=tuple(self.ids),
-            learn=tuple(self.learn),
-            is_image=tuple(self.is_image),
-            images=tuple(self.images),
-            marks=self.marks,
-        )
-
-
-class Encoder:
-    """All that turns samples and questions into tokens; may be pickled for loader workers.
-
-    ``tokens`` are the ids of the special tokens, which the processor's tokenizer already has.
-    ``max_pixels`` limits every picture. ``stop_ids`` end a reply.
-    """
-
-    def __init__(
-        self,
-        processor: Any,
-        tokens: SpecialTokens,
-        *,
-        data: DataConfig | None = None,
-        objective: ObjectiveConfig | None = None,
-        max_pixels: int | None = None,
-    ) -> None:
-        self.processor = processor
-        self.tokens = tokens
-        self.data = data or DataConfig()
-        self.objective = objective or ObjectiveConfig()
-        self.max_pixels = max_pixels
-        self.template = ChatTemplate(processor)
-        self.preparer = PicturePreparer(processor, self.template.placeholder)
-        self.tokenizer = processor.tokenizer
-        stop = self.ids(self.template.stop)[0]
-        eos = self.tokenizer.eos_token_id
-        self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys([stop, stop if eos is None else eos]))
-        self._bos, self._start = self._find_start()
-        self._known: dict[tuple[str, str], list[int]] = {}
-
-    @property
-    def pad_id(self) -> int:
-        """The id that fills rows: the tokenizer's pad token, or else its stop token."""
-        pad = self.tokenizer.pad_token_id
-        return int(self.stop_ids[0] if pad is None else pad)
-
-    def ids(self, text: str) -> list[int]:
-        """The tokens of ``text`` by itself, nothing added."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[no-any-return]
-
-    def following(self, before: str, text: str) -> list[int]:
-        """The tokens of ``text`` as they follow those of ``before``, which stay as they are."""
-        head = self.ids(before)
-        whole = self.ids(before + text)
-        if whole[: len(head)] == head:
-            return whole[len(head) :]
-        anchored = self.ids(self.template.stop + text)
-        return anchored[len(self.ids(self.template.stop)) :]
-
-    def span(
-        self,
-        parts: Sequence[Part],
-        pictures: Mapping[str, Prepared],
-        numbers: Mapping[str, int],
-        before: str | None = None,
-    ) -> tuple[Span, str]:
-        """``parts`` as tokens, and the text that influences what follows them.
-
-        ``before`` is that text for what comes before; None begins a conversation. ``numbers`` are
-        the places of the pictures among those of the sample.
-        """
-        grown = _Growing()
-        if before is None:
-            if not (self._bos and parts and parts[0].text.startswith(self._bos)):
-                grown.add(self._start)
-            before = ""
-        for part in parts:
-            if part.medium is not None:
-                prepared = pictures[part.medium]
-                if self._adjoins(grown, prepared):
-                    grown.add(self.ids("\n"))
-                grown.show(numbers[part.medium], prepared)
-                before = part.text
-            else:
-                for text in filter(None, _at_prefix(part)):
-                    grown.add(self._following(before, text), learn=part.learn)
-                    before = self.template.tail(before + text)
-            if part.mark:
-                grown.marks[part.mark] = max(len(grown.ids) - 1, 0)
-        return grown.done(), before
-
-    def _following(self, before: str, text: str) -> Sequence[int]:
-        """As :meth:`following`; what is short is the template's and comes again and again."""
-        if len(before) + len(text) > 64:
-            return self.following(before, text)
-        known = self._known.get((before, text))
-        if known is None:
-            if len(self._known) > 4096:
-                self._known.clear()
-            known = self._known[before, text] = self.following(before, text)
-        return known
-
-    def _adjoins(self, grown: _Growing, prepared: Prepared) -> bool:
-        """Whether two pictures would be read as one where runs of image tokens are counted."""
-        return (
-            "image_grid_thw" in prepared.image.inputs
-            and bool(grown.is_image)
-            and grown.is_image[-1]
-            and prepared.is_image[0]
-        )
-
-    def _find_start(self) -> tuple[str, list[int]]:
-        """The tokenizer's first token, as text, and the ids that it puts before any text."""
-        bare = self.ids("a")
-        full = self.tokenizer("a")["input_ids"]
-        at = next((n for n in range(len(full)) if full[n : n + len(bare)] == bare), 0)
-        return str(self.tokenizer.bos_token or ""), list(full[:at])
-
-
-def _at_prefix(part: Part) -> list[str]:
-    """A learned answer is cut after its prefix, with which inference may begin it."""
-    text = part.text
-    words = text.lstrip()
-    if part.learn and words.startswith(ANSWER_PREFIX):
-        cut = len(text) - len(words) + len(ANSWER_PREFIX)
-        return [text[:cut], text[cut:]]
-    return [text]
 
 
 def encode_sample(
@@ -280,7 +125,7 @@ class _Encoding:
         region = self._region(pictures) if "lvr" in self.plan.branches else ()
         branches: dict[BranchName, Span] = {}
         for name, turns in self.after.items():
-            grown = _Growing()
+            grown = Growing()
             if name == "pred":
                 grown.add(encoder.tokens.pred[: self.plan.pred_tokens])
             else:
@@ -293,7 +138,7 @@ class _Encoding:
                     grown.add([encoder.tokens.lvr_end], learn=True)
                 follow = template.parts(turns, after=self.context)
                 span, _ = encoder.span(follow, pictures, self.numbers, before)
-                _append(grown, span)
+                grown.append(span)
             branches[name] = grown.done()
         target = None
         if self.plan.target:
@@ -315,12 +160,12 @@ class _Encoding:
     def _branch_turns(self, name: BranchName) -> tuple[Turn, ...]:
         answers = self.encoder.data.answers
         if name == "pred":
-            _enough("pred_tokens", self.plan.pred_tokens, self.encoder.tokens.pred)
+            enough("pred_tokens", self.plan.pred_tokens, self.encoder.tokens.pred)
             return ()
         if name == "trajectory":
             return trajectory_turns(self.trajectory, answers)
         if name == "answer":
-            _enough("pause_tokens", self.plan.pause_tokens, self.encoder.tokens.pause)
+            enough("pause_tokens", self.plan.pause_tokens, self.encoder.tokens.pause)
         return answer_turns(self.trajectory.task, answers)
 
     def _target_turns(self) -> tuple[Turn, ...]:
@@ -329,7 +174,7 @@ class _Encoding:
             self.trajectory, self.roots, options, system=data.system, answers=data.answers
         )
         first = next((turn.role for turn in turns if turn.role != "system"), "user")
-        if first == "assistant" and not self.encoder.template.takes_assistant_first():
+        if first == "assistant" and not self.encoder.template.takes_assistant_first:
             at = 1 if turns[0].role == "system" else 0
             turns = (*turns[:at], Turn("user", ("",)), *turns[at:])
         return turns
@@ -344,73 +189,6 @@ class _Encoding:
 
     def _dropped(self, reason: str, detail: str) -> Dropped:
         return Dropped(self.trajectory.id, self.shard, reason, detail)
-
-
-def encode_prompt(
-    pictures: Sequence[Image.Image],
-    question: str,
-    choices: Sequence[str] = (),
-    *,
-    encoder: Encoder,
-    key: str = "",
-    prefill: str = ANSWER_PREFIX,
-    pause_tokens: int = 0,
-) -> EncodedSample:
-    """(I0, Q) as at inference: the context, then pause tokens and ``prefill``, all in one span.
-
-    With an empty ``prefill`` the row ends with the generation prompt.
-    """
-    prepared = {
-        f"i{number}": prepare_picture(picture, f"i{number}", encoder)
-        for number, picture in enumerate(pictures)
-    }
-    data = encoder.data
-    turns = context_turns(
-        question, choices, tuple(prepared), system=data.system, answers=data.answers
-    )
-    return encode_dialogue(
-        turns, prepared, encoder=encoder, key=key, prefill=prefill, pause_tokens=pause_tokens
-    )
-
-
-def prepare_picture(picture: Image.Image, medium: str, encoder: Encoder) -> Prepared:
-    """A picture for :func:`encode_dialogue`, made smaller where ``max_pixels`` says so."""
-    return encoder.preparer.prepare(shrunk(picture.convert("RGB"), encoder.max_pixels), medium)
-
-
-def encode_dialogue(
-    turns: Sequence[Turn],
-    pictures: Mapping[str, Prepared],
-    *,
-    encoder: Encoder,
-    key: str = "",
-    prefill: str = "",
-    pause_tokens: int = 0,
-) -> EncodedSample:
-    """Any conversation that the assistant is to continue: all of it in the ``context`` span.
-
-    ``pictures`` by the ids that ``turns`` show. The tool loop adds an assistant turn with the reply
-    and an :func:`~pearl_train.chat.observation_turn`, and encodes again.
-    """
-    media = list(dict.fromkeys(media_of(turns)))
-    numbers = {medium: number for number, medium in enumerate(media)}
-    span, before = encoder.span(encoder.template.parts(turns, prompt=True), pictures, numbers)
-    grown = _Growing()
-    _append(grown, span)
-    _enough("pause_tokens", pause_tokens, encoder.tokens.pause)
-    grown.add(encoder.tokens.pause[:pause_tokens])
-    if prefill:
-        grown.add(encoder.following(before, encoder.template.glue + prefill))
-    images = tuple(pictures[medium].image for medium in media)
-    return EncodedSample(key=key, shard="", images=images, context=grown.done(), branches={})
-
-
-def _append(grown: _Growing, span: Span) -> None:
-    grown.marks |= {name: len(grown.ids) + place for name, place in span.marks.items()}
-    grown.ids += span.ids
-    grown.learn += span.learn
-    grown.is_image += span.is_image
-    grown.images += span.images
 
 
 def _with_conclusion(span: Span, *, stated: bool) -> Span:
@@ -457,11 +235,3 @@ def _pixel_limit(
         else:
             high = middle - 1
     return int(low * 0.95)
-
-
-def _enough(name: str, wanted: int, there: Sequence[int]) -> None:
-    if wanted > len(there):
-        raise UsageError(
-            f"objective.{name}: expected at most {len(there)}, the tokens that were added to the "
-            f"model, got {wanted}"
-        )

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from pearl_data.shards import Sample
 from pearl_tools.errors import BadInput, PearlError, ToolFailure, UsageError
@@ -100,12 +99,9 @@ class PicturePreparer:
             ) from error
         ids = tuple(made["input_ids"][0].tolist())
         is_image = tuple(number == self.image_token_id for number in ids)
-        inputs: dict[str, Tensor] = {
-            name: value
-            for name, value in made.items()
-            if name not in _OF_TEXT and isinstance(value, torch.Tensor)
-        }
-        if not inputs or not any(is_image):
+        inputs = {name: value for name, value in made.items() if name not in _OF_TEXT}
+        tensors = all(isinstance(value, torch.Tensor) for value in inputs.values())
+        if not inputs or not tensors or not any(is_image):
             raise UsageError(
                 f"the model's processor: expected tensors and image tokens for {medium}, got "
                 f"{sorted(made)} and {sum(is_image)} image tokens"

@@ -46,11 +46,11 @@ def rendered(template: ChatTemplate, turns: tuple[Turn, ...], *, prompt: bool = 
         }
         for turn in turns
     ]
-    if template._processor.chat_template == chat_templates.TEXTS_ONLY:
+    if template._layouts._processor.chat_template == chat_templates.TEXTS_ONLY:
         for message in messages:
             if message["role"] != "user":
                 message["content"] = message["content"][0]["text"]
-    return template._processor.apply_chat_template(
+    return template._layouts._processor.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=prompt
     )
 
@@ -194,5 +194,5 @@ def test_a_prompt_that_is_not_how_replies_begin_is_refused_at_once(tiny_encoder:
 
 
 def test_whether_an_assistant_may_begin_is_found_out(tiny_encoder: Make) -> None:
-    assert template_of(tiny_encoder, "qwen2_5_vl", "QWEN").takes_assistant_first()
-    assert not template_of(tiny_encoder, "qwen2_5_vl", "ALTERNATING").takes_assistant_first()
+    assert template_of(tiny_encoder, "qwen2_5_vl", "QWEN").takes_assistant_first
+    assert not template_of(tiny_encoder, "qwen2_5_vl", "ALTERNATING").takes_assistant_first
