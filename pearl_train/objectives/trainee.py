@@ -89,6 +89,8 @@ def _freezes_pred(backbone: Backbone, config: Config) -> bool:
     options = config.objective
     if options.name != "pearl" or options.pred == "trained" or not options.weight:
         return False
+    if hasattr(backbone.network, "peft_config"):  # LoRA trains rows that it was told of, not these
+        return False
     if not backbone.plain.get_input_embeddings().weight.requires_grad:
         return False
     if config.parallel == "fsdp2":
