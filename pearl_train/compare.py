@@ -312,11 +312,8 @@ def most_frequent(train: Sequence[Asked], test: Sequence[Asked]) -> BlindRule:
 def training_cost(folder: RunFolder, config: Config) -> Training:
     """What the run in ``folder`` cost, from its timings; of a stretch done twice the later."""
     windows = {int(line["step"]): line for line in read_metrics(folder.timings)}
-    batch = config.optim.batch
     seconds = {
-        step: batch / line["samples_per_s"]
-        for step, line in windows.items()
-        if line.get("samples_per_s")
+        step: 1 / line["steps_per_s"] for step, line in windows.items() if line.get("steps_per_s")
     }
     steps = sorted(seconds)
     spent = [

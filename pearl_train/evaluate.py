@@ -13,17 +13,18 @@ asked once beforehand, so that nothing is charged for warming up.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import msgspec
 
 from pearl_data.progress import Progress
 from pearl_data.shards import DatasetReader
+from pearl_data.shards.files import write_whole
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput
 from pearl_tools.types import Record
@@ -166,23 +167,20 @@ def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluati
 
 def _lines(model: Answers, task: Task, folder: Path | None) -> Iterator[ItemLine]:
     chosen = places(task.reader, task.header.split)[: task.limit]
-    store = _Store(folder / ITEMS, task.header) if folder is not None else None
-    done = store.lines if store is not None else []
-    yield from done[: len(chosen)]
-    todo = chosen[len(done) :]
-    label = f"eval {task.header.mode}"
-    with Progress(label, len(chosen), "questions", done=len(done)) as progress:
-        for count, number in enumerate(todo):
-            item = item_of(task.reader[number], task.reader.places[number].shard)
-            if count == 0:
-                model.answer(item.question)  # warms up what is made at first use
-            line = line_of(item, model.answer(item.question), task.form)
-            if store is not None:
+    with _store(folder, task.header) as store:
+        done = store.lines[: len(chosen)]
+        yield from done
+        todo = chosen[len(done) :]
+        label = f"eval {task.header.mode}"
+        with Progress(label, len(chosen), "questions", done=len(done)) as progress:
+            for count, number in enumerate(todo):
+                item = item_of(task.reader[number], task.reader.places[number].shard)
+                if count == 0:
+                    model.answer(item.question)  # warms up what is made at first use
+                line = line_of(item, model.answer(item.question), task.form)
                 store.append(line)
-            yield line
-            progress.advance()
-    if store is not None:
-        store.close()
+                yield line
+                progress.advance()
 
 
 def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
@@ -272,32 +270,36 @@ def read_lines(path: Path) -> tuple[Header, list[ItemLine]]:
 
 
 class _Store:
-    """``items.jsonl``: whole lines only, each on disk before the next question."""
+    """``items.jsonl``: whole lines only, each written before the next question is asked."""
 
-    def __init__(self, path: Path, header: Header) -> None:
-        self.lines: list[ItemLine] = []
-        if path.is_file() and path.read_bytes().count(b"\n"):
-            known, lines = read_lines(path)
-            if known != header:
-                raise BadInput(
-                    f"{path}: expected lines of {header.model} on {header.data}, got those of "
-                    f"{known.model} on {known.data} or with other options; name another folder"
-                )
-            self.lines = lines
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = b"".join(_encoded(record) for record in [header, *self.lines])
-        path.write_bytes(text)
-        self._stream = path.open("ab")
+    def __init__(self, lines: list[ItemLine], stream: IO[bytes] | None) -> None:
+        self.lines, self._stream = lines, stream
 
     def append(self, line: ItemLine) -> None:
         """Write ``line`` so that killing this process cannot lose it."""
-        self._stream.write(_encoded(line))
-        self._stream.flush()
+        if self._stream is not None:
+            self._stream.write(_encoded(line))
+            self._stream.flush()
 
-    def close(self) -> None:
-        """All lines are there."""
-        os.fsync(self._stream.fileno())
-        self._stream.close()
+
+@contextmanager
+def _store(folder: Path | None, header: Header) -> Iterator[_Store]:
+    """The lines in ``folder``, open for more; nothing is kept without a folder."""
+    if folder is None:
+        yield _Store([], None)
+        return
+    path, lines = folder / ITEMS, list[ItemLine]()
+    if path.is_file() and path.read_bytes().count(b"\n"):
+        known, lines = read_lines(path)
+        if known != header:
+            raise BadInput(
+                f"{path}: expected lines of {header.model} on {header.data}, got those of "
+                f"{known.model} on {known.data} or with other options; name another folder"
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, b"".join(_encoded(record) for record in [header, *lines]))
+    with path.open("ab") as stream:
+        yield _Store(lines, stream)
 
 
 def _encoded(record: Record) -> bytes:

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from PIL import Image
+from tiny_samples import tiny_sample
+
+from pearl_data.shards import DatasetReader, Sample
+from pearl_tools.errors import BadInput
+from pearl_train.evaluate import (
+    ITEMS,
+    SCORES,
+    UNANSWERED,
+    Answered,
+    Evaluation,
+    Header,
+    ItemLine,
+    Task,
+    evaluate,
+    read_lines,
+)
+from pearl_train.questions import Question, item_of, opened, places
+from pearl_train.report.scores import scores_text
+
+Says = Callable[[Question], Answered]
+
+
+class Fake:
+    """A model that says what a function says, and remembers what it was asked."""
+
+    def __init__(self, says: Says) -> None:
+        self.says = says
+        self.asked: list[str] = []
+
+    def answer(self, question: Question) -> Answered:
+        self.asked.append(question.key)
+        return self.says(question)
+
+
+def first_choice(question: Question) -> Answered:
+    return Answered(reply=f" {question.choices[0]}", tokens=2, latency_s=0.01 * len(question.key))
+
+
+@pytest.fixture
+def task(tiny_data: Path) -> Task:
+    header = Header(model="fake", data="set", split="test", mode="direct", options={"seed": 0})
+    return Task(header, DatasetReader(tiny_data))
+
+
+def asked_samples(task: Task) -> list[Sample]:
+    return [task.reader[number] for number in places(task.reader, "test")]
+
+
+def test_accuracy_has_counts_intervals_and_chance(task: Task) -> None:
+    found = evaluate(Fake(first_choice), task)
+    right = sum(sample.trajectory.task.answer == "red" for sample in asked_samples(task))
+    [family] = found.families
+    assert family.family == "attribute"
+    assert (family.accuracy.k, family.accuracy.n) == (right, 4)
+    assert family.accuracy.low is not None
+    assert family.chance == pytest.approx(1 / 3)
+    assert found.overall.accuracy == family.accuracy
+    assert (found.latency_ms_median, found.tokens_mean, found.tools) == (80, 2, None)
+
+
+def test_a_reply_that_states_nothing_is_unparsed(task: Task) -> None:
+    found = evaluate(Fake(lambda _: Answered(reply="red or blue", tokens=3, latency_s=0)), task)
+    assert (found.overall.unparsed, found.overall.accuracy.k) == (4, 0)
+    assert found.overall.lenient.k > 0
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(task: Task, tmp_path: Path) -> None:
+    def dies_at_the_third(question: Question) -> Answered:
+        if len(dying.asked) == 4:  # the first is asked twice, to warm up
+            raise KeyboardInterrupt
+        return first_choice(question)
+
+    dying = Fake(dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(dying, task, tmp_path)
+    assert len(read_lines(tmp_path / ITEMS)[1]) == 2
+    with (tmp_path / ITEMS).open("ab") as stream:
+        stream.write(b'{"key": "torn')
+    going_on = Fake(first_choice)
+    found = evaluate(going_on, task, tmp_path)
+    keys = [sample.trajectory.id for sample in asked_samples(task)]
+    assert going_on.asked == [keys[2], keys[2], keys[3]]
+    assert found == evaluate(Fake(first_choice), task)
+    assert msgspec.json.decode((tmp_path / SCORES).read_bytes(), type=Evaluation) == found
+    nobody = Fake(first_choice)
+    assert evaluate(nobody, task, tmp_path) == found
+    assert nobody.asked == []
+
+
+def test_lines_of_another_evaluation_are_not_continued(task: Task, tmp_path: Path) -> None:
+    evaluate(Fake(first_choice), task, tmp_path)
+    header = msgspec.structs.replace(task.header, options={"seed": 1})
+    with pytest.raises(BadInput, match="other options"):
+        evaluate(Fake(first_choice), task._replace(header=header), tmp_path)
+
+
+def test_what_is_no_list_of_lines_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ITEMS).write_text("nothing\n")
+    with pytest.raises(BadInput, match="expected the lines of an evaluation"):
+        read_lines(tmp_path / ITEMS)
+
+
+def test_tool_calls_and_errors_are_counted_by_code(task: Task) -> None:
+    def with_tools(question: Question) -> Answered:
+        return Answered(
+            reply="",
+            tokens=20,
+            latency_s=0,
+            turns=3,
+            tools={"crop": 2, "unreadable": 1},
+            errors={"geometry.inverted": 1, "parse.no_call": 1},
+            notes=(UNANSWERED,),
+        )
+
+    header = msgspec.structs.replace(task.header, mode="tools")
+    found = evaluate(Fake(with_tools), task._replace(header=header))
+    tools = found.tools
+    assert tools is not None
+    assert tools.calls == {"crop": 8, "unreadable": 4}
+    assert tools.by_code == {"geometry.inverted": 4, "parse.no_call": 4}
+    assert (tools.error_share.k, tools.error_share.n) == (4, 12)
+    assert (tools.turns_mean, tools.unanswered) == (3, 4)
+    text = scores_text(found)
+    assert "tool calls: 8 crop, 4 unreadable; with an error: 4 (33.3 %" in text
+    assert "4 geometry.inverted" in text
+
+
+def test_only_the_first_so_many_are_asked_if_so_wished(task: Task) -> None:
+    assert evaluate(Fake(first_choice), task._replace(limit=2)).overall.accuracy.n == 2
+
+
+def test_the_same_questions_give_the_same_lines(task: Task, tmp_path: Path) -> None:
+    lines: list[list[ItemLine]] = []
+    for name in ("a", "b"):
+        evaluate(Fake(first_choice), task, tmp_path / name)
+        lines.append(read_lines(tmp_path / name / ITEMS)[1])
+    assert lines[0] == lines[1]
+
+
+def test_a_split_without_samples_is_refused_naming_those_there_are(tiny_data: Path) -> None:
+    with pytest.raises(BadInput, match=r"split 'nope'.*test, train, val"):
+        places(DatasetReader(tiny_data), "nope")
+
+
+def test_a_question_holds_roots_only(tiny_data: Path) -> None:
+    with_two_roots = tiny_sample(7)
+    assert list(item_of(with_two_roots, "tar").question.media) == ["i0", "i1"]
+
+
+def test_a_sample_without_its_picture_is_named(tiny_data: Path) -> None:
+    sample = tiny_sample(0)
+    bare = sample._replace(members={})
+    with pytest.raises(BadInput, match="tar, sample train-000: expected the bytes of i0"):
+        item_of(bare, "tar")
+
+
+def test_pictures_of_people_are_opened_upright(tmp_path: Path) -> None:
+    turned = Image.new("RGB", (40, 20))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    [medium] = opened([tmp_path / "turned.jpg"], "What is it?").media.values()
+    assert (medium.record.width, medium.record.height) == (20, 40)
+    assert medium.record.changes == ["exif_orientation:6"]
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.png"
+    path.write_text("no picture")
+    with pytest.raises(BadInput, match=r"notes\.png.*expected a picture"):
+        opened([path], "What is it?")
