@@ -23,7 +23,7 @@ class NotAPictureError(ValueError):
 
 
 def to_rgb8(image: Image.Image, *, white_16: bool = False) -> tuple[NDArray[np.uint8], list[str]]:
-    """uint8 ``(h, w, 3)`` pixels of a loaded image and the changes that made them.
+    """uint8 ``(h, w, 3)`` pixels of a loaded image, perhaps read-only, and what changes made them.
 
     ``white_16`` says that 32-bit integers hold 16-bit samples (PGM does that). Raises
     :class:`NotAPictureError` for a mode or values that have no colours.
@@ -37,6 +37,9 @@ def to_rgb8(image: Image.Image, *, white_16: bool = False) -> tuple[NDArray[np.u
     if mode in ("I", "F"):
         grey, low, high = _scale_by_range(np.asarray(image))
         return _grey(grey), [*changes, f"range:{low:.6g}..{high:.6g}"]
+    if mode == "RGB" and "transparency" not in image.info:
+        # One copy. Image.convert and np.array would each make another: 107 of 147 ms at 12 MP.
+        return np.asarray(image, dtype=np.uint8), changes
     if mode in _ALPHA or (mode in _PLAIN and "transparency" in image.info):
         return _on_white(image), [*changes, "alpha:on_white"]
     if mode in _PLAIN:
