@@ -176,10 +176,10 @@ class Batch:
 def picture_axis(images: Mapping[str, Tensor], name: str) -> int:
     """The axis of ``images[name]`` on which pictures follow one another: the first, or the second
     where the family has a batch of tiles (Idefics3: 1, tiles, channels, height, width; its mask
-    1, tiles, height, width).
+    1, tiles, height, width). LLaVA-Next has tiles too, but on an axis of each picture's own.
     """
     pixels = images.get("pixel_values")
-    tiled = pixels is not None and pixels.ndim == 5
+    tiled = pixels is not None and pixels.ndim == 5 and "image_sizes" not in images
     return int(tiled and name in {"pixel_values", "pixel_attention_mask"})
 
 

@@ -77,13 +77,19 @@ def joined(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     for name in inputs[0] if inputs else ():
         parts = [one[name] for one in inputs]
         axis = picture_axis(inputs[0], name)
-        if any(part.shape[axis + 1 :] != parts[0].shape[axis + 1 :] for part in parts):
-            height, width = (max(part.shape[k] for part in parts) for k in (-2, -1))
-            parts = [
-                functional.pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2])) for p in parts
-            ]
-        out[name] = torch.cat(parts, dim=axis)
+        longest = [max(sizes) for sizes in zip(*(p.shape[axis + 1 :] for p in parts), strict=True)]
+        out[name] = torch.cat([_padded(part, longest) for part in parts], dim=axis)
     return out
+
+
+def _padded(tensor: Tensor, longest: Sequence[int]) -> Tensor:
+    """``tensor`` with zeros behind it on its last axes, up to ``longest``."""
+    lacking = [
+        size - have for size, have in zip(longest, tensor.shape[-len(longest) :], strict=True)
+    ]
+    if not any(lacking):
+        return tensor
+    return functional.pad(tensor, [side for size in reversed(lacking) for side in (0, size)])
 
 
 def _lengths(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, tuple[int, ...]]:

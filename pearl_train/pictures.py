@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from pearl_data.shards import Sample
-from pearl_tools.errors import BadInput, PearlError, ToolFailure, UsageError
+from pearl_tools.errors import BadInput, ToolFailure, UsageError
 from pearl_tools.media import open_image
 from pearl_train.batch import EncodedImage
 
@@ -83,20 +83,7 @@ class PicturePreparer:
 
     def prepare(self, picture: Image.Image, medium: str, content: str = "") -> Prepared:
         """``picture`` as tensors and tokens. Raises ``BadInput`` where the processor refuses it."""
-        try:
-            made = self._processor(
-                images=[picture],
-                text=[self._placeholder],
-                add_special_tokens=False,
-                return_tensors="pt",
-            )
-        except PearlError:
-            raise
-        except Exception as error:
-            raise BadInput(
-                f"medium {medium}: expected a picture that {type(self._processor).__name__} takes, "
-                f"got {picture.width}x{picture.height} px: {error}"
-            ) from error
+        made = self._call(picture, medium)
         ids = tuple(made["input_ids"][0].tolist())
         is_image = tuple(number == self.image_token_id for number in ids)
         inputs = {name: value for name, value in made.items() if name not in _OF_TEXT}
@@ -110,10 +97,35 @@ class PicturePreparer:
         image = EncodedImage(medium=medium, inputs=inputs, tokens=sum(is_image), content=key)
         return Prepared(image, ids, is_image, picture.size)
 
+    def _call(self, picture: Image.Image, medium: str) -> Any:
+        try:
+            return self._processor(
+                images=[picture],
+                text=[self._placeholder],
+                add_special_tokens=False,
+                return_tensors="pt",
+            )
+        except Exception as error:
+            raise BadInput(
+                f"medium {medium}: expected a picture that {type(self._processor).__name__} takes, "
+                f"got {picture.width}x{picture.height} px: {error}"
+            ) from error
+
     def _find_id(self) -> int:
-        number = getattr(self._processor, "image_token_id", None)
-        if number is None:
-            tokenizer = self._processor.tokenizer
-            name = getattr(self._processor, "image_token", self._placeholder)
-            number = tokenizer.convert_tokens_to_ids(name)
-        return int(number)
+        """The id of image tokens: of those that the processor names, the one that fills a picture.
+
+        Some name the token that a template writes (Gemma 3), or the frame as well (InternVL).
+        """
+        named = [
+            getattr(self._processor, "image_token_id", None),
+            *(getattr(self._processor, "image_token_ids", None) or ()),
+            getattr(self._processor.tokenizer, "image_token_id", None),
+        ]
+        ids = self._call(Image.new("RGB", (96, 64)), "of a test")["input_ids"][0].tolist()
+        found = max(named, key=lambda number: 0 if number is None else ids.count(number))
+        if found is None or found not in ids:
+            raise UsageError(
+                f"the model's processor: expected its image token ({named}) for a picture, got "
+                f"{ids[:8]} ...; use the processor that belongs to the model"
+            )
+        return int(found)

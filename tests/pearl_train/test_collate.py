@@ -180,6 +180,16 @@ def test_pictures_of_other_sizes_are_padded_below_and_on_the_right() -> None:
     assert joined([]) == {}
 
 
+def test_tiles_on_an_axis_of_each_picture_are_padded() -> None:
+    """LLaVA-Next: pictures, tiles, channels, height, width, and their sizes."""
+    one = {"pixel_values": torch.ones(1, 3, 3, 2, 2), "image_sizes": torch.tensor([[4, 8]])}
+    two = {"pixel_values": torch.ones(1, 5, 3, 2, 2), "image_sizes": torch.tensor([[9, 9]])}
+    made = joined([one, two])
+    assert made["pixel_values"].shape == (2, 5, 3, 2, 2)
+    assert made["pixel_values"].sum(dim=(1, 2, 3, 4)).tolist() == [36, 60]
+    assert made["image_sizes"].tolist() == [[4, 8], [9, 9]]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_latents_point_at_the_features_of_their_region(family: str, tiny_encoder: Make) -> None:
     encoder = tiny_encoder(family)

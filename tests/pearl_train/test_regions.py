@@ -79,6 +79,13 @@ def test_each_family_lays_tokens_out_in_its_way(
     assert found.box == pytest.approx(grid.box, abs=0.02)
 
 
+def test_of_several_tiles_the_view_of_the_whole_counts(tiny_encoder: Make) -> None:
+    encoder = tiny_encoder("internvl")
+    prepared = encoder.preparer.prepare(Image.new("RGB", (112, 56)), "i0")
+    assert prepared.image.tokens == 12  # two tiles and a thumbnail
+    assert grid_of(encoder.processor, prepared) == Grid(8, 2, 2)
+
+
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "llava", "internvl"])
 def test_the_tokens_of_a_region_are_those_that_its_pixels_move(
     family: str, tiny_encoder: Make, tiny_folder: Callable
