@@ -10,6 +10,8 @@ from pearl_train.doctor.patient import Patient
 
 #: Share of samples that one answer may have before it is worth giving always.
 LOPSIDED = 0.6
+ENOUGH = 20
+"""Samples below which nothing is said of that."""
 
 
 def answers(patient: Patient) -> Finding:
@@ -53,9 +55,9 @@ def answers(patient: Patient) -> Finding:
             f"evaluation would cut the answers of {listed(long)}: raise evaluate.max_new_tokens "
             f"({most})"
         )
-    if times / tried > LOPSIDED and len(words) > 1:
+    if times / tried > LOPSIDED and len(words) > 1 and tried >= ENOUGH:
         remedies.append("always giving one answer scores well: balance the answers")
-    if len(words) == 1 and tried > 1:
+    if len(words) == 1 and tried >= ENOUGH:
         remedies.append("all answers are the same: there is nothing to learn from the pictures")
     if config.data.answers == "letter" and len(sizes) < tried:
         remedies.append(

@@ -21,6 +21,8 @@ from pearl_train.pictures import open_picture
 
 CELL = 200
 GAP = 12
+#: Normalised pixels have a standard deviation about 1 and end at about 3.
+FLAT, LARGE = 1e-3, 20.0
 CAPTION = 34
 _PAPER, _INK, _SOFT = (255, 255, 255), (28, 32, 36), (91, 101, 109)
 
@@ -37,6 +39,7 @@ class Seen(NamedTuple):
 def pictures(patient: Patient) -> Finding:
     """What is left of the pictures of a few samples when the processor is done with them."""
     rows, blank, lines, unknown = [], [], [], False
+    largest = 0.0
     for one in patient.scan.samples[:FEW]:
         encoded, sample = patient.encode(one.number), patient.reader[one.number]
         row = []
@@ -46,7 +49,9 @@ def pictures(patient: Patient) -> Finding:
             unknown |= not parts
             seen = Seen(image.medium, stored, tuple(parts) or (stored,), image.tokens)
             row.append(seen)
-            if is_blank(seen.parts) and not is_blank([stored]):
+            values = image.inputs["pixel_values"].float()
+            largest = max(largest, float(values.abs().max()))
+            if float(values.std()) < FLAT and not is_blank([stored]):
                 blank.append(f"{image.medium} of {one.key} in {one.shard}")
         rows.append((one.key, row))
         if len(rows) == 1:
@@ -57,9 +62,18 @@ def pictures(patient: Patient) -> Finding:
         return Finding(
             check="pictures",
             status="fail",
-            told=f"expected pictures with something in them, got one flat colour for "
+            told=f"expected tensors that differ from place to place, got flat ones for "
             f"{listed(blank)}",
             remedy="look at image_mean, image_std and rescale_factor in the model's "
+            "preprocessor_config.json or processor_config.json",
+            lines=lines,
+        )
+    if largest > LARGE:
+        return Finding(
+            check="pictures",
+            status="warn",
+            told=f"expected numbers of the size of 1 for pixels, got up to {largest:.3g}",
+            remedy="see whether do_rescale and do_normalize are true in the model's "
             "preprocessor_config.json or processor_config.json",
             lines=lines,
         )

@@ -165,8 +165,10 @@ def _parts(patient: Patient) -> dict[str, tuple[bool, list[nn.Parameter]]]:
     language = list(language_model(plain)[1].parameters())
     known = {id(p) for p in language}
     vision = [p for p in plain.model.parameters() if id(p) not in known]
+    adapted = config.lora is not None and config.lora.targets is not None
+    learns = any(p.requires_grad for p in vision) if adapted else config.lora is None
     parts = {
-        "vision": (not config.freeze_vision and config.lora is None, vision),
+        "vision": (learns and not config.freeze_vision, vision),
         "language": (True, language),
     }
     known |= {id(p) for p in vision}

@@ -1,7 +1,9 @@
 """Whether the longest sample fits, measured; and from that the configured micro-batch, estimated.
 
-Forward and backward of the longest sample run once alone and once as a batch of two: the difference
-is what a further sample costs, the rest is fixed. To that come weights and the optimizer's moments.
+Forward and backward of the longest sample run alone and as batches of two and four, with gradients
+there already, as when they are accumulated: the last difference is what a further sample costs. To
+that come weights, gradients and the optimizer's moments. One sample alone would mislead: its peak
+may lie in another part of the pass (the embedding's gradient, say) than that of a full batch.
 On CUDA the allocator tells its peak. On a CPU torch's profiler tells every allocation of a tensor;
 ``tracemalloc`` sees none of them, and a process's resident size forgets what malloc keeps.
 """
@@ -9,7 +11,7 @@ On CUDA the allocator tells its peak. On a CPU torch's profiler tells every allo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,12 @@ from pearl_train.update import weighted
 
 #: Share of what is available above which a run is likely to fail sooner or later.
 TIGHT = 0.85
+#: Samples in the batches that are measured, as far as the configured micro-batch has so many.
+SIZES = (1, 2, 4)
+_SMALLER = (
+    "model.checkpoint_activations = true, a lower model.max_pixels or data.max_tokens, or a "
+    '[model.lora] table with model.dtype = "bfloat16"'
+)
 _MOMENTS = 8  # bytes that AdamW keeps per trained weight: two float32
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -33,8 +41,9 @@ _CGROUPS = (
 
 
 class Need(NamedTuple):
-    """Bytes of one process: ``held`` for weights and moments, ``fixed`` for gradients and what else
-    does not grow, ``each`` for one more sample as long as the longest.
+    """Bytes of one process: ``held`` for weights, gradients and moments; forward and backward of
+    n samples take ``fixed`` and n times ``each``. ``fixed`` may be negative: a small batch may have
+    its peak elsewhere.
     """
 
     held: int
@@ -53,30 +62,36 @@ class Need(NamedTuple):
 def memory(patient: Patient) -> Finding:
     """Peak memory of the longest sample, and of the configured micro-batch."""
     longest, config = patient.scan.longest, patient.config
-    sample = patient.encode(longest.number)
-    try:
-        one = measured(patient, [sample])
-        two = measured(patient, [sample, sample])
-    except torch.OutOfMemoryError:
-        return Finding(
-            check="memory",
-            status="fail",
-            told=f"the longest sample, {longest.key} in {longest.shard} ({longest.tokens} tokens), "
-            f"does not fit by itself into {_said(available(patient))}",
-            remedy="lower model.max_pixels or data.max_tokens, set model.checkpoint_activations = "
-            'true, or use a [model.lora] table with model.dtype = "bfloat16"',
-            figures={"longest": longest.key},
-        )
-    need, room = need_of(patient, one, two), available(patient)
-    size = config.optim.micro_batch
+    sample, size = patient.encode(longest.number), config.optim.micro_batch
+    peaks: dict[int, int] = {}
+    for number in sorted({min(few, size) for few in SIZES}):
+        try:
+            peaks[number] = measured(patient, [sample] * number)
+        except torch.OutOfMemoryError:
+            if not peaks:
+                what = "the longest sample by itself"
+            else:
+                what = (
+                    f"a micro-batch of {number} (optim.micro_batch {size}) like the longest sample"
+                )
+            return Finding(
+                check="memory",
+                status="fail",
+                told=f"{what}, {longest.key} in {longest.shard} ({longest.tokens} tokens), does "
+                f"not fit into {_said(available(patient))}",
+                remedy=f"{_SMALLER}{'; or a smaller optim.micro_batch' if peaks else ''}",
+                figures={"longest": longest.key},
+            )
+    one = peaks[1]
+    need, room = need_of(patient, peaks), available(patient)
     total = need.total(size)
     told = (
         f"longest sample {longest.key} ({longest.tokens} tokens): peak {_said(one)} for forward "
-        "and backward"
+        "and backward, besides weights and gradients"
     )
     parts = (
-        f"weights and moments {_said(need.held)} + gradients and the like {_said(need.fixed)} + "
-        f"{size} x {_said(need.each)}"
+        f"weights, gradients, moments {_said(need.held)} + {_said(total - need.held)} for forward "
+        f"and backward, {_said(need.each)} for each"
     )
     lines = [
         f"micro-batch of {size} as long: {_said(total)} = {parts}",
@@ -84,7 +99,7 @@ def memory(patient: Patient) -> Finding:
     ]
     figures = {
         "longest": longest.key,
-        "peak_bytes": one,
+        "peak_bytes": {str(number): peak for number, peak in peaks.items()},
         "held_bytes": need.held,
         "fixed_bytes": need.fixed,
         "sample_bytes": need.each,
@@ -99,15 +114,15 @@ def memory(patient: Patient) -> Finding:
         check="memory",
         status="fail" if total > room else "warn",
         told=told,
-        remedy=f"set {smaller}; or model.checkpoint_activations = true, or a lower "
-        "model.max_pixels",
+        remedy=f"set {smaller}; or {_SMALLER}",
         lines=lines,
         figures=figures,
     )
 
 
 def measured(patient: Patient, samples: list[EncodedSample]) -> int:
-    """Bytes that forward and backward of ``samples`` take at their peak, weights not included.
+    """Bytes that forward and backward of ``samples`` take at their peak, besides weights and
+    gradients.
 
     Pictures are told apart even where they are equal, as those of other samples would be.
     """
@@ -128,6 +143,7 @@ def measured(patient: Patient, samples: list[EncodedSample]) -> int:
         weighted(terms, batch.counts).backward()  # type: ignore[no-untyped-call]
 
     try:
+        work()  # makes the gradients, and what libraries keep from their first call on
         return peak_of(work, patient.device)
     finally:
         trainee.zero_grad(set_to_none=True)
@@ -154,13 +170,15 @@ def peak_of(work: Callable[[], object], device: torch.device) -> int:
     return peak
 
 
-def need_of(patient: Patient, one: int, two: int) -> Need:
-    """What a run needs, from the peaks of one and of two samples."""
+def need_of(patient: Patient, peaks: Mapping[int, int]) -> Need:
+    """What a run needs, from the peaks of batches by their number of samples."""
     tensors = {id(t): t for t in (*patient.trainee.parameters(), *patient.trainee.buffers())}
     weights = sum(t.numel() * t.element_size() for t in tensors.values())
-    trained = sum(p.numel() for p in patient.trainee.parameters() if p.requires_grad)
-    each = max(two - one, 0)
-    return Need(weights + _MOMENTS * trained, max(one - each, 0), each)
+    trained = [p for p in patient.trainee.parameters() if p.requires_grad]
+    learning = sum(p.numel() * (p.element_size() + _MOMENTS) for p in trained)
+    (few, low), (many, high) = [(0, 0), *sorted(peaks.items())][-2:]
+    each = (high - low) // (many - few)
+    return Need(weights + learning, high - many * each, each)
 
 
 def available(patient: Patient) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pearl_data.shards import DatasetReader
+from pearl_train.assemble import build_trained
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.encode import Encoder
 from pearl_train.loader import numbers_of
-from pearl_train.model.build import build_backbone
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.trainee import make_trainee
 from pearl_train.processes import accelerator_for
@@ -39,13 +39,7 @@ def model(patient: Patient) -> Finding:
     """Whether the model loads with finite weights, and what of it is trained."""
     config = patient.config
     patient.plan = plan_views(config.objective)
-    patient.backbone = build_backbone(
-        config.model,
-        pred_tokens=max(config.objective.pred_tokens, 4),
-        pause_tokens=max(config.objective.pause_tokens, 4),
-        train_pred=config.objective.pred == "trained",
-        seed=config.seed,
-    )
+    patient.backbone = build_trained(config)
     patient.accelerator = accelerator_for(config)
     patient.backbone.to(patient.device)
     patient.trainee = make_trainee(patient.backbone, config).to(patient.device)

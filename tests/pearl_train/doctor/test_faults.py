@@ -1,0 +1,263 @@
+"""Each fault is found by the check that is there for it, and told with names and a remedy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pearl_data.shards import DatasetReader
+from pearl_train.batch import PADDING, EncodedSample
+from pearl_train.chat import Turn
+from pearl_train.doctor import Finding, Report
+from pearl_train.doctor.patient import Patient
+
+Examine = Callable[..., Any]
+
+
+def failed(report: Report, check: str) -> Finding:
+    """The finding of ``check``, the first that failed."""
+    found = next(f for f in report.checks if f.status == "fail")
+    assert found.check == check, found
+    assert not report.ok
+    return found
+
+
+@pytest.fixture
+def copied(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """A function from a family to a copy of its tiny model that may be spoilt."""
+    return lambda family: Path(shutil.copytree(tiny_folder(family), tmp_path / "model"))
+
+
+def test_data_that_are_not_there(examined: Examine, tmp_path: Path) -> None:
+    report = examined("llava", data=tmp_path / "nowhere", until="samples").report
+    assert "nowhere" in failed(report, "data").told
+    assert next(f for f in report.checks if f.check == "samples").status == "skip"
+
+
+def test_a_split_without_samples(examined: Examine) -> None:
+    found = failed(examined("llava", "data.split=dev", until="data").report, "data")
+    assert "train (12)" in found.told
+
+
+def test_a_processor_without_an_image_processor(
+    examined: Examine, copied: Callable[[str], Path]
+) -> None:
+    folder = copied("llava")
+    for path in folder.glob("*processor_config.json"):
+        path.unlink()
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(
+        json.dumps(json.loads(settings.read_text()) | {"processor_class": "UnknownProcessor"})
+    )
+    found = failed(examined(folder, until="processor").report, "model")
+    assert "image" in found.told
+    assert "processor" in found.told
+    assert found.remedy
+
+
+def test_a_template_that_drops_pictures(examined: Examine, copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("'<image>\\n'", "''"))
+    found = failed(examined(folder, until="processor").report, "processor")
+    assert "chat template" in found.told
+    assert "picture" in found.told
+
+
+def test_weights_that_are_not_finite(examined: Examine, copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    weights = load_file(folder / "model.safetensors")
+    name = min(weights)
+    weights[name].view(-1)[0] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    found = failed(examined(folder, until="gradients").report, "model")
+    assert "finite" in found.told
+    assert "NaN" in found.told
+
+
+def test_a_corrupt_sample_is_named_with_its_shard(
+    examined: Examine, tiny_data: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(tiny_data, tmp_path / "set"))
+    with DatasetReader(data) as reader:
+        place = reader.places[3]
+        slot = next(slot for slot in place.line.members if slot.name.startswith("i0"))
+    raw = bytearray(place.path.read_bytes())
+    raw[slot.offset + slot.size // 2] ^= 0xFF
+    place.path.write_bytes(raw)
+    report = examined("llava", data=data, until="learned", samples=12).report
+    found = failed(report, "samples")
+    assert place.line.key in found.told
+    assert place.shard in found.told
+    assert "pearl-data validate" in found.remedy
+    assert next(f for f in report.checks if f.check == "learned").status == "pass"
+
+
+def test_a_loss_over_nothing_names_the_samples(
+    examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = (Turn("assistant", ("Answer: red",)),)
+    monkeypatch.setattr("pearl_train.encode.answer_turns", lambda *_: silent)
+    report = examined("llava", until="gradients", samples=2).report
+    found = failed(report, "learned")
+    assert "train-000 in shards/" in found.told
+    assert "loss" in found.told
+    assert next(f for f in report.checks if f.check == "gradients").status == "skip"
+
+
+def test_samples_too_long_are_counted_with_the_reason(examined: Examine) -> None:
+    report = examined("llava", "data.max_tokens=300", until="samples", samples=12).report
+    found = failed(report, "samples")
+    assert "text-too-long" in found.told
+    assert "data.max_tokens (300)" in found.remedy
+    _, patient = examined("llava", until="samples", samples=12)
+    longest = max(max(one.row, one.target) for one in patient.scan.samples)
+    limit = f"data.max_tokens={longest - 1}"
+    few = examined("llava", limit, "data.too_long=drop", until="samples", samples=12).report
+    assert few.checks[-1].status == "warn"
+    assert "too-long" in few.checks[-1].lines[0]
+
+
+def test_a_processor_that_changes_when_saved(
+    examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import LlavaProcessor
+
+    whole = LlavaProcessor.save_pretrained
+
+    def brighter(self: Any, folder: Path, **more: Any) -> Any:
+        self.image_processor.image_mean = [0.1, 0.1, 0.1]
+        try:
+            return whole(self, folder, **more)
+        finally:
+            self.image_processor.image_mean = before
+
+    before = [0.48145466, 0.4578275, 0.40821073]
+    monkeypatch.setattr(LlavaProcessor, "save_pretrained", brighter)
+    found = failed(examined("llava", until="reload", samples=1).report, "reload")
+    assert "train-000" in found.told
+    assert "pixels of i0" in found.told
+
+
+def test_views_that_see_each_other(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaking(branch: Tensor, attention: str, dtype: torch.dtype) -> Tensor:
+        return (branch != PADDING).long()
+
+    monkeypatch.setattr("pearl_train.model.backbone.attention_mask", leaking)
+    found = failed(examined("llava", until="views", samples=2).report, "views")
+    assert "pred of train-" in found.told
+    assert "eager" in found.remedy
+
+
+def test_answers_that_see_pred_tokens(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def blind(branch: Tensor, attention: str, dtype: torch.dtype) -> Tensor:
+        length = branch.shape[1]
+        return torch.ones(len(branch), 1, length, length, dtype=torch.bool)
+
+    monkeypatch.setattr("pearl_train.model.backbone.attention_mask", blind)
+    found = failed(examined("llava", until="pred apart", samples=2).report, "pred apart")
+    assert "[PRED]" in found.told
+
+
+def test_a_loss_that_is_not_a_number_names_the_sample(
+    examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Patient.encode
+
+    def spoilt(self: Patient, number: int, *, full: bool = True) -> EncodedSample:
+        made = whole(self, number, full=full)
+        if made.key != "train-006":
+            return made
+        image = made.images[0]
+        inputs = {**image.inputs, "pixel_values": image.inputs["pixel_values"] * float("nan")}
+        return replace(made, images=(replace(image, inputs=inputs, content=""), *made.images[1:]))
+
+    monkeypatch.setattr(Patient, "encode", spoilt)
+    report = examined("llava", until="overfit", samples=4).report
+    found = failed(report, "gradients")
+    assert "train-006 in shards/" in found.told
+    assert "train-000" not in found.told
+    assert next(f for f in report.checks if f.check == "overfit").status == "skip"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "word"),
+    [
+        ({"image_std": [1e9] * 3}, "fail", "image_std"),
+        ({"do_rescale": False}, "warn", "do_rescale"),
+    ],
+)
+def test_pictures_on_a_wrong_scale(
+    examined: Examine,
+    copied: Callable[[str], Path],
+    change: dict[str, Any],
+    status: str,
+    word: str,
+) -> None:
+    folder = copied("llava")
+    settings = folder / "processor_config.json"
+    read = json.loads(settings.read_text())
+    read["image_processor"] |= change
+    settings.write_text(json.dumps(read))
+    found = examined(folder, until="pictures", samples=1).report.checks[-1]
+    assert (found.check, found.status) == ("pictures", status)
+    assert word in found.remedy
+
+
+@pytest.mark.parametrize("rate", ["1e3", "1e30"])
+def test_a_learning_rate_that_diverges(examined: Examine, rate: str) -> None:
+    report = examined("llava", f"optim.lr={rate}", until="overfit", samples=4).report
+    found = failed(report, "overfit")
+    assert "lower optim.lr" in found.remedy
+
+
+def test_a_learning_rate_that_teaches_nothing(
+    examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pearl_train.doctor.overfit.STEPS", 10)
+    report = examined("llava", "optim.lr=1e-12", until="overfit", samples=4).report
+    assert "raise optim.lr" in failed(report, "overfit").remedy
+    slow = examined("llava", "optim.lr=5e-4", until="overfit", samples=4).report
+    assert slow.checks[-1].status == "warn"
+
+
+def test_a_micro_batch_that_does_not_fit(
+    examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pearl_train.doctor.memory._free_on_cpu", lambda: 8 << 20)
+    choices = ("optim.micro_batch=64", "optim.batch=64")
+    found = failed(examined("llava", *choices, until="memory", samples=4).report, "memory")
+    assert "optim.micro_batch = " in found.remedy
+    assert "available: 8." in found.lines[-1]
+
+
+def test_answers_outside_their_choices(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    import msgspec
+
+    whole = DatasetReader.__getitem__
+
+    def mauve(self: DatasetReader, number: int) -> Any:
+        sample = whole(self, number)
+        record = sample.trajectory
+        task = msgspec.structs.replace(record.task, choices=["mauve", "ochre"])
+        return sample._replace(trajectory=msgspec.structs.replace(record, task=task))
+
+    monkeypatch.setattr(DatasetReader, "__getitem__", mauve)
+    found = failed(examined("llava", until="answers", samples=2).report, "answers")
+    assert "train-000 in shards/" in found.told
+
+
+def test_faults_of_a_model_and_of_data_are_told_together(examined: Examine, tmp_path: Path) -> None:
+    report = examined(tmp_path, data=tmp_path / "nowhere").report
+    assert [f.check for f in report.checks if f.status == "fail"] == ["data", "model"]
+    assert {f.status for f in report.checks} == {"fail", "skip"}
+    assert report.device == "none"
