@@ -65,14 +65,14 @@ class Metrics:
     def __init__(
         self, folder: RunFolder, config: Config, *, start: int = 0, kept_bytes: int = 0
     ) -> None:
-        _cut(folder.metrics, kept_bytes)
-        self._lines = folder.metrics.open("ab")
-        self._timings = folder.timings.open("ab")
         self._sinks: list[Sink] = []
         if config.log.tensorboard:
             self._sinks.append(_TensorBoard(folder.tensorboard, start))
         if config.log.wandb:
             self._sinks.append(_WeightsAndBiases(folder.path, config))
+        _cut(folder.metrics, kept_bytes)
+        self._lines = folder.metrics.open("ab")
+        self._timings = folder.timings.open("ab")
 
     def log(self, step: int, values: Values) -> None:
         """One line of what follows from the seed."""

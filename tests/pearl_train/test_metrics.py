@@ -1,0 +1,163 @@
+"""What a run says: files that follow from the seed, a calm line, curves and a card from files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from toy_run import toy_config, toy_ingredients
+
+from pearl_tools.errors import BadInput, UsageError
+from pearl_train.config import Config, LogConfig
+from pearl_train.metrics import (
+    Metrics,
+    TrainingLine,
+    Window,
+    last_values,
+    read_metrics,
+    shown,
+)
+from pearl_train.report.card import write_card
+from pearl_train.report.curves import draw_curves
+from pearl_train.run_folder import DataFacts, RunFolder, data_sha256
+from pearl_train.session import fit
+
+SILENT = Config(log=LogConfig(tensorboard=False))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    made = RunFolder(tmp_path / "run")
+    made.path.mkdir()
+    return made
+
+
+def test_a_resumed_run_cuts_its_lines_back_to_the_checkpoint(folder: RunFolder) -> None:
+    metrics = Metrics(folder, SILENT)
+    metrics.log(1, {"loss": 2.0})
+    length = metrics.durable_bytes()
+    metrics.log(2, {"loss": 1.0})
+    metrics.close()
+    with folder.metrics.open("ab") as stream:
+        stream.write(b'{"step": 3, "lo')  # torn by a kill
+    again = Metrics(folder, SILENT, start=1, kept_bytes=length)
+    again.log(2, {"loss": 1.5})
+    again.close()
+    assert read_metrics(folder.metrics) == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}]
+
+
+def test_lines_that_are_gone_are_told(folder: RunFolder) -> None:
+    with pytest.raises(BadInput, match="expected at least the 10 bytes"):
+        Metrics(folder, SILENT, start=1, kept_bytes=10)
+
+
+def test_a_torn_last_line_is_left_out_and_a_broken_one_told(folder: RunFolder) -> None:
+    folder.metrics.write_bytes(b'{"step": 1}\n{"st')
+    assert read_metrics(folder.metrics) == [{"step": 1}]
+    folder.metrics.write_bytes(b'{"step": 1}\nnonsense\n')
+    with pytest.raises(BadInput, match="line 2: expected JSON"):
+        read_metrics(folder.metrics)
+
+
+def test_a_value_that_is_no_number_is_null(folder: RunFolder) -> None:
+    metrics = Metrics(folder, SILENT)
+    metrics.log(1, {"loss": float("nan")})
+    metrics.close()
+    assert json.loads(folder.metrics.read_text()) == {"step": 1, "loss": None}
+
+
+def test_a_term_left_out_of_some_updates_is_averaged_over_the_others() -> None:
+    window = Window()
+    window.add({"vlm": 1.0, "jepa": 0.5})
+    window.add({"vlm": 3.0})
+    assert Window(json.loads(json.dumps(window.state()))).means() == {"vlm": 2.0, "jepa": 0.5}
+
+
+def test_the_live_line_shows_rate_terms_and_time_left() -> None:
+    line = TrainingLine(300, 0)
+    line.values = {"loss": 1.9321, "vlm": 1.8, "jepa": 0.00123, "grad_norm": 3.0}
+    line.done, line._start_s = 100, line._start_s - 50
+    text = line.line()
+    assert text.startswith("train 100/300 steps, 2.0/s, loss 1.932 (vlm 1.800, jepa 0.0012), ")
+    assert text.endswith("1 min 40 s left")
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0.000"), (12.3456, "12.346"), (1e-5, "1e-05")])
+def test_values_are_short(value: float, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_the_same_values_go_to_tensorboard(folder: RunFolder) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = toy_config(log={"tensorboard": True})
+    fit(toy_ingredients(config), config, folder, progress=False)
+    events = EventAccumulator(str(folder.tensorboard))
+    events.Reload()
+    losses = [(event.step, event.value) for event in events.Scalars("loss")]
+    lines = [line for line in read_metrics(folder.metrics) if "loss" in line]
+    assert losses == [(line["step"], pytest.approx(line["loss"])) for line in lines]
+    assert "panel/target_std" in events.Tags()["scalars"]
+
+
+def test_wandb_that_is_not_there_names_the_way_out(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
+    with pytest.raises(UsageError, match=r"log\.wandb: .*pip install wandb"):
+        Metrics(folder, toy_config(log={"wandb": True}))
+
+
+def test_curves_show_every_term_and_are_the_same_twice(folder: RunFolder) -> None:
+    fit(toy_ingredients(toy_config()), toy_config(), folder, progress=False)
+    first = draw_curves(folder.metrics, folder.curves, "run")
+    assert first is not None
+    before = folder.curves.read_bytes()
+    assert before.startswith(b"\x89PNG")
+    draw_curves(folder.metrics, folder.curves, "run")
+    assert folder.curves.read_bytes() == before
+    folder.metrics.write_bytes(b"")
+    assert draw_curves(folder.metrics, folder.path / "none.png") is None
+
+
+FACTS = DataFacts(path="/x/scenes", manifest_sha256="a" * 64, split="train", samples=12)
+
+
+def test_the_card_says_what_was_trained_on_what_and_how_it_scored(folder: RunFolder) -> None:
+    folder.path.rmdir()
+    folder.create(toy_config(), FACTS)
+    fit(toy_ingredients(toy_config()), toy_config(), folder, progress=False)
+    card = write_card(folder).read_text()
+    assert "12 trajectories of split `train` of `scenes`" in card
+    assert "a" * 64 in card
+    assert "12 steps of 6 samples; AdamW, learning rate 0.01" in card
+    assert f"| vlm | {last_values(read_metrics(folder.metrics))['vlm']:.4g} |" in card
+    assert "Not evaluated yet" in card
+    rate = {"k": 3, "n": 4, "rate": 0.75, "low": 0.3, "high": 0.95}
+    row = {"family": "read", "accuracy": rate, "chance": 0.25}
+    scores = {"data": "/x/test", "split": "test", "mode": "direct", "families": [row],
+              "overall": {**row, "family": "all"}}  # fmt: skip
+    (folder.path / "eval").mkdir()
+    (folder.path / "eval" / "scores.json").write_text(json.dumps(scores))
+    card = write_card(folder).read_text()
+    assert "| read | 4 | 3 | 75.0 % [30.0, 95.0] | 0.25 |" in card
+    assert "Not evaluated yet" not in card
+
+
+def test_a_folder_holds_one_run(folder: RunFolder) -> None:
+    folder.create(toy_config(), FACTS)
+    assert folder.read_config() == toy_config()
+    assert folder.read_data() == FACTS
+    with pytest.raises(UsageError, match=r"one that holds a run; .*--resume"):
+        folder.must_be_free()
+    other = RunFolder(folder.path.parent / "other")
+    other.path.mkdir()
+    (other.path / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="other files"):
+        other.must_be_free()
+    with pytest.raises(UsageError, match=r"no config\.toml in it"):
+        other.read_config()
+    with pytest.raises(BadInput, match=r"a dataset folder with manifest\.jsonl"):
+        data_sha256(other.path)

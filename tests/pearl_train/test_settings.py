@@ -1,0 +1,166 @@
+"""Configurations: layers win in order, every fault is told at once, presets are what they say."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pearl_tools.errors import UsageError
+from pearl_train.config import Config, LoraConfig, NextLatConfig, ObjectiveConfig, OptimConfig
+from pearl_train.settings import load_config, preset_path, presets, read_resolved, resolved_toml
+
+
+def faults(*args: object) -> str:
+    with pytest.raises(UsageError) as caught:
+        load_config(*args)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def test_later_layers_win_key_by_key(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text("seed = 1\n[optim]\nlr = 1.0\nsteps = 1\nbatch = 1\n")
+    second.write_text("[optim]\nlr = 2.0\nsteps = 2\n")
+    config = load_config([first, second], ["optim.lr=3.0"], {"seed": 4, "model.id": None})
+    assert (config.optim.batch, config.optim.steps, config.optim.lr) == (1, 2, 3.0)
+    assert (config.seed, config.model.id) == (4, "nano")
+
+
+def test_nano_is_the_preset_of_the_nano_model_alone() -> None:
+    preset = tomllib.loads(preset_path("nano").read_text())  # type: ignore[union-attr]
+    assert load_config().optim.steps == preset["optim"]["steps"]
+    assert load_config([], ["optim.lr=0.5"]).log.every == preset["log"]["every"]
+    assert load_config([], [], {"model.id": "elsewhere"}).optim == OptimConfig()
+    assert load_config([], ["model.id=elsewhere"]).optim == OptimConfig()
+
+
+def test_all_faults_are_told_together_with_their_origin(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[optim]\nlrate = 1\nsteps = 0\n[modle]\nid = 'x'\n")
+    told = faults(
+        [file, "absent.toml"], ["optim.lr=fast", "foo", "optim=3"], {"objective.name": "p"}
+    )
+    assert told.startswith("8 faults in the configuration:")
+    assert f"optim.lrate ({file}): expected a known key, got 1; did you mean optim.lr?" in told
+    assert f"optim.steps ({file}): expected at least 1, got 0" in told
+    assert f"modle ({file}): expected a known key" in told
+    assert "did you mean model?" in told
+    assert "absent.toml: expected a TOML file or the name of a preset, got No such file" in told
+    assert 'optim.lr (--set): expected a number, got "fast"' in told
+    assert "--set: expected key=value, got foo; for example --set optim.lr=1e-4" in told
+    assert "optim (--set): expected a table, got 3" in told
+    assert "objective.name (command line): expected one of " in told
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("optim.lrr=1", "did you mean optim.lr?"),
+        ("lr=1", "did you mean optim.lr?"),
+        ("objective.lambda=1", "did you mean objective.weight?"),
+        ("objective.target.sorce=ema", "did you mean objective.target.source?"),
+        ("optim.objective.weight=1", "did you mean objective?"),
+        ("zzz=1", "the file holds seed, "),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest_known_one(given: str, hint: str) -> None:
+    assert hint in faults([], [given])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("optim.betas=[0.9]", "at least 2 items, got [0.9]"),
+        ("optim.betas=[0.9, 0.9, 0.9]", "at most 2 items"),
+        ("optim.betas=[0.9, 1.0]", "at least 0 and less than 1, got 1.0"),
+        ("optim.lr=0", "more than 0, got 0"),
+        ("optim.lr=nan", "a number, got nan"),
+        ("objective.loss_dropout=1", "less than 1, got 1"),
+        ("seed=1.5", "a whole number, got 1.5"),
+        ("seed=-1", "at least 0, got -1"),
+        ("log.wandb=1", "true or false, got 1"),
+        ("model.lora.rank=0", "at least 1, got 0"),
+        ("optim.batch=none", 'a whole number, got "none"'),
+    ],
+)
+def test_a_value_out_of_range_is_told_in_plain_words(given: str, expected: str) -> None:
+    assert f"expected {expected}" in faults([], [given])
+
+
+def test_a_file_that_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("[optim\n")
+    assert f"{file}: expected TOML, got " in faults([file])
+
+
+def test_none_turns_off_what_may_be_absent() -> None:
+    config = load_config([], ["optim.clip=none", "model.lora.rank=4", "objective.nextlat={}"])
+    assert config.optim.clip is None
+    assert config.model.lora == LoraConfig(rank=4)
+    assert config.objective.nextlat == NextLatConfig()
+    assert load_config(["qwen2_5_vl_7b_lora"], ["model.lora=none"]).model.lora is None
+
+
+def test_a_text_that_is_no_toml_needs_no_quotes() -> None:
+    config = load_config([], ["model.id=Qwen/Qwen2.5-VL-3B-Instruct", "data.system=Be brief."])
+    assert config.model.id == "Qwen/Qwen2.5-VL-3B-Instruct"
+    assert config.data.system == "Be brief."
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_valid_and_its_header_says_what_to_expect(name: str) -> None:
+    config = load_config([name])
+    assert config.model.id
+    header = preset_path(name).read_text().split("\n[", 1)[0]  # type: ignore[union-attr]
+    for part in ("command:", "hardware:", "time:", "expected:"):
+        assert part in header
+
+
+def test_the_papers_schedule_is_the_papers() -> None:
+    config = load_config(["qwen2_5_vl_7b_lora"])
+    optim, lora = config.optim, config.model.lora
+    assert lora == LoraConfig(rank=64, alpha=128, dropout=0.1)
+    assert (optim.lr, optim.schedule, optim.batch) == (1e-5, "cosine", 64)
+    assert (optim.weight_decay, optim.warmup, optim.steps) == (0.1, 0.05, 2500)
+    assert (config.objective.weight, config.objective.pred_tokens) == (0.2, 4)
+    assert config.objective.nextlat is not None
+    assert config.model.dtype == "bfloat16"
+    assert config.model.checkpoint_activations
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    lr=st.floats(1e-30, 1e6),
+    clip=st.none() | st.floats(1e-6, 100),
+    system=texts,
+    lora=st.none() | st.builds(LoraConfig, rank=st.integers(1, 99), targets=st.just(".*q_proj")),
+    nextlat=st.none() | st.builds(NextLatConfig, cross_entropy=st.floats(0, 9)),
+)
+def test_what_is_resolved_reads_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    lr: float,
+    clip: float | None,
+    system: str,
+    lora: LoraConfig | None,
+    nextlat: NextLatConfig | None,
+) -> None:
+    base = Config()
+    config = msgspec.structs.replace(
+        base,
+        seed=seed,
+        optim=OptimConfig(lr=lr, clip=clip),
+        objective=ObjectiveConfig(nextlat=nextlat),
+        model=msgspec.structs.replace(base.model, lora=lora),
+        data=msgspec.structs.replace(base.data, system=system),
+    )
+    file = tmp_path_factory.getbasetemp() / "resolved.toml"
+    file.write_text(resolved_toml(config), encoding="utf-8")
+    assert read_resolved(file) == config
