@@ -14,6 +14,7 @@ from pearl_tools.types import Box
 sys.path.insert(0, str(Path(__file__).parents[2] / "training" / "nano"))
 batches = importlib.import_module("batches")
 captions = importlib.import_module("captions")
+cells = importlib.import_module("cells")
 network = importlib.import_module("network")
 samples = importlib.import_module("samples")
 scenes = importlib.import_module("scenes")
@@ -172,3 +173,20 @@ def test_batches_are_what_the_exported_processor_makes_and_only_captions_are_lea
         told = [m["content"][0]["text"] for m in sample.messages if m["role"] == "assistant"]
         end = vocabulary.END
         assert processor.tokenizer.decode(learnt) == "".join(f"{text}{end}" for text in told)
+
+
+def test_a_cell_is_named_after_the_thing_whose_middle_it_holds(scene: Any) -> None:
+    colour, shape, _, tag = cells.cells_of(scene, (0.0, 0.0, 1.0, 1.0)).reshape(4, 6, 6)
+    assert colour[1, 1] == scenes.COLOURS.index("red")
+    assert shape[1, 1] == scenes.SHAPES.index("cube")
+    assert shape[5, 0] == len(scenes.SHAPES)
+    assert (tag == cells.UNKNOWN).all()
+    assert shape[1, 4] == scenes.SHAPES.index("ball")
+
+
+def test_a_tag_is_named_once_it_is_large_enough_to_be_read(scene: Any) -> None:
+    assert CUBE.tag_box is not None
+    x0, y0, x1, y1 = CUBE.tag_box
+    tag = cells.cells_of(scene, (x0 - 0.02, y0 - 0.02, x1 + 0.02, y1 + 0.02))[3]
+    (named,) = set(tag[tag != cells.UNKNOWN].tolist())
+    assert cells.KINDS[3][named] == "K"

@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from network import IMAGE_TOKENS
 from samples import Sample, sample
@@ -18,8 +19,8 @@ from vocabulary import END, IMAGE, START
 
 IGNORED = -100
 
-FIRST: tuple[dict[str, int], ...] = ({"close_view": 48},)
-"""Samples of a step at the beginning: close views only, so that the eyes learn quickly."""
+FIRST: tuple[dict[str, int], ...] = ({"close_view": 32, "whole": 8},)
+"""Samples of a step at the beginning, when the eyes learn alone."""
 
 MIX: tuple[dict[str, int], ...] = (
     {"close_view": 24},
@@ -30,13 +31,14 @@ MIX: tuple[dict[str, int], ...] = (
 
 
 class Batch(NamedTuple):
-    """Token ids (B, S) padded on the right, labels (B, S) with `IGNORED` outside captions, and
-    pixels (N, 3, 192, 192) of all pictures in order.
+    """Token ids (B, S) padded on the right, labels (B, S) with `IGNORED` outside captions, pixels
+    (N, 3, 192, 192) of all pictures in order, and what lies in their cells (N, 4, 36).
     """
 
     ids: Tensor
     labels: Tensor
     pixels: Tensor
+    cells: Tensor
 
 
 def caption_labels(ids: Tensor, start: int, end: int, opening: Sequence[int]) -> Tensor:
@@ -67,7 +69,8 @@ def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
     opening = tokenizer("assistant\n").input_ids
     pictures = [picture for s in samples for picture in s.pictures]
     pixels = processor.image_processor(pictures, return_tensors="pt").pixel_values
-    return Batch(ids, caption_labels(ids, start, end, opening), pixels)
+    cells = torch.from_numpy(np.stack([cells for s in samples for cells in s.cells]))
+    return Batch(ids, caption_labels(ids, start, end, opening), pixels, cells)
 
 
 def batches(

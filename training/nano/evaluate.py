@@ -21,6 +21,7 @@ import samples
 import torch
 from batches import to_batch
 from captions import decided, sentence
+from cells import nothing_known
 from export import FOLDER, read_card, write_card
 from samples import Picture, Sample
 from scenes import Scene, Thing, fill_cache, read_shard
@@ -193,6 +194,7 @@ def next_logits(
         made = [
             Sample(
                 item.pictures,
+                [nothing_known()] * len(item.pictures),
                 [
                     {"role": "user", "content": [{"type": "image"}] * len(item.pictures)},
                     samples.assistant(item.opening),

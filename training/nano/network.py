@@ -22,6 +22,7 @@ SIDE_PX = 192
 STRIDE = 32
 IMAGE_TOKENS = (SIDE_PX // STRIDE) ** 2
 WIDTH = 192
+VISION_WIDTH = 256
 
 #: ChatML; a picture in any role's content becomes the image token, a string is taken as it is.
 CHAT_TEMPLATE = """\
@@ -58,11 +59,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> FastVlmForConditionalGene
     vision = TimmWrapperConfig(
         architecture="resnetv2_18",
         do_pooling=False,
-        hidden_size=256,
+        hidden_size=VISION_WIDTH,
         num_labels=0,
         model_args={
             "layers": [1, 1, 2, 2],
-            "channels": [32, 64, 128, 256],
+            "channels": [32, 64, 128, VISION_WIDTH],
             "stem_chs": 24,
             "norm_layer": "groupnorm1",
         },
@@ -89,6 +90,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> FastVlmForConditionalGene
         tie_word_embeddings=True,
     )
     model = FastVlmForConditionalGeneration(config)
+    # transformers gives every convolution the same small weights; a ResNet needs timm's own
+    model.model.vision_tower.timm_model.init_weights()
     model.generation_config = GenerationConfig(
         eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id, do_sample=False
     )

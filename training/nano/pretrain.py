@@ -10,7 +10,7 @@ file. Leaves out evaluation (`evaluate.py`).
 import argparse
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import torch
 from batches import FIRST, IGNORED, MIX, Batch, batches
+from cells import UNKNOWN, CellHeads
 from export import export
 from network import build_model, build_processor
 from samples import sample
@@ -37,7 +38,9 @@ class Recipe:
     Attributes:
         scenes: rendered scenes, in shards of 100.
         steps: length of the training; a step takes the samples of `batches.MIX`.
-        settle: steps at the beginning that take those of `batches.FIRST`.
+        settle: steps at the beginning that take those of `batches.FIRST`, in which the eyes alone
+            learn to name what lies in the cells of a view (`cells.py`).
+        cells: weight of that objective beside the captions later on.
         rate, decay: highest learning rate and weight decay of AdamW.
         warm, cool: steps in which the rate rises at the beginning and falls at the end.
         average: decay of the exponential moving average that is exported.
@@ -48,12 +51,13 @@ class Recipe:
     """
 
     scenes: int = 2_000
-    steps: int = 1_700
-    settle: int = 400
+    steps: int = 1_400
+    settle: int = 800
+    cells: float = 0.2
     rate: float = 1.2e-3
     decay: float = 0.05
     warm: int = 80
-    cool: int = 500
+    cool: int = 300
     average: float = 0.995
     vocabulary: int = 1_500
     bfloat16: bool = True
@@ -94,25 +98,44 @@ def _texts(recipe: Recipe, scenes: list[Scene]) -> Iterator[str]:
         yield from toolkit_texts()
 
 
-def caption_loss(model: FastVlmForConditionalGeneration, batch: Batch, *, bfloat16: bool) -> Tensor:
-    """Mean cross-entropy over the captions' tokens.
+def losses_of(
+    model: FastVlmForConditionalGeneration,
+    heads: CellHeads,
+    batch: Batch,
+    *,
+    captions: bool,
+    bfloat16: bool,
+) -> dict[str, Tensor]:
+    """The terms of one batch: `cells`, what the eyes alone see, and `caption` if asked for.
 
-    No attention mask: padding is on the right, where causal attention does not look. The logits
-    are made where a caption's token follows only.
+    The caption's term is the mean cross-entropy over the captions' tokens. It needs no attention
+    mask: padding is on the right, where causal attention does not look. The logits are made only
+    where a caption's token follows.
     """
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
-        hidden = model.model(input_ids=batch.ids, pixel_values=pixels, use_cache=False)[0]
-        wanted = batch.labels[:, 1:]
-        kept = wanted != IGNORED
-        logits = model.lm_head(hidden[:, :-1][kept])
-    return cross_entropy(logits.float(), wanted[kept])
+        seen = model.model.get_image_features(pixel_values=pixels, return_dict=True)
+        features = seen.last_hidden_state
+        if captions:
+            hidden = model.model(
+                input_ids=batch.ids, mm_encoder_outputs={"image": seen}, use_cache=False
+            )[0]
+            wanted = batch.labels[:, 1:]
+            kept = wanted != IGNORED
+            logits = model.lm_head(hidden[:, :-1][kept])
+    terms = {}
+    if (batch.cells != UNKNOWN).any():
+        terms["cells"] = heads.loss(features, batch.cells)
+    if captions:
+        terms["caption"] = cross_entropy(logits.float(), wanted[kept])
+    return terms
 
 
-def optimiser_of(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+def optimiser_of(modules: Sequence[torch.nn.Module], recipe: Recipe) -> torch.optim.AdamW:
     """AdamW that leaves vectors (norms and biases) without decay."""
-    matrices = [value for value in model.parameters() if value.ndim > 1]
-    vectors = [value for value in model.parameters() if value.ndim <= 1]
+    values = [value for module in modules for value in module.parameters()]
+    matrices = [value for value in values if value.ndim > 1]
+    vectors = [value for value in values if value.ndim <= 1]
     groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": recipe.decay},
         {"params": vectors, "weight_decay": 0.0},
@@ -131,10 +154,11 @@ def train(
     tokenizer = tokenizer_of(recipe, scenes)
     processor = build_processor(tokenizer)
     model = build_model(tokenizer)
+    heads = CellHeads()
     model.model.vision_tower.to(memory_format=torch.channels_last)
     # tied weights are one parameter, so the average holds it once
     average = {name: value.detach().clone() for name, value in model.named_parameters()}
-    optimiser = optimiser_of(model, recipe)
+    optimiser = optimiser_of([model, heads], recipe)
     start = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -146,22 +170,25 @@ def train(
         with torch.no_grad():
             for name, value in model.named_parameters():
                 value.copy_(saved["model"][name])
+        heads.load_state_dict(saved["heads"])
         average, start = saved["average"], saved["step"]
         optimiser.load_state_dict(saved["optimiser"])
     model.train()
-    running: list[float] = []
+    running: dict[str, float] = {}
     with Progress("train", recipe.steps, "steps", done=start) as progress:
         for step in range(start, recipe.steps):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(recipe, step)
-            losses = []
             # a step's samples depend on the seed and its number only, so that resuming is exact
             rng = random.Random(f"{recipe.seed}/{step}")
-            mix = FIRST if step < recipe.settle else MIX
-            for batch in batches(mix, rng, scenes, processor):
-                loss = caption_loss(model, batch, bfloat16=recipe.bfloat16)
-                loss.backward()
-                losses.append(float(loss.detach()))
+            alone = step < recipe.settle
+            for batch in batches(FIRST if alone else MIX, rng, scenes, processor):
+                terms = losses_of(model, heads, batch, captions=not alone, bfloat16=recipe.bfloat16)
+                weight = {"cells": 1.0 if alone else recipe.cells, "caption": 1.0}
+                torch.stack([weight[name] * term for name, term in terms.items()]).sum().backward()
+                for name, term in terms.items():
+                    value = float(term.detach())
+                    running[name] = 0.98 * running.get(name, value) + 0.02 * value
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -170,14 +197,12 @@ def train(
             with torch.no_grad():
                 for name, value in model.named_parameters():
                     average[name].lerp_(value, 1 - decay)
-            if len(running) != len(losses):
-                running = losses
-            pairs = zip(running, losses, strict=True)
-            running = [0.95 * old + 0.05 * new for old, new in pairs]
-            progress.label = "train, losses " + " ".join(f"{value:.3f}" for value in running)
+            told = " ".join(f"{name} {value:.3f}" for name, value in running.items())
+            progress.label = f"train, {told},"
             progress.advance()
             if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
                 state = {"recipe": asdict(recipe), "model": dict(model.named_parameters()),
+                         "heads": heads.state_dict(),
                          "average": average, "optimiser": optimiser.state_dict(),
                          "step": step + 1}  # fmt: skip
                 _save(state, checkpoint)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import captions
 import numpy as np
 import numpy.typing as npt
+from cells import Cells, cells_of, nothing_known
 from PIL import Image
 from scenes import Scene, Thing
 
@@ -33,13 +34,23 @@ _TIGHT = 0.5
 _WHOLE, _CUT = 0.999, 0.02
 _PART_TRIES = 12
 _LARGEST_PART = 0.6
+_ALL: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class Sample(NamedTuple):
-    """Pictures in the order of their places in the chat, and the chat's messages."""
+    """Pictures in the order of their places in the chat, what lies where in each, the messages."""
 
     pictures: list[Picture]
+    cells: list[Cells]
     messages: list[Message]
+
+
+class Shown(NamedTuple):
+    """A close view of a scene, and its caption."""
+
+    picture: Picture
+    cells: Cells
+    text: str
 
 
 def view(picture: Picture, box: Box, *, zoomed: bool = False) -> Picture:
@@ -135,23 +146,24 @@ def _around_some(rng: random.Random, boxes: Sequence[Box]) -> Box:
     )
 
 
-def _shown(rng: random.Random, scene: Scene) -> tuple[Picture, str] | None:
-    """A close view of a tag, a thing or a part, with its caption."""
+def _shown(rng: random.Random, scene: Scene) -> Shown | None:
+    """A close view of a tag, a thing or a part."""
     kind = rng.random()
-    picture = scene.picture
-    zoomed = rng.random() < _ZOOMED
     if kind < 0.45 and tagged(scene):
         thing = rng.choice(tagged(scene))
         box = tag_box(rng, thing)
         tight = intersection_share(thing.box, box) < _TIGHT
-        return view(picture, box, zoomed=zoomed), captions.of_tag(rng, thing, tight=tight)
-    if kind < 0.72 and spoken_of(scene):
+        text = captions.of_tag(rng, thing, tight=tight)
+    elif kind < 0.72 and spoken_of(scene):
         thing = rng.choice(spoken_of(scene))
-        return view(picture, thing_box(rng, thing), zoomed=zoomed), captions.of_thing(rng, thing)
-    part = part_of(rng, scene)
-    if part is None:
-        return None
-    return view(picture, part[0], zoomed=zoomed), captions.of_part(rng, part[1])
+        box, text = thing_box(rng, thing), captions.of_thing(rng, thing)
+    else:
+        part = part_of(rng, scene)
+        if part is None:
+            return None
+        box, text = part[0], captions.of_part(rng, part[1])
+    zoomed = rng.random() < _ZOOMED
+    return Shown(view(scene.picture, box, zoomed=zoomed), cells_of(scene, box), text)
 
 
 def close_view(rng: random.Random, scene: Scene) -> Sample | None:
@@ -159,7 +171,7 @@ def close_view(rng: random.Random, scene: Scene) -> Sample | None:
     shown = _shown(rng, scene)
     if shown is None:
         return None
-    return Sample([shown[0]], [user(rng, "view"), assistant(shown[1])])
+    return Sample([shown.picture], [shown.cells], [user(rng, "view"), assistant(shown.text)])
 
 
 def whole(rng: random.Random, scene: Scene) -> Sample | None:
@@ -172,7 +184,8 @@ def whole(rng: random.Random, scene: Scene) -> Sample | None:
         text = captions.of_scene_counts(rng, scene.things)
     else:
         text = captions.of_scene(rng, things)
-    return Sample([scene.picture], [user(rng, "scene"), assistant(text)])
+    messages = [user(rng, "scene"), assistant(text)]
+    return Sample([scene.picture], [cells_of(scene, _ALL)], messages)
 
 
 def grey(scene: Scene) -> Picture:
@@ -183,7 +196,8 @@ def grey(scene: Scene) -> Picture:
 def depth_alone(rng: random.Random, scene: Scene) -> Sample | None:
     """A depth map without its picture."""
     text = captions.of_depth(rng, scene.depth, spoken_of(scene))
-    return Sample([grey(scene)], [user(rng, "depth"), assistant(text)])
+    messages = [user(rng, "depth"), assistant(text)]
+    return Sample([grey(scene)], [nothing_known()], messages)
 
 
 def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
@@ -196,11 +210,13 @@ def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
         return None
     text = " ".join(captions.of_both(rng, *pair) for pair in pairs)
     pictures = [scene.picture, grey(scene)]
+    cells = [cells_of(scene, _ALL), nothing_known()]
     if rng.random() < 0.5:
-        return Sample(pictures, [user(rng, "both", 2), assistant(text)])
+        return Sample(pictures, cells, [user(rng, "both", 2), assistant(text)])
     first = captions.of_scene(rng, things, most=1)
     later = user(rng, "depth", role=rng.choice(("user", "tool")))
-    return Sample(pictures, [user(rng, "scene"), assistant(first), later, assistant(text)])
+    messages = [user(rng, "scene"), assistant(first), later, assistant(text)]
+    return Sample(pictures, cells, messages)
 
 
 def with_view(rng: random.Random, scene: Scene) -> Sample | None:
@@ -208,13 +224,15 @@ def with_view(rng: random.Random, scene: Scene) -> Sample | None:
     shown = _shown(rng, scene)
     if shown is None:
         return None
-    pictures = [scene.picture, shown[0]]
+    pictures = [scene.picture, shown.picture]
+    cells = [cells_of(scene, _ALL), shown.cells]
     things = spoken_of(scene)
     if rng.random() < 0.5 or not things:
-        return Sample(pictures, [user(rng, "pair", 2), assistant(shown[1])])
+        return Sample(pictures, cells, [user(rng, "pair", 2), assistant(shown.text)])
     first = captions.of_scene(rng, things, most=1)
     later = user(rng, "view", role=rng.choice(("user", "tool")))
-    return Sample(pictures, [user(rng, "scene"), assistant(first), later, assistant(shown[1])])
+    messages = [user(rng, "scene"), assistant(first), later, assistant(shown.text)]
+    return Sample(pictures, cells, messages)
 
 
 KINDS: dict[str, Callable[[random.Random, Scene], Sample | None]] = {
