@@ -66,7 +66,7 @@ class Remembered:
         inputs = tuple(_packed_inputs(image) for image in sample.images)
         spans = [sample.context, *sample.branches.values(), *filter(None, [sample.target])]
         size = sum(p.bytes for one in inputs for p in one.values())
-        size += 26 * sum(len(span.ids) for span in spans)  # ids and two flags, as Python tuples
+        size += 56 * sum(len(span.ids) for span in spans)  # an int and two flags, in tuples
         self.room_bytes -= size
         if self.room_bytes > 0:
             bare = tuple(replace(image, inputs={}) for image in sample.images)
