@@ -1,0 +1,379 @@
+"""Each tool against its floor, in one run: opening, crop and zoom on a 12-megapixel JPEG, depth
+against the bare network and against transformers' own pipeline; with `--memory`, the peak while
+synthesising.
+
+The floor of a picture tool is the same pixels from direct library calls: decode (OpenCV), slice,
+resize, encode as PNG. Ours adds what the contract asks for: checks, the hash of every root and
+result, the record. Ways that are compared take turns, round by round, in one process and on one
+thread; a ratio is the median over rounds of ours by floor of the same round, so that what else runs
+on the machine hurts both alike. No way decodes at a reduced scale: pixels and hash of the root are
+those of the whole picture, and a zoom from a smaller one would be other pixels. Weights of the
+transformers model are random; that changes no timing.
+
+    python bench/tools.py                    # about a minute
+    python bench/tools.py --memory           # peak memory of synthesis too, some minutes
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pearl_tools.depth.embedded import working_size
+from pearl_tools.depth.load import load_depth_model
+from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.media import open_image
+from pearl_tools.stored import stored_form
+from pearl_tools.threads import one_thread
+from pearl_tools.types import ToolCall
+
+Image8 = NDArray[np.uint8]
+WIDTH, HEIGHT = 4000, 3000
+#: Fractions of the picture: 800x600 px, and 2000x1500 px.
+BOXES = {"a twenty-fifth": (0.4, 0.4, 0.6, 0.6), "a quarter": (0.25, 0.25, 0.75, 0.75)}
+ZOOM = (448, 336)
+PNG_1 = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+PICTURES = 6
+
+
+class Way(NamedTuple):
+    """One way to do the work of a comparison; the first of a comparison is the floor."""
+
+    name: str
+    run: Callable[[], object]
+    aim: float | None = None
+
+
+@click.command()
+@click.option("--rounds", default=7, show_default=True, type=click.IntRange(min=1))
+@click.option("--memory", is_flag=True, help="Measure the peak while synthesising, too.")
+def main(rounds: int, memory: bool) -> None:
+    """Print milliseconds and ratios to the floor."""
+    one_thread(depth=True)
+    data = twelve_megapixels()
+    print(f"a JPEG of {WIDTH}x{HEIGHT} px, {len(data) / 1e6:.1f} MB; {rounds} rounds, one thread")
+    compare("open", opening(data), rounds)
+    for name, box in BOXES.items():
+        compare(f"crop {name}, opened", crops(data, box), rounds)
+        compare(f"zoom into {name}, opened", zooms(data, box), rounds)
+    compare("from the file: crop a quarter", whole_crop(data, BOXES["a quarter"]), rounds)
+    compare("from the file: three crops and three zooms", whole_six(data), rounds)
+    compare(f"depth of {PICTURES} pictures of 640x480, embedded", embedded(), rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        compare(f"depth of {PICTURES} pictures, a transformers model", hub(Path(folder)), rounds)
+    if memory:
+        with tempfile.TemporaryDirectory() as folder:
+            peaks(Path(folder), data)
+
+
+def compare(title: str, ways: Sequence[Way], rounds: int) -> None:
+    """Run the ways in turns and print each one's best time and its ratio to the first."""
+    times: list[list[float]] = [[] for _ in ways]
+    for number in range(rounds + 1):
+        for way, spent in zip(ways, times, strict=True):
+            start = time.perf_counter()
+            way.run()
+            if number:  # the first round warms up
+                spent.append(time.perf_counter() - start)
+    print(f"\n{title}")
+    for way, spent in zip(ways, times, strict=True):
+        ratio = median(a / b for a, b in zip(spent, times[0], strict=True))
+        aim = "" if way.aim is None else f"  aim {way.aim:.2f}"
+        print(f"  {way.name:<58}{1000 * min(spent):>9.1f} ms{ratio:>7.2f}{aim}")
+
+
+def opening(data: bytes) -> list[Way]:
+    """Decoding, and what a record of the picture costs on top."""
+    return [
+        Way("floor: cv2.imdecode", lambda: decode(data)),
+        Way("Pillow, pixels as an array", lambda: np.asarray(Image.open(io.BytesIO(data)))),
+        Way("ours: open_image (upright, checked, hashed)", lambda: open_image(data)),
+    ]
+
+
+def crops(data: bytes, box: tuple[float, ...]) -> list[Way]:
+    """From an opened picture to the bytes that are stored."""
+    pixels, run = decode(data), tool(data, "crop", box)
+    return [
+        Way("floor: slice, cv2.imencode", lambda: encode(cut(pixels, box))),
+        Way("ours: call, checks, hash, record, PNG", run, 1.15),
+    ]
+
+
+def zooms(data: bytes, box: tuple[float, ...]) -> list[Way]:
+    """The same, resized to 448 px."""
+    pixels, run = decode(data), tool(data, "zoom", box)
+
+    def same_filter() -> bytes:
+        part = Image.fromarray(np.ascontiguousarray(cut(pixels, box)))
+        return encode(np.asarray(part.resize(ZOOM, Image.Resampling.LANCZOS)))
+
+    return [
+        Way("floor: slice, Pillow's Lanczos, cv2.imencode", same_filter),
+        Way(
+            "other pixels: slice, cv2.INTER_AREA, cv2.imencode",
+            lambda: encode(cv2.resize(cut(pixels, box), ZOOM, interpolation=cv2.INTER_AREA)),
+        ),
+        Way("ours: call, checks, hash, record, PNG", run, 1.15),
+    ]
+
+
+def whole_crop(data: bytes, box: tuple[float, ...]) -> list[Way]:
+    """From the file's bytes to the stored bytes."""
+
+    def ours() -> object:
+        return tool(data, "crop", box)()
+
+    return [
+        Way("floor: cv2 decode, slice, encode", lambda: encode(cut(decode(data), box))),
+        Way("ours: open, call, store", ours, 1.15),
+    ]
+
+
+def whole_six(data: bytes) -> list[Way]:
+    """A picture is opened once for all its calls."""
+    boxes = [(x, 0.3, x + 0.5, 0.8) for x in (0.0, 0.25, 0.5)]
+
+    def floor() -> None:
+        pixels = decode(data)
+        for box in boxes:
+            part = cut(pixels, box)
+            encode(part)
+            small = Image.fromarray(np.ascontiguousarray(part))
+            encode(np.asarray(small.resize(ZOOM, Image.Resampling.LANCZOS)))
+
+    def ours() -> None:
+        executor, media = ToolExecutor(), {"i0": open_image(data)}
+        for box in boxes:
+            for name in ("crop", "zoom"):
+                call = ToolCall(id="c", tool=name, arguments={"image": "i0", "bbox": list(box)})
+                stored_form(executor.run(call, media).media[0])
+
+    return [Way("floor: cv2 decode; slice, Lanczos, encode", floor), Way("ours", ours, 1.15)]
+
+
+def embedded() -> list[Way]:
+    """The shipped network, at 256x192."""
+    import torch
+
+    from pearl_tools.depth.network import DepthNetwork
+
+    images = photographs()
+    size = working_size(480, 640)
+    network = DepthNetwork().eval().to(memory_format=torch.channels_last)  # weights do not matter
+    model = load_depth_model()
+    small = [cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in images]
+    ready = [torch.from_numpy(one)[None].permute(0, 3, 1, 2).float() / 255 for one in small]
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for one in ready:
+                network(one)
+
+    def executor(*, together: bool) -> None:
+        runner = ToolExecutor(ExecutorSettings(cache_bytes=0), depth_model=model)
+        call = ToolCall(id="c", tool="depth", arguments={"image": "i0"})
+        if together:
+            runner.run_many([(call, {"i0": photo}) for photo in opened])
+            return
+        for photo in opened:
+            runner.run(call, {"i0": photo})
+
+    opened = [open_image(jpeg(image)) for image in images]
+    return [
+        Way("floor: the bare network in a loop, tensors ready", bare),
+        Way("ours: predict, one by one", lambda: [model.predict([i]) for i in images], 1.2),
+        Way("ours: predict, all at once", lambda: model.predict(images), 1.2),
+        Way("ours: calls, one by one", functools.partial(executor, together=False), 1.2),
+        Way("ours: calls, all at once", functools.partial(executor, together=True), 1.2),
+    ]
+
+
+def hub(folder: Path) -> list[Way]:
+    """Depth Anything's architecture, smaller: 4 layers of 192, 252x252 px."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    backbone = transformers.Dinov2Config(
+        hidden_size=192,
+        num_hidden_layers=4,
+        num_attention_heads=3,
+        image_size=252,
+        patch_size=14,
+        out_indices=[1, 2, 3, 4],
+        apply_layernorm=True,
+        reshape_hidden_states=False,
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        patch_size=14,
+        reassemble_hidden_size=192,
+        neck_hidden_sizes=[24, 48, 96, 192],
+        fusion_hidden_size=32,
+        head_hidden_size=16,
+    )
+    torch.manual_seed(0)
+    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+    processor = transformers.DPTImageProcessor(size={"height": 252, "width": 252})
+    processor.save_pretrained(folder)
+    bare_model = transformers.DepthAnythingForDepthEstimation.from_pretrained(folder).eval()
+    ours = load_depth_model(str(folder))
+    pipe = transformers.pipeline("depth-estimation", model=str(folder), device="cpu")
+    images = photographs()
+    pictures = [Image.fromarray(image) for image in images]
+    ready = [processor(images=[image], return_tensors="pt") for image in images]
+
+    def bare() -> None:
+        with torch.no_grad():
+            for one in ready:
+                bare_model(**one)
+
+    return [
+        Way("floor: the bare network in a loop, tensors ready", bare),
+        Way("transformers.pipeline, one by one", lambda: [pipe(one) for one in pictures]),
+        Way("ours: predict, one by one", lambda: [ours.predict([i]) for i in images], 1.2),
+        Way("ours: predict, all at once", lambda: ours.predict(images), 1.2),
+    ]
+
+
+def tool(data: bytes, name: str, box: Sequence[float]) -> Callable[[], object]:
+    """One call on the picture, from the request to the bytes that are stored."""
+    executor = ToolExecutor(ExecutorSettings(cache_bytes=0))
+    media = {"i0": open_image(data)}
+    call = ToolCall(id="c1", tool=name, arguments={"image": "i0", "bbox": list(box)})
+    return lambda: stored_form(executor.run(call, media).media[0])
+
+
+def decode(data: bytes) -> Image8:
+    """RGB pixels by OpenCV."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    return np.asarray(pixels, np.uint8)
+
+
+def cut(pixels: Image8, box: Sequence[float]) -> Image8:
+    """The part, without a copy."""
+    x0, y0, x1, y1 = box
+    return pixels[round(y0 * HEIGHT) : round(y1 * HEIGHT), round(x0 * WIDTH) : round(x1 * WIDTH)]
+
+
+def encode(pixels: Image8) -> bytes:
+    """A PNG of level 1, as the toolkit stores results."""
+    return bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), PNG_1)[1])
+
+
+@functools.cache
+def twelve_megapixels() -> bytes:
+    """A JPEG made of a photograph of scikit-image (extra ``photos``), enlarged, with grain."""
+    import skimage
+
+    path = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    photo = np.asarray(Image.open(path).convert("RGB").resize((WIDTH, HEIGHT)), np.int16)
+    grain = np.random.default_rng(0).normal(0, 4, (HEIGHT, WIDTH, 1)).astype(np.int16)
+    return jpeg(np.clip(photo + grain, 0, 255).astype(np.uint8))
+
+
+def photographs() -> list[Image8]:
+    """Parts of 640x480."""
+    pixels = decode(twelve_megapixels())
+    return [np.ascontiguousarray(pixels[300 * n : 300 * n + 480, :640]) for n in range(PICTURES)]
+
+
+def jpeg(pixels: Image8) -> bytes:
+    """JPEG of quality 90."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def peaks(folder: Path, data: bytes) -> None:
+    """Peak memory of ``pearl-data synth`` on 12-megapixel pictures, with 1 and 2 workers."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    pixels = decode(data)
+    for number in range(12):
+        shifted = np.roll(pixels, 200 * number, axis=1)
+        (folder / f"{number}.jpg").write_bytes(jpeg(shifted))
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": WIDTH,
+                       "height": HEIGHT})  # fmt: skip
+        annotations += [
+            {
+                "id": number * 10 + k,
+                "image_id": number,
+                "category_id": 1 + k % 3,
+                "bbox": [200 + 600 * k, 400 + 300 * k, 150, 150],
+                "depth_rank": k,
+                "attributes": {"color": ("red", "green", "blue")[(k + number) % 3]},
+            }
+            for k in range(6)
+        ]
+    names = [{"id": 1, "name": "mark"}, {"id": 2, "name": "spot"}, {"id": 3, "name": "patch"}]
+    document = {"images": images, "annotations": annotations, "categories": names}
+    (folder / "set.json").write_text(json.dumps(document))
+    print("\npeak memory of synth --tools crop,zoom,depth on twelve 12-megapixel JPEGs")
+    print("  (proportional set size of all its processes, sampled every 20 ms)")
+    for workers in (1, 2):
+        arguments = ["synth", "--tools", "crop,zoom,depth", "--source", f"coco:{folder}/set.json"]
+        arguments += ["--images", str(folder), "--out", str(folder / f"out{workers}")]
+        arguments += ["--workers", str(workers), "--samples-per-shard", "16"]
+        start = time.perf_counter()
+        peak, processes = watched([sys.executable, "-m", "pearl_data.cli.main", *arguments])
+        took = time.perf_counter() - start
+        print(f"  {workers} worker{'s' * (workers > 1)}: {peak / 2**20:.0f} MiB in at most "
+              f"{processes} processes, {took:.0f} s")  # fmt: skip
+
+
+def watched(command: list[str]) -> tuple[int, int]:
+    """(bytes at the peak, most processes) of a command and all below it."""
+    import psutil
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # nothing of the command's own output is wanted here
+    child = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    parent = psutil.Process(child.pid)
+    peak = processes = 0
+    while child.poll() is None:
+        total = count = 0
+        for process in _family(parent):
+            try:
+                total += process.memory_full_info().pss
+                count += 1
+            except psutil.Error:
+                continue
+        peak, processes = max(peak, total), max(processes, count)
+        time.sleep(0.02)
+    if child.returncode:
+        raise SystemExit(f"synth failed: {child.stderr.read() if child.stderr else ''}")
+    return peak, processes
+
+
+def _family(parent: Any) -> list[Any]:
+    import psutil
+
+    try:
+        return [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+if __name__ == "__main__":
+    main()
