@@ -32,14 +32,25 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_encoder(tiny_folder: Callable[[str], Path]) -> Callable[..., Encoder]:
     """A function from a family's name, and options of :class:`Encoder`, to an encoder.
 
-    ``template`` replaces the chat template. The processor is the caller's own.
+    ``template`` replaces the chat template. Encoders are shared: ask for a ``fresh`` one to change
+    it or its processor.
     """
 
-    def make(family: str, *, template: str | None = None, **options: Any) -> Encoder:
-        processor = AutoProcessor.from_pretrained(tiny_folder(family))
-        processor.tokenizer.add_tokens(list(token_names(4, 4)), special_tokens=True)
-        if template is not None:
-            processor.chat_template = template
-        return Encoder(processor, find_special_tokens(processor), **options)
+    known: dict[Any, Encoder] = {}
+
+    def make(
+        family: str, *, template: str | None = None, fresh: bool = False, **options: Any
+    ) -> Encoder:
+        key = (family, template, *sorted(options.items()))
+        if fresh or key not in known:
+            processor = AutoProcessor.from_pretrained(tiny_folder(family))
+            processor.tokenizer.add_tokens(list(token_names(4, 4)), special_tokens=True)
+            if template is not None:
+                processor.chat_template = template
+            made = Encoder(processor, find_special_tokens(processor), **options)
+            if fresh:
+                return made
+            known[key] = made
+        return known[key]
 
     return make

@@ -420,7 +420,7 @@ def test_a_faulty_template_is_named_with_the_sample(tiny_encoder: Make) -> None:
 
 
 def test_a_processor_that_is_only_a_tokenizer_is_refused(tiny_encoder: Make) -> None:
-    encoder = tiny_encoder("llava")
+    encoder = tiny_encoder("llava", fresh=True)
     encoder.processor.image_processor = None
     with pytest.raises(UsageError, match=r"expected one with an image processor, got Llava"):
         Encoder(encoder.processor, encoder.tokens)
@@ -432,7 +432,7 @@ def test_a_processor_that_is_only_a_tokenizer_is_refused(tiny_encoder: Make) -> 
 def test_a_first_token_of_the_tokenizer_comes_once(tiny_encoder: Make) -> None:
     from tokenizers.processors import TemplateProcessing
 
-    made = tiny_encoder("llava")
+    made = tiny_encoder("llava", fresh=True)
     tokenizer = made.tokenizer
     tokenizer.add_special_tokens({"bos_token": "<s>"})
     first = tokenizer.convert_tokens_to_ids("<s>")
@@ -453,7 +453,7 @@ def test_words_keep_the_space_that_the_prompt_gives_them(tiny_encoder: Make) -> 
     """A tokenizer that puts a space before every text must not do so before every piece."""
     from tokenizers import pre_tokenizers
 
-    encoder = tiny_encoder("llava", template=chat_templates.LLAVA)
+    encoder = tiny_encoder("llava", template=chat_templates.LLAVA, fresh=True)
     encoder.tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
         add_prefix_space=True
     )
