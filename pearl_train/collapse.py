@@ -18,7 +18,7 @@ Dimensions: n samples in the buffer, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,13 @@ FEWEST = 4
 COLLAPSED_STD = 0.05
 """Toy runs: 0.007 to 0.009 with gradient through both views, 0.23 to 0.66 without."""
 NARROW_STD = 0.15
+"""Below this, and below half of what it was before training, targets are growing alike. With the
+nano model (lr 1e-3, batch 8): 0.45 before training, 0.16 to 0.30 with L_VLM alone."""
+
+
+Level = Literal["healthy", "narrow", "collapsed"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""From good to bad."""
 
 
 class Reading(NamedTuple):
@@ -55,7 +62,7 @@ class Reading(NamedTuple):
 class Verdict(NamedTuple):
     """What a reading means, and what to do about it; empty text where all is well."""
 
-    level: Literal["healthy", "narrow", "collapsed"]
+    level: Level
     text: str
 
 
@@ -136,6 +143,8 @@ class Panel:
         self.capacity = capacity
         self.first: Reading | None = None
         self.gradients: dict[str, float] = {}
+        self.level: Level = "healthy"
+        self.worst: Level = "healthy"
         self._keys: list[str] = []
         self._steps: list[int] = []
         self._views: Tensor | None = None  # (n, 2, H): predicted, target
@@ -173,26 +182,39 @@ class Panel:
     def report(self) -> tuple[dict[str, float], str]:
         """The figures and gradient norms by name, and a warning with its remedy or an empty text.
 
-        Nothing of the views for objectives that have none.
+        Each level is told once: that targets grow alike, then that they have collapsed. Nothing of
+        the views for objectives that have none.
         """
         values = {f"gradient/{name}": norm for name, norm in self.gradients.items()}
         reading = self.read()
         if reading is None:
             return values, ""
         values |= {name: float(value) for name, value in reading._asdict().items()}
-        return values, judge(reading, self.options, self.first).text
+        verdict = judge(reading, self.options, self.first)
+        self.level = verdict.level
+        if LEVELS.index(verdict.level) <= LEVELS.index(self.worst):
+            return values, ""
+        self.worst = verdict.level
+        return values, verdict.text
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the targets had collapsed at the last report."""
+        return self.level == "collapsed"
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What is remembered, as tensors and JSON."""
         tensors = {} if self._views is None else {"views": self._views}
         first = self.first._asdict() if self.first else None
-        return tensors, {"keys": self._keys, "steps": self._steps, "first": first}
+        state = {"keys": self._keys, "steps": self._steps, "first": first, "worst": self.worst}
+        return tensors, state
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Remember what :meth:`state` gave."""
         self._views = tensors.get("views")
         self._keys, self._steps = list(state["keys"]), list(state["steps"])
         self.first = Reading(**state["first"]) if state["first"] else None
+        self.worst = state["worst"]
 
 
 def term_gradient_norms(

@@ -39,7 +39,7 @@ from pearl_train.interrupt import Wish, wish_to_stop
 from pearl_train.metrics import Metrics, TrainingLine, Window, shown
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.optim import learning_rate, make_optimizer, set_learning_rate
-from pearl_train.processes import accelerator_for, deterministic, said_by_first
+from pearl_train.processes import accelerator_for, deterministic, prepare, said_by_first
 from pearl_train.run_folder import RunFolder
 from pearl_train.training_state import (
     TrainingState,
@@ -101,6 +101,10 @@ class Watcher(Protocol):
 
     def report(self) -> tuple[dict[str, float], str]:
         """The values by name, and a warning with its remedy or an empty text."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the last report told of a collapse, and not only of a danger."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What it remembers, as tensors and JSON."""
@@ -246,7 +250,7 @@ class _Session:
         self.base = frozen_fingerprint(ingredients.trainee)
         optimizer = make_optimizer(ingredients.trainee, config.optim)
         self.trained = sum(p.numel() for g in optimizer.param_groups for p in g["params"])
-        model, prepared = self.accelerator.prepare(ingredients.trainee, optimizer)
+        model, prepared = prepare(accelerator, ingredients.trainee, optimizer)
         self.machine = Machine(
             accelerator=self.accelerator,
             model=model,
@@ -352,7 +356,7 @@ class _Session:
             self.metrics.log(step, {f"panel/{name}": value for name, value in values.items()})
         if not warning:
             return
-        if self.config.log.on_collapse == "stop":
+        if self.config.log.on_collapse == "stop" and panel.collapsed:
             self._save(None)
             raise Collapsed(f"step {step}: {warning}")
         if warning not in self.warned:

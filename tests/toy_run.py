@@ -24,7 +24,7 @@ from pearl_train.objectives.base import Moment, Term, Terms, Views
 VOCABULARY, HIDDEN, SAMPLES = 23, 8, 50
 
 
-def toy_config(**sections: dict[str, Any]) -> Config:
+def toy_config(*, parallel: str = "ddp", **sections: dict[str, Any]) -> Config:
     """Twelve updates of six samples in two micro-batches; ``sections`` change it."""
     base = {
         "optim": {"steps": 12, "batch": 6, "micro_batch": 3, "lr": 0.01, "warmup": 0.25},
@@ -33,11 +33,13 @@ def toy_config(**sections: dict[str, Any]) -> Config:
         "model": {"id": "toy"},
     }
     merged = {name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}}
-    return msgspec.convert(merged, Config)
+    return msgspec.convert({**merged, "parallel": parallel}, Config)
 
 
 class Toy(nn.Module):
     """Predicts each token from the one before; the teacher's mean of a row is its target."""
+
+    _no_split_modules = ("LayerNorm", "Absent")  # what FSDP2 shards by itself
 
     def __init__(self, seed: int = 0, dropout: float = 0.2) -> None:
         super().__init__()
@@ -105,7 +107,8 @@ def toy_batches(config: Config, rank: int = 0, world: int = 1) -> Any:
                 (step * config.optim.batch + n) * 7 % SAMPLES for n in range(config.optim.batch)
             ]
             mine = order[rank::world]
-            yield [toy_batch(mine[at : at + size]) for at in range(0, len(mine), size)]
+            passes = -(-config.optim.batch // (size * world))  # the same number in every process
+            yield [toy_batch(mine[at * size : (at + 1) * size]) for at in range(passes)]
 
     return batches
 
@@ -132,6 +135,10 @@ class ToyPanel:
     def report(self) -> tuple[dict[str, float], str]:
         return {"target_std": float(self.seen.std())}, self.warning
 
+    @property
+    def collapsed(self) -> bool:
+        return bool(self.warning)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {"seen": self.seen}, {}
 
@@ -149,7 +156,7 @@ def toy_ingredients(config: Config, **changes: Any) -> Ingredients:
         "after_update": toy.move_teacher,
         "panel": ToyPanel(),
     }
-    return Ingredients(**(parts | changes))
+    return Ingredients(**{name: part for name, part in (parts | changes).items() if part})
 
 
 def beside(folder: Path) -> None:

@@ -135,6 +135,21 @@ def test_a_provoked_collapse_is_caught_and_the_default_is_not_flagged() -> None:
     assert lost["effective_rank"] > 0.8 * kept["effective_rank"]
 
 
+def test_each_level_is_told_once_and_only_a_collapse_is_one() -> None:
+    panel = Panel(OPTIONS)
+    told = []
+    for step, spread in enumerate([1.0, 0.1, 0.1, 0.01, 0.01]):
+        panel.see(views(16, step=100 * step, spread=spread))
+        told.append((panel.report()[1][:15], panel.collapsed))
+    assert told == [
+        ("", False),
+        ("the targets are", False),
+        ("", False),
+        ("the targets hav", True),
+        ("", True),
+    ]
+
+
 def test_half_a_collapse_is_told_before_it_is_whole() -> None:
     _, warning = watched_run(stop_gradient=False, weight=20.0).report()
     assert warning.startswith("the targets are growing alike")
