@@ -11,6 +11,7 @@
     sees       one sample, token by token
     pictures   a few samples' pictures as the model gets them
     answers    can be judged; what chance is
+    forward    the network takes what the processor makes
     views      packed, they equal plain forwards
     pred apart answers do not see [PRED] tokens
     targets    differ before training
@@ -35,6 +36,7 @@ from pearl_train.config import Config
 from pearl_train.doctor.answers import answers
 from pearl_train.doctor.contact_sheet import pictures
 from pearl_train.doctor.findings import Finding, Report
+from pearl_train.doctor.forward import forward
 from pearl_train.doctor.gradients import gradients, targets
 from pearl_train.doctor.lengths import learned, lengths, samples
 from pearl_train.doctor.memory import memory
@@ -69,12 +71,13 @@ CHECKS: tuple[Check, ...] = (
     Check("sees", what_it_sees, ("encoded",)),
     Check("pictures", pictures, ("encoded",)),
     Check("answers", answers, ("encoded",)),
-    Check("views", packed_views, ("encoded",)),
-    Check("pred apart", pred_apart, ("encoded",)),
-    Check("targets", targets, ("encoded",)),
-    Check("gradients", gradients, ("encoded", "learned")),
-    Check("memory", memory, ("encoded", "learned")),
-    Check("overfit", overfit, ("encoded", "learned", "gradients")),
+    Check("forward", forward, ("encoded",)),
+    Check("views", packed_views, ("forward",)),
+    Check("pred apart", pred_apart, ("forward",)),
+    Check("targets", targets, ("forward",)),
+    Check("gradients", gradients, ("forward", "learned")),
+    Check("memory", memory, ("forward", "learned")),
+    Check("overfit", overfit, ("learned", "gradients")),
 )
 """``encoded`` stands for one sample at least that could be encoded, whatever befell others."""
 

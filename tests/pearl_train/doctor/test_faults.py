@@ -73,6 +73,34 @@ def test_a_template_that_drops_pictures(examined: Examine, copied: Callable[[str
     assert "picture" in found.told
 
 
+@pytest.mark.parametrize(
+    ("family", "other"),
+    [
+        ("llava", "fast_vlm"),
+        ("fast_vlm", "llava"),
+        ("qwen2_5_vl", "qwen3_vl"),
+        ("llava", "idefics3"),
+    ],
+)
+def test_the_processor_of_another_model(
+    examined: Examine,
+    copied: Callable[[str], Path],
+    tiny_folder: Callable[[str], Path],
+    family: str,
+    other: str,
+) -> None:
+    folder = copied(family)
+    kept = {"config.json", "model.safetensors", "generation_config.json"}
+    for path in [path for path in tiny_folder(other).iterdir() if path.name not in kept]:
+        shutil.copy(path, folder)
+    report = examined(folder, until="overfit", samples=2).report
+    found = failed(report, "forward")
+    assert "train-" in found.told
+    assert "shards/" in found.told
+    assert "does not belong to this model" in found.remedy
+    assert report.checks[-1].status == "skip"
+
+
 def test_weights_that_are_not_finite(examined: Examine, copied: Callable[[str], Path]) -> None:
     folder = copied("llava")
     weights = load_file(folder / "model.safetensors")
