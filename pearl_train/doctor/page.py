@@ -41,13 +41,14 @@ p { margin: 0 0 8px; }
   border-radius: 3px; padding: 3px 1px; white-space: pre-wrap;
   -webkit-box-decoration-break: clone; box-decoration-break: clone; }
 .tokens i.learned { background: var(--learned); font-weight: 600; }
-.tokens i.image { background: var(--image); padding: 3px 8px; }
+.tokens i.image { background: var(--image); padding: 3px 8px; white-space: nowrap; }
 .legend i { padding: 3px 8px; }
 table { border-collapse: collapse; font-size: 14px; }
 td { padding: 6px 16px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.pass, td.warn, td.fail { font-weight: 600; }
 td.pass { color: var(--pass); } td.warn { color: var(--warn); } td.fail { color: var(--fail); }
 td.skip { color: var(--soft); }
+td:nth-child(2) { white-space: nowrap; }
 td pre { margin: 4px 0 0; font: 12.5px/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono",
   monospace; white-space: pre-wrap; color: var(--soft); }
 .sheet { background: #fff; border: 1px solid var(--line); border-radius: 6px; overflow-x: auto; }
