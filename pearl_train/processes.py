@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
-from pearl_tools.errors import PearlError
+from pearl_tools.errors import PearlError, UsageError
 from pearl_train.config import Config
 
 T = TypeVar("T")
@@ -18,33 +19,55 @@ T = TypeVar("T")
 def accelerator_for(config: Config) -> Any:
     """The Accelerator for ``config``: its device and way of sharing the work.
 
-    The backbone enters autocast itself.
+    The backbone enters autocast itself. Raises ``UsageError`` for FSDP2 without GPUs, which
+    Accelerate does not do.
     """
     from accelerate import Accelerator
-    from accelerate.utils import (
-        DistributedDataParallelKwargs,
-        FullyShardedDataParallelPlugin,
-    )
+    from accelerate.utils import DistributedDataParallelKwargs
 
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    sharded = several and config.parallel == "fsdp2"
-    plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=2,
-        reshard_after_forward=True,
-        auto_wrap_policy="transformer_based_wrap",
-        cpu_ram_efficient_loading=False,
-        state_dict_type="FULL_STATE_DICT",
-    ) if sharded else None  # fmt: skip
+    launched, gpu = "LOCAL_RANK" in os.environ, torch.cuda.is_available()
+    if launched and config.parallel == "fsdp2" and not gpu:
+        raise UsageError(
+            'parallel: expected "ddp" where there is no GPU, got "fsdp2", which shards over GPUs'
+        )
     # which weights a step leaves out depends on the objective and the family (vision heads, loss
     # dropout), so DDP has to look
-    handler = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(
-        cpu=not torch.cuda.is_available(),
+        cpu=not gpu,
         mixed_precision="no",
-        fsdp_plugin=plugin,
+        fsdp_plugin=sharding() if launched and config.parallel == "fsdp2" else None,
         kwargs_handlers=[handler],
         step_scheduler_with_optimizer=False,
     )
+
+
+def sharding() -> Any:
+    """How FSDP2 shards: layer by layer, from weights that every process has loaded."""
+    from accelerate.utils import FullyShardedDataParallelPlugin
+
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        reshard_after_forward=True,
+        cpu_ram_efficient_loading=False,
+        state_dict_type="FULL_STATE_DICT",
+    )
+
+
+def prepare(
+    accelerator: Any, trainee: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[nn.Module, Any]:
+    """The trainee on its device, wrapped by DDP or sharded, and its optimizer."""
+    if accelerator.is_fsdp2:
+        present = {type(module).__name__ for module in trainee.modules()}
+        told = {
+            name
+            for module in trainee.modules()
+            for name in getattr(module, "_no_split_modules", None) or ()
+        }
+        accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = sorted(told & present)
+    return accelerator.prepare(trainee, optimizer)  # type: ignore[no-any-return]
 
 
 def first_process(work: Callable[[], T]) -> T | None:

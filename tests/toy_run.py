@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from pearl_train.batch import Batch, Rows
 from pearl_train.config import Config
-from pearl_train.session import Ingredients
 from pearl_train.objectives.base import Moment, Term, Terms, Views
+from pearl_train.session import Ingredients
 
 VOCABULARY, HIDDEN, SAMPLES = 23, 8, 50
 
@@ -64,14 +64,15 @@ class Toy(nn.Module):
         hidden = self.hidden(rows.ids)
         logits = self.head(hidden[:, :-1])[real[:, 1:]]
         vlm = nn.functional.cross_entropy(logits, rows.ids[:, 1:][real[:, 1:]], reduction="sum")
-        losses = {"vlm": Term(vlm, "answer")}
+        anybody = float(bool(batch.keys))
+        losses = {"vlm": Term(anybody * vlm, "answer")}
         share = real.float() / real.sum(1, keepdim=True)
         predicted = (hidden * share[..., None]).sum(1)
         with torch.no_grad():
             target = (self.teacher(self.embed(rows.ids)) * share[..., None]).sum(1)
         if moment.jepa_weight:
             distance = (self.apart(predicted) - target).square().mean(-1).sum()
-            losses["jepa"] = Term(distance, "samples", moment.jepa_weight)
+            losses["jepa"] = Term(anybody * distance, "samples", moment.jepa_weight)
         return Terms(losses, Views(predicted.detach(), target))
 
     def move_teacher(self) -> None:
@@ -80,10 +81,11 @@ class Toy(nn.Module):
                 kept.lerp_(new, 0.1)
 
 
-def toy_batch(numbers: Sequence[int], poison: int | None = None) -> Batch:
-    """Samples ``numbers``: two to nine tokens each; the one of number ``poison`` breaks."""
-    texts = [[random.Random(n).randrange(VOCABULARY) for _ in range(2 + n % 8)] for n in numbers]
-    width = max((len(text) for text in texts), default=0)
+def toy_batch(numbers: Sequence[int]) -> Batch:
+    """Samples ``numbers``, two to nine tokens each."""
+    shown = numbers or [0]  # where nobody is in it, there is still something to compute
+    texts = [[random.Random(n).randrange(VOCABULARY) for _ in range(2 + n % 8)] for n in shown]
+    width = max(len(text) for text in texts)
     ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], dtype=torch.long)
     branch = torch.tensor([[0] * len(text) + [-1] * (width - len(text)) for text in texts])
     return Batch(
@@ -91,9 +93,12 @@ def toy_batch(numbers: Sequence[int], poison: int | None = None) -> Batch:
         shards=tuple(f"shards/{n // 8:06d}.tar" for n in numbers),
         images={},
         image_tokens=(),
-        context=Rows(ids=ids, branch=branch, is_image=branch > 9, images=((),) * len(numbers)),
+        context=Rows(ids=ids, branch=branch, is_image=branch > 9, images=((),) * len(shown)),
         target=None,
-        counts={"samples": len(numbers), "answer": sum(len(text) - 1 for text in texts)},
+        counts={
+            "samples": len(numbers),
+            "answer": sum(len(text) - 1 for text in texts) * bool(numbers),
+        },
     )
 
 
