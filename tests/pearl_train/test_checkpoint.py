@@ -21,9 +21,9 @@ from pearl_train.checkpoint import (
     whole,
     write_checkpoint,
 )
-from pearl_train.session import fit
 from pearl_train.optim import make_optimizer
 from pearl_train.run_folder import RunFolder
+from pearl_train.session import fit
 from pearl_train.training_state import TEACHER, capture, kept_names, restore
 from pearl_train.update import weighted
 
