@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pearl_tools.errors import PearlError
+from pearl_tools.errors import ModelUnavailable, PearlError
 from pearl_tools.types import Medium, Pixels
 from pearl_train.batch import EncodedSample
 from pearl_train.chat import ANSWER_PREFIX, Seen, Turn, context_turns, observation_turn
@@ -82,8 +83,10 @@ class Answerer:
 
     def __post_init__(self) -> None:
         self.backbone.eval()
-        if self.mode == "tools" and self.executor is None:
-            self.executor = ToolExecutor()
+        if self.mode == "tools":
+            self.executor = self.executor or ToolExecutor()
+            with suppress(ModelUnavailable):  # it is told when a call needs it
+                self.executor.depth_model()  # loading is not charged to a question
 
     @torch.no_grad()
     def answer(self, question: Question) -> Answered:
@@ -97,7 +100,7 @@ class Answerer:
         except PearlError as error:
             raise type(error)(f"{question.shard}, sample {question.key}: {error}") from error
         spent = time.perf_counter() - start
-        return Answered(**{**vars(answered), "latency_s": spent})
+        return replace(answered, latency_s=spent)
 
     def _at_once(self, question: Question) -> Answered:
         """The answer begins right after the question, or after pause tokens or latents."""

@@ -8,10 +8,11 @@ questions are kept, so an interrupted comparison goes on, and objectives can be 
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from pearl_train.held_out import SHARE, Asked, HeldOut, hold_out, sides_sha256
 from pearl_train.latents import LatentDiagnosis, diagnosis, look
 from pearl_train.metrics import read_metrics
 from pearl_train.questions import places
+from pearl_train.report.card import write_card
 from pearl_train.run_folder import RunFolder, same_data, write_json
 from pearl_train.scoring import Expected, judge
 from pearl_train.settings import load_config
@@ -78,7 +80,9 @@ class Training(Record, frozen=True, kw_only=True):
 
 
 class Row(Record, frozen=True, kw_only=True):
-    """One model's results. ``against`` is the paired test against the reference row."""
+    """One model's results. ``against`` is the paired test against the reference row; ``folder``,
+    below that of the comparison, holds a line for every question.
+    """
 
     name: str
     result: Evaluation
@@ -149,6 +153,11 @@ def compare(request: Request) -> Comparison:
     Raises ``UsageError`` where train and test share a question, or ``out`` holds another
     comparison.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            "compare: expected one process, got several; train each objective with torchrun "
+            "pearl-train run, into OUT/runs/NAME, then compare keeps what is finished there"
+        )
     configs = [configured(request, variant) for variant in request.variants]
     shared = configs[0]
     held = hold_out(
@@ -193,14 +202,17 @@ class _Session:
         objective = msgspec.structs.replace(config.objective, name="sft", pause_tokens=0)
         plain = msgspec.structs.replace(config, model=model, objective=objective)
         place = Place(BASE, plain, None, trained=False)
-        return self._examined(BASE, place, self.request.out / BASE, None)
+        folder = self.request.out / BASE
+        return self._examined(BASE, place, folder, None)
 
     def row(self, name: str, config: Config) -> Row:
         """One variant: trained if it is not yet, then examined."""
         folder = RunFolder(self.request.out / "runs" / name)
         training = self._trained(config, folder)
         place = find(str(folder.path))
-        return self._examined(name, place, folder.path / "eval", training)
+        row = self._examined(name, place, folder.path / "eval", training)
+        write_card(folder)
+        return row
 
     def _trained(self, config: Config, folder: RunFolder) -> Training:
         from pearl_train.loop import train
@@ -229,9 +241,8 @@ class _Session:
             self.lines[name] = self._read(model, name, weights, folder)
             if model.mode == "lvr" and self.diagnosis is None:
                 self.diagnosis = self._diagnosed(model, name, weights, reader, folder)
-        return Row(
-            name=name, result=result, against=None, training=training, folder=str(folder.parent)
-        )
+        lines = str(folder.relative_to(self.request.out))
+        return Row(name=name, result=result, against=None, training=training, folder=lines)
 
     def _asked(
         self, model: Answerer, name: str, weights: str, reader: DatasetReader, folder: Path
@@ -247,8 +258,6 @@ class _Session:
     def _diagnosed(
         self, model: Answerer, name: str, weights: str, reader: DatasetReader, folder: Path
     ) -> LatentDiagnosis:
-        from dataclasses import replace
-
         dummies = replace(model, latents="dummies")
         blank = self._asked(dummies, name, weights, reader, folder)
         lines = self._read(dummies, name, weights, folder)

@@ -1,7 +1,8 @@
 """A model examined on a data set: opens both, asks every question, keeps lines and scores.
 
 Lines lie in a folder named after what was examined on what, so that nothing is ever mixed: of a run
-in ``RUN/eval/<digest>/``. Only a model trained to call tools gets tools.
+in ``RUN/eval/<digest>/``, from where its model card takes them. Only a model trained to call tools
+gets tools.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pearl_train.answering import Answerer
 from pearl_train.config import Config
 from pearl_train.evaluate import Evaluation, Header, Task, evaluate
 from pearl_train.explicit_tools import ToolExecutor, executor_for
+from pearl_train.report.card import write_card
 from pearl_train.run_folder import data_sha256
 from pearl_train.trained import find, open_answerer, weights_sha256
 
@@ -46,7 +48,10 @@ def examine(
         if folder is None and place.run is not None:
             folder = place.run.path / "eval" / header.digest
         task = Task(header, reader, place.config.data.answers, limit)
-        return evaluate(model, task, folder)
+        found = evaluate(model, task, folder)
+    if place.run is not None and out is None:
+        write_card(place.run)
+    return found
 
 
 def header_of(name: str, weights: str, data: Path, split: str | None, model: Answerer) -> Header:

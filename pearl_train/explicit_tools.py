@@ -20,6 +20,7 @@ from pearl_tools.depth import depth_picture
 from pearl_tools.dialects import DIALECTS, Dialect, run_text
 from pearl_tools.errors import short_repr
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.registry import TOOLS
 from pearl_tools.types import MediaMap, Medium, Observation
 from pearl_train.chat import Seen
 
@@ -128,8 +129,7 @@ def _states_answer(text: str, dialect: Dialect) -> bool:
 
 def _tool_name(observation: Observation) -> str:
     """The tool as counted; whatever name a model made up is one bucket."""
-    known = {"crop", "zoom", "depth"}
-    return observation.tool if observation.tool in known else "unreadable"
+    return observation.tool if observation.tool in TOOLS else "unreadable"
 
 
 def picture_of(medium: Medium) -> Picture:

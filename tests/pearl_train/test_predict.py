@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from tiny_models import drawn_picture
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from pearl_tools.errors import UsageError
+from pearl_train.cli.eval import evaluate as eval_command
+from pearl_train.cli.export import export as export_command
+from pearl_train.cli.predict import predict as predict_command
+from pearl_train.examine import examine
+from pearl_train.exported import export_run
+from pearl_train.loop import train
+from pearl_train.predict import predict
+from pearl_train.run_folder import RunFolder
+from pearl_train.settings import load_config
+from pearl_train.trained import EXPORTED, find, weights_sha256
+
+SETS = ["evaluate.max_new_tokens=3", "data.system=Be brief.", "log.tensorboard=false"]
+SHORT = [*SETS, "optim.steps=1", "optim.batch=2", "optim.micro_batch=2"]
+
+
+@pytest.fixture(scope="module")
+def run(
+    tiny_data: Path, tiny_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished run of the latent baseline, one step long."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    model = str(tiny_folder("fast_vlm"))
+    config = load_config([], SHORT, {"model.id": model, "objective.name": "lvr"})
+    train(config, tiny_data, out, progress=False)
+    return out
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    drawn_picture(3).save(path)
+    return path
+
+
+def test_a_run_answers_as_it_was_trained_to(run: Path, photo: Path) -> None:
+    found = predict(str(run), [photo], "Which colour?", ["red", "blue"])
+    assert (found.model, found.mode) == ("run", "lvr")
+    assert found.stated in {None, "red", "blue"}
+    assert found.answer == predict(str(run), [photo], "Which colour?", ["red", "blue"]).answer
+    assert find(str(run)).config.data.system == "Be brief."
+
+
+def test_an_export_answers_as_its_run_and_loads_with_plain_transformers(
+    run: Path, photo: Path, tmp_path: Path
+) -> None:
+    folder = export_run(run, tmp_path / "export")
+    network = AutoModelForImageTextToText.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    assert hasattr(processor, "image_processor")
+    assert network.get_input_embeddings().weight.shape[0] >= len(processor.tokenizer)
+    assert (folder / EXPORTED).is_file()
+    assert (folder / "README.md").is_file()
+    ours, theirs = (predict(str(place), [photo], "Which colour?") for place in (run, folder))
+    assert (ours.answer, ours.mode) == (theirs.answer, theirs.mode)
+    assert weights_sha256(find(str(run))) == weights_sha256(find(str(folder)))
+    with pytest.raises(UsageError, match="new or empty folder"):
+        export_run(run, folder)
+
+
+def test_any_model_can_be_asked_directly(tiny_folder: Callable[[str], Path], photo: Path) -> None:
+    found = predict(str(tiny_folder("llava")), [photo, photo], "Which colour?", sets=SETS)
+    assert found.mode == "direct"
+    assert [picture["id"] for picture in found.pictures] == ["i0", "i1"]
+
+
+def test_a_model_trained_with_tools_is_asked_without_and_says_so(
+    run: Path, photo: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "tools")
+    config = tmp_path / "tools" / "config.toml"
+    config.write_text(config.read_text().replace('name = "lvr"', 'name = "tools"'))
+    found = predict(str(tmp_path / "tools"), [photo], "Which colour?")
+    assert (found.mode, len(found.notes)) == ("direct", 1)
+    assert "no tool runs" in found.notes[0]
+
+
+def test_an_unfinished_run_says_how_to_go_on(run: Path, photo: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    shutil.copyfile(run / "config.toml", half / "config.toml")
+    with pytest.raises(UsageError, match="--resume"):
+        predict(str(half), [photo], "Which colour?")
+
+
+def test_scores_of_a_run_lie_in_its_folder_and_in_its_card(run: Path, tiny_data: Path) -> None:
+    found = examine(str(run), tiny_data, split="test")
+    assert (found.mode, found.overall.accuracy.n) == ("lvr", 4)
+    assert found.thought_tokens_mean == 8 + 2
+    assert len(list((run / "eval").glob("*/scores.json"))) == 1
+    assert examine(str(run), tiny_data, split="test") == found
+    assert "mode `lvr`" in RunFolder(run).card.read_text()
+
+
+def test_other_ways_of_decoding_are_kept_apart(run: Path, tiny_data: Path) -> None:
+    before = set((run / "eval").glob("*"))
+    examine(str(run), tiny_data, split="test", sets=["objective.lvr.latents=2"], limit=1)
+    assert len(set((run / "eval").glob("*")) - before) == 1
+
+
+def test_the_command_prints_the_answer_alone(run: Path, photo: Path) -> None:
+    arguments = [str(run), "--image", str(photo), "--question", "Which?", "--choices", "red, blue"]
+    plain = CliRunner().invoke(predict_command, arguments)
+    assert plain.exit_code == 0, plain.output
+    as_json = json.loads(CliRunner().invoke(predict_command, [*arguments, "--json"]).stdout)
+    assert plain.stdout.strip() == (as_json["stated"] or as_json["answer"])
+
+
+def test_the_command_tells_what_opening_changed(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    turned = Image.new("RGB", (60, 30), "red")
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(path, exif=exif)
+    found = CliRunner().invoke(predict_command, [str(run), "--image", str(path), "--question", "?"])
+    assert "i0: opened with exif_orientation:6" in found.stderr
+
+
+def test_the_commands_eval_and_export_work(run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    arguments = [str(run), "--data", str(tiny_data), "--split", "test"]
+    table = CliRunner().invoke(eval_command, arguments)
+    assert table.exit_code == 0, table.output
+    assert "attribute  4" in table.stdout
+    scores = json.loads(CliRunner().invoke(eval_command, [*arguments, "--json"]).stdout)
+    assert scores["overall"]["accuracy"]["n"] == 4
+    exported = CliRunner().invoke(export_command, [str(run), "--to", str(tmp_path / "to")])
+    assert exported.exit_code == 0, exported.output
+    assert (tmp_path / "to" / "model.safetensors").is_file()
