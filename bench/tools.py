@@ -328,7 +328,7 @@ def peaks(folder: Path, data: bytes) -> None:
     document = {"images": images, "annotations": annotations, "categories": names}
     (folder / "set.json").write_text(json.dumps(document))
     print("\npeak memory of synth --tools crop,zoom,depth on twelve 12-megapixel JPEGs")
-    print("  (proportional set size of all its processes, sampled every 20 ms)")
+    print("  (proportional set size of all its processes, sampled every 0.1 s)")
     for workers in (1, 2):
         arguments = ["synth", "--tools", "crop,zoom,depth", "--source", f"coco:{folder}/set.json"]
         arguments += ["--images", str(folder), "--out", str(folder / f"out{workers}")]
@@ -360,7 +360,7 @@ def watched(command: list[str]) -> tuple[int, int]:
             except psutil.Error:
                 continue
         peak, processes = max(peak, total), max(processes, count)
-        time.sleep(0.02)
+        time.sleep(0.1)
     if child.returncode:
         raise SystemExit(f"synth failed: {child.stderr.read() if child.stderr else ''}")
     return peak, processes
