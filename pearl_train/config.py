@@ -122,7 +122,8 @@ class ObjectiveConfig(Section, frozen=True, kw_only=True):
     pause_tokens: NotNegative = 0
     """sft only: tokens to think on between question and answer."""
     target: TargetConfig = TargetConfig()
-    nextlat: NextLatConfig | None = None
+    nextlat: NextLatConfig | None = NextLatConfig()
+    """On by default, as in the paper; ``nextlat = "none"`` leaves it out (its ablation)."""
     lvr: LvrConfig = LvrConfig()
 
 
