@@ -137,10 +137,11 @@ commit `{card["commit"]}`; this file is written from `card.json`.{unfinished}
 - Files: {card["bytes"]} bytes; weights in half precision, sha256
   `{card["weights_sha256"]}`; loaded in single precision.
 - Data: {card["recipe"]["scenes"]} scenes of pearl_data.rendering ({card["renderer"]}) with seeds
-  of their own, and depth maps of the embedded depth network. Samples of a step: {card["mix"]}.
-  Captions only; no question, no answer choice and no call of a tool was shown. In the first
-  {card["recipe"]["settle"]} steps ({card["first"]}) the eyes alone learn to name colour, shape,
-  pattern and tag in the cells of a view; later this has a small weight beside the captions.
+  of their own, and depth maps of the embedded depth network. For {card["recipe"]["settle"]} steps
+  of {card["first"]} the eyes alone learn to name colour, shape, pattern, tag or
+  grey in the cells of a view; then they rest, and steps of
+  {card["mix"]}
+  teach captions. No question, no answer choice and no call of a tool was shown.
 - Tokenizer: byte-level BPE, {card["tokens"]} tokens, learnt from the captions and from the
   wordings of the toolkit's questions, thoughts and tools. One digit is one token, and so is a
   capital that begins no word. Eight tokens `<|spare_0|>` to `<|spare_7|>` are untrained.

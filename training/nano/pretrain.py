@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import torch
 from batches import FIRST, IGNORED, MIX, Batch, batches
-from cells import UNKNOWN, CellHeads
+from cells import CellHeads
 from export import export
 from network import build_model, build_processor
 from samples import sample
@@ -37,14 +37,13 @@ class Recipe:
 
     Attributes:
         scenes: rendered scenes, in shards of 100.
-        steps: length of the training; a step takes the samples of `batches.MIX`.
-        settle: steps at the beginning that take those of `batches.FIRST`, in which the eyes alone
-            learn to name what lies in the cells of a view (`cells.py`).
-        cells: weight of that objective beside the captions later on.
+        steps: length of the training.
+        settle: steps at the beginning that take the samples of `batches.FIRST`, in which the eyes
+            learn to name what lies in the cells of a view (`cells.py`). Later steps take those of
+            `batches.MIX`; the eyes rest (no gradient reaches them) and captions are learnt.
         rate, decay: highest learning rate and weight decay of AdamW.
-        warm, cool: steps in which the rate rises at the beginning of each stage and falls at the
-            end.
-        average: decay of the exponential moving average that is exported.
+        warm, cool: steps in which the rate rises at the beginning and falls at the end
+            of each stage.
         vocabulary: largest number of tokens.
         bfloat16: compute in bfloat16 (faster where the processor has it).
         seed: of initial weights and samples.
@@ -52,28 +51,25 @@ class Recipe:
     """
 
     scenes: int = 2_000
-    steps: int = 1_750
-    settle: int = 1_300
-    cells: float = 0.2
+    steps: int = 1_700
+    settle: int = 1_000
     rate: float = 1.2e-3
     decay: float = 0.05
-    warm: int = 80
+    warm: int = 60
     cool: int = 200
-    average: float = 0.995
     vocabulary: int = 1_500
     bfloat16: bool = True
     seed: int = 0
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """The rate of a step: up, level, and at the end a half cosine down to 1 %.
+    """The rate of a step: in each stage up, level, and a half cosine down to 1 %.
 
-    Up once more when captions begin: their first gradients come from a random language model.
-    Level for long, so that a training can be planned longer or shorter until it begins to cool.
+    Level for long, so that a stage can be planned longer or shorter until it begins to cool.
     """
-    since = step if step < recipe.settle else step - recipe.settle
-    start = min(1.0, (since + 1) / recipe.warm)
-    cooled = max(0.0, 1 - (recipe.steps - step) / recipe.cool)
+    first, last = (0, recipe.settle) if step < recipe.settle else (recipe.settle, recipe.steps)
+    start = min(1.0, (step - first + 1) / recipe.warm)
+    cooled = max(0.0, 1 - (last - step) / recipe.cool)
     return recipe.rate * start * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * cooled)))
 
 
@@ -83,7 +79,7 @@ def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
     It may have been planned with other lengths of stages that it has not reached.
     """
     planned, step = Recipe(**saved["recipe"]), saved["step"]
-    if step <= min(planned.settle, recipe.settle):
+    if step <= min(planned.settle - planned.cool, recipe.settle - recipe.cool):
         planned = replace(planned, settle=recipe.settle)
     if step <= min(planned.steps - planned.cool, recipe.steps - recipe.cool):
         planned = replace(planned, steps=recipe.steps, cool=recipe.cool)
@@ -107,37 +103,35 @@ def _texts(recipe: Recipe, scenes: list[Scene]) -> Iterator[str]:
         yield from toolkit_texts()
 
 
-def losses_of(
-    model: FastVlmForConditionalGeneration,
-    heads: CellHeads,
-    batch: Batch,
-    *,
-    captions: bool,
-    bfloat16: bool,
-) -> dict[str, Tensor]:
-    """The terms of one batch: `cells`, what the eyes alone see, and `caption` if asked for.
-
-    The caption's term is the mean cross-entropy over the captions' tokens. It needs no attention
-    mask: padding is on the right, where causal attention does not look. The logits are made only
-    where a caption's token follows.
-    """
+def cells_loss(
+    model: FastVlmForConditionalGeneration, heads: CellHeads, batch: Batch, *, bfloat16: bool
+) -> Tensor:
+    """What the eyes alone see; the language model takes no part."""
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
-        seen = model.model.get_image_features(pixel_values=pixels, return_dict=True)
-        features = seen.last_hidden_state
-        if captions:
-            hidden = model.model(
-                input_ids=batch.ids, mm_encoder_outputs={"image": seen}, use_cache=False
-            )[0]
-            wanted = batch.labels[:, 1:]
-            kept = wanted != IGNORED
-            logits = model.lm_head(hidden[:, :-1][kept])
-    terms = {}
-    if (batch.cells != UNKNOWN).any():
-        terms["cells"] = heads.loss(features, batch.cells)
-    if captions:
-        terms["caption"] = cross_entropy(logits.float(), wanted[kept])
-    return terms
+        features = model.model.vision_tower(pixels, return_dict=True).last_hidden_state
+    return heads.loss(features, batch.cells)
+
+
+def caption_loss(model: FastVlmForConditionalGeneration, batch: Batch, *, bfloat16: bool) -> Tensor:
+    """Mean cross-entropy over the captions' tokens, while the eyes rest.
+
+    No attention mask: padding is on the right, where causal attention does not look. The logits
+    are made only where a caption's token follows.
+    """
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.no_grad():
+            pixels = batch.pixels.contiguous(memory_format=torch.channels_last)
+            seen = model.model.vision_tower(pixels, return_dict=True)
+        tokens = seen.last_hidden_state.flatten(2).permute(0, 2, 1)
+        seen.pooler_output = model.model.multi_modal_projector(tokens)
+        hidden = model.model(
+            input_ids=batch.ids, mm_encoder_outputs={"image": seen}, use_cache=False
+        )[0]
+        wanted = batch.labels[:, 1:]
+        kept = wanted != IGNORED
+        logits = model.lm_head(hidden[:, :-1][kept])
+    return cross_entropy(logits.float(), wanted[kept])
 
 
 def optimiser_of(modules: Sequence[torch.nn.Module], recipe: Recipe) -> torch.optim.AdamW:
@@ -155,7 +149,7 @@ def optimiser_of(modules: Sequence[torch.nn.Module], recipe: Recipe) -> torch.op
 def train(
     recipe: Recipe, scenes: list[Scene], checkpoint: Path, *, save_every: int = 50
 ) -> FastVlmForConditionalGeneration:
-    """The model with averaged weights after all steps.
+    """The model after all steps.
 
     Resumes from `checkpoint` if it exists and fits the recipe.
     """
@@ -165,8 +159,6 @@ def train(
     model = build_model(tokenizer)
     heads = CellHeads()
     model.model.vision_tower.to(memory_format=torch.channels_last)
-    # tied weights are one parameter, so the average holds it once
-    average = {name: value.detach().clone() for name, value in model.named_parameters()}
     optimiser = optimiser_of([model, heads], recipe)
     start = 0
     if checkpoint.exists():
@@ -176,14 +168,12 @@ def train(
                 f"{checkpoint}: made by another recipe ({saved['recipe']}); "
                 "move it away or pass --checkpoint"
             )
-        with torch.no_grad():
-            for name, value in model.named_parameters():
-                value.copy_(saved["model"][name])
+        with_weights(model, saved["model"])
         heads.load_state_dict(saved["heads"])
-        average, start = saved["average"], saved["step"]
+        start = saved["step"]
         optimiser.load_state_dict(saved["optimiser"])
     model.train()
-    running: dict[str, float] = {}
+    running: list[float] = []
     with Progress("train", recipe.steps, "steps", done=start) as progress:
         for step in range(start, recipe.steps):
             for group in optimiser.param_groups:
@@ -191,31 +181,31 @@ def train(
             # a step's samples depend on the seed and its number only, so that resuming is exact
             rng = random.Random(f"{recipe.seed}/{step}")
             alone = step < recipe.settle
+            losses = []
             for batch in batches(FIRST if alone else MIX, rng, scenes, processor):
-                terms = losses_of(model, heads, batch, captions=not alone, bfloat16=recipe.bfloat16)
-                weight = {"cells": 1.0 if alone else recipe.cells, "caption": 1.0}
-                torch.stack([weight[name] * term for name, term in terms.items()]).sum().backward()
-                for name, term in terms.items():
-                    value = float(term.detach())
-                    running[name] = 0.98 * running.get(name, value) + 0.02 * value
+                if alone:
+                    loss = cells_loss(model, heads, batch, bfloat16=recipe.bfloat16)
+                else:
+                    loss = caption_loss(model, batch, bfloat16=recipe.bfloat16)
+                loss.backward()
+                losses.append(float(loss.detach()))
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            # Early on the average must forget the random start faster than it settles later.
-            decay = min(recipe.average, (step + 1) / (step + 20))
-            with torch.no_grad():
-                for name, value in model.named_parameters():
-                    average[name].lerp_(value, 1 - decay)
-            told = " ".join(f"{name} {value:.3f}" for name, value in running.items())
-            progress.label = f"train, {told},"
+            if len(running) != len(losses):
+                running = losses
+            pairs = zip(running, losses, strict=True)
+            running = [0.95 * old + 0.05 * new for old, new in pairs]
+            told = " ".join(f"{value:.3f}" for value in running)
+            progress.label = f"train, {'cells' if alone else 'captions'} {told},"
             progress.advance()
             if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
                 state = {"recipe": asdict(recipe), "model": dict(model.named_parameters()),
                          "heads": heads.state_dict(),
-                         "average": average, "optimiser": optimiser.state_dict(),
+                         "optimiser": optimiser.state_dict(),
                          "step": step + 1}  # fmt: skip
                 _save(state, checkpoint)
-    return averaged(model, average)
+    return model.eval()
 
 
 def _save(state: dict[str, Any], checkpoint: Path) -> None:
@@ -225,13 +215,13 @@ def _save(state: dict[str, Any], checkpoint: Path) -> None:
     unfinished.replace(checkpoint)
 
 
-def averaged(
-    model: FastVlmForConditionalGeneration, average: dict[str, Tensor]
+def with_weights(
+    model: FastVlmForConditionalGeneration, weights: dict[str, Tensor]
 ) -> FastVlmForConditionalGeneration:
     """The model with these weights."""
     with torch.no_grad():
         for name, value in model.named_parameters():
-            value.copy_(average[name])
+            value.copy_(weights[name])
     return model.eval()
 
 
@@ -266,7 +256,7 @@ def main() -> None:
         saved = torch.load(checkpoint, weights_only=True)
         recipe = Recipe(**saved["recipe"])
         tokenizer = tokenizer_of(recipe, scenes)
-        model, steps = averaged(build_model(tokenizer), saved["average"]), saved["step"]
+        model, steps = with_weights(build_model(tokenizer), saved["model"]), saved["step"]
     else:
         scenes = [scene for number in range(ready) for scene in read_shard(cache, number)]
         model, steps = train(recipe, scenes, checkpoint), recipe.steps
