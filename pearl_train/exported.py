@@ -40,4 +40,5 @@ def _vocabulary(folder: Path) -> int:
     """How many tokens the processor in ``folder`` knows."""
     from transformers import AutoProcessor
 
-    return len(AutoProcessor.from_pretrained(folder).tokenizer)
+    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]  # theirs
+    return len(processor.tokenizer)
