@@ -65,7 +65,9 @@ def look(model: Answerer, reader: DatasetReader, numbers: list[int]) -> Looked:
     Samples whose region cannot be told (dropped by the encoder) are left out.
     """
     thoughts: list[Thought] = []
-    watching = replace(model, watch=thoughts.append)
+    one_token = msgspec.structs.replace(model.config.evaluate, max_new_tokens=1)
+    config = msgspec.structs.replace(model.config, evaluate=one_token)
+    watching = replace(model, config=config, watch=thoughts.append)
     encoder = _unthinned(model)
     cosines: list[float] = []
     chances: list[float] = []
