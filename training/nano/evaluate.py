@@ -40,12 +40,13 @@ from pearl_data.rendering import COLOURS, LABEL_CHARACTERS, PATTERNS, SHAPES
 from pearl_data.sources.facts import area_share, box_words
 from pearl_data.sources.questions import plural
 
-COUNTS = ("0", "1", "2", "3", "4", "5")
+COUNTS = ("0", "1", "2", "3", "4")
 #: As in the toolkit's rendered source: a pair is asked about from this ratio of distances on.
 _LEAST_RATIO = 1.4
 #: Margins of views of a tag, in lengths of the tag.
 MARGINS = (0.2, 0.8, 2.0, 4.0)
 _BATCH = 20
+_TRIES = 6
 
 
 class Item(NamedTuple):
@@ -126,17 +127,18 @@ def named_item(rng: random.Random, scene: Scene) -> Item | None:
 
 
 def count_item(rng: random.Random, scene: Scene) -> Item | None:
-    """How many of one kind a part of the picture holds, each number as often as it comes."""
-    part = samples.part_of(rng, scene)
-    if part is None or not part[1]:
-        return None
-    box, things = part
-    kind = rng.choice(SHAPES if rng.random() < 0.2 else [thing.shape for thing in things])
-    number = sum(thing.shape == kind for thing in things)
-    if number >= len(COUNTS):
-        return None
-    opening = f"{sentence(plural(kind))} in this part: "
-    return Item([samples.view(scene.picture, box)], opening, COUNTS, str(number))
+    """How many of one kind a part of the picture holds; the number is wanted before the part."""
+    wanted = rng.choice(COUNTS)
+    for _ in range(_TRIES):
+        part = samples.part_of(rng, scene)
+        if part is None or not part[1]:
+            continue
+        box, things = part
+        kind = rng.choice(SHAPES)
+        if sum(thing.shape == kind for thing in things) == int(wanted):
+            opening = f"{sentence(plural(kind))} in this part: "
+            return Item([samples.view(scene.picture, box)], opening, COUNTS, wanted)
+    return None
 
 
 class Pair(NamedTuple):
@@ -327,7 +329,8 @@ def measure(
                     right[f"{name}, {where}"] += values
             progress.advance()
     rows = []
-    for name, values in right.items():
+    for name in [*MAKERS, *sorted(set(right) - set(MAKERS))]:
+        values = right[name]
         counted = share(sum(values), len(values))
         assert counted.rate is not None
         assert counted.low is not None
