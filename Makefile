@@ -32,6 +32,7 @@ golden: $(INSTALLED)  ## rewrite the golden files; review the diff
 bench: $(INSTALLED)  ## speed against named floors and peers
 	$(BIN)/python bench/validate.py
 	$(BIN)/python bench/synth.py
+	$(BIN)/python bench/tools.py
 	$(BIN)/python bench/train.py
 
 depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (about 1 h)
