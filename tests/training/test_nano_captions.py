@@ -177,12 +177,11 @@ def test_batches_are_what_the_exported_processor_makes_and_only_captions_are_lea
 
 def test_a_cell_is_named_after_the_thing_whose_middle_it_holds(scene: Any) -> None:
     labels = cells.cells_of(scene, (0.0, 0.0, 1.0, 1.0)).reshape(-1, 6, 6)
-    colour, shape, _, tag, grey = labels
+    colour, shape, _, tag = labels
     assert colour[1, 1] == scenes.COLOURS.index("red")
     assert shape[1, 1] == scenes.SHAPES.index("cube")
     assert shape[5, 0] == len(scenes.SHAPES)
     assert (tag == cells.UNKNOWN).all()
-    assert (grey == cells.UNKNOWN).all()
     assert shape[1, 4] == scenes.SHAPES.index("ball")
 
 
@@ -192,9 +191,3 @@ def test_a_tag_is_named_once_it_is_large_enough_to_be_read(scene: Any) -> None:
     tag = cells.cells_of(scene, (x0 - 0.02, y0 - 0.02, x1 + 0.02, y1 + 0.02))[3]
     (named,) = set(tag[tag != cells.UNKNOWN].tolist())
     assert cells.KINDS[3][named] == "K"
-
-
-def test_the_cells_of_a_depth_map_tell_its_grey(scene: Any) -> None:
-    grey = cells.cells_of_depth(scene.depth)[4].reshape(6, 6)
-    assert (np.diff(grey, axis=1) > 0).all()
-    assert grey[0, 0] == 21 // 16

@@ -19,7 +19,7 @@ from vocabulary import END, IMAGE, START
 
 IGNORED = -100
 
-FIRST: tuple[dict[str, int], ...] = ({"close_view": 32, "whole": 6, "depth_alone": 3},)
+FIRST: tuple[dict[str, int], ...] = ({"close_view": 32, "whole": 8},)
 """Samples of a step at the beginning, when the eyes learn alone."""
 
 MIX: tuple[dict[str, int], ...] = (
@@ -32,7 +32,7 @@ MIX: tuple[dict[str, int], ...] = (
 
 class Batch(NamedTuple):
     """Token ids (B, S) padded on the right, labels (B, S) with `IGNORED` outside captions, pixels
-    (N, 3, 192, 192) of all pictures in order, and what lies in their cells (N, 5, 36).
+    (N, 3, 192, 192) of all pictures in order, and what lies in their cells (N, 4, 36).
     """
 
     ids: Tensor

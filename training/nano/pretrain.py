@@ -51,11 +51,11 @@ class Recipe:
     """
 
     scenes: int = 2_000
-    steps: int = 1_700
-    settle: int = 1_000
+    steps: int = 2_800
+    settle: int = 1_300
     rate: float = 1.2e-3
     decay: float = 0.05
-    warm: int = 60
+    warm: int = 80
     cool: int = 200
     vocabulary: int = 1_500
     bfloat16: bool = True
