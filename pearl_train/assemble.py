@@ -21,6 +21,7 @@ from pearl_train.batch import Batch, ViewPlan
 from pearl_train.collapse import Panel
 from pearl_train.config import Config
 from pearl_train.encode import Encoder
+from pearl_train.ingredients import Ingredients, no_targets
 from pearl_train.loader import TrainingData, numbers_of
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.build import build_backbone
@@ -30,7 +31,6 @@ from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.target_cache import TargetCache, fill, target_identity
 from pearl_train.objectives.trainee import Trainee, make_trainee
 from pearl_train.run_folder import DataFacts, data_sha256
-from pearl_train.session import Ingredients, no_targets
 
 #: The split whose loss is measured at every checkpoint, and how much of it.
 VALIDATION, MOST = "val", 256

@@ -23,8 +23,9 @@ from pearl_train.environment import describe, note_session
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.trainee import make_trainee
 from pearl_train.processes import accelerator_for, first_process
+from pearl_train.result import RunResult
 from pearl_train.run_folder import RunFolder, same_data, write_json
-from pearl_train.session import RunResult, fit
+from pearl_train.session import fit
 
 
 def train(

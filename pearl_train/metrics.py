@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,6 +114,10 @@ class TrainingLine(Progress):
         """The line as shown."""
         head, _, left = super().line().partition(", ")
         rate, _, left = left.partition(", ")
+        steps = self.done - self._start_done
+        seconds = time.monotonic() - self._start_s
+        if 0 < steps < seconds:  # slower than one a second
+            rate = f"{seconds / steps:.1f} s/step"
         terms = ", ".join(
             f"{name} {shown(value)}"
             for name, value in self.values.items()

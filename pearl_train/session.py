@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from pearl_data.progress import duration
 from pearl_tools.errors import BadInput
-from pearl_tools.types import Record
 from pearl_train.batch import Batch
 from pearl_train.checkpoint import (
     Checkpoint,
@@ -35,11 +30,14 @@ from pearl_train.checkpoint import (
 from pearl_train.collapse import SPAN
 from pearl_train.config import Config
 from pearl_train.errors import Collapsed, RunInterrupted
+from pearl_train.ingredients import Ingredients, Watcher
 from pearl_train.interrupt import Wish, wish_to_stop
-from pearl_train.metrics import Metrics, TrainingLine, Window, shown
-from pearl_train.objectives.base import Moment, Terms
+from pearl_train.metrics import Metrics, TrainingLine, Window
+from pearl_train.objectives.base import Terms
 from pearl_train.optim import learning_rate, make_optimizer, set_learning_rate
+from pearl_train.pace import Pace
 from pearl_train.processes import accelerator_for, deterministic, prepare, said_by_first
+from pearl_train.result import RunResult
 from pearl_train.run_folder import RunFolder
 from pearl_train.training_state import (
     TrainingState,
@@ -49,150 +47,6 @@ from pearl_train.training_state import (
     restore,
 )
 from pearl_train.update import Machine, Update, evaluate_loss, update
-
-
-class Pace:
-    """How fast updates go, without validation and checkpoints."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._waited = self._outside = 0.0
-        self.steps = self.samples = self.tokens = 0
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Inside, the loop waits for data."""
-        began = time.monotonic()
-        yield
-        self._waited += time.monotonic() - began
-
-    @contextmanager
-    def outside(self) -> Iterator[None]:
-        """Inside is time that does not count."""
-        began = time.monotonic()
-        yield
-        self._outside += time.monotonic() - began
-
-    def add(self, done: Update) -> None:
-        """Count one update."""
-        self.steps += 1
-        self.samples += done.samples
-        self.tokens += done.tokens
-
-    def rates(self) -> dict[str, float]:
-        """Per second, and the share of the time spent waiting for data."""
-        seconds = max(time.monotonic() - self._began - self._outside, 1e-9)
-        return {
-            "steps_per_s": self.steps / seconds,
-            "samples_per_s": self.samples / seconds,
-            "tokens_per_s": self.tokens / seconds,
-            "waiting_for_data": self._waited / seconds,
-        }
-
-
-class Watcher(Protocol):
-    """The collapse panel, as the loop sees it: :class:`pearl_train.collapse.Panel`."""
-
-    def see(self, terms: Terms) -> None:
-        """Remember the views of a micro-batch."""
-
-    def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
-        """See the terms of a micro-batch before they are differentiated."""
-
-    def report(self) -> tuple[dict[str, float], str]:
-        """The values by name, and a warning with its remedy or an empty text."""
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether the last report told of a collapse, and not only of a danger."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What it remembers, as tensors and JSON."""
-
-    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Remember what :meth:`state` gave."""
-
-
-def no_targets(batch: Batch) -> Tensor | None:
-    """For objectives without cached targets."""
-    return None
-
-
-def nothing() -> None:
-    """For trainees that need no word after an update."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ingredients:
-    """What a run is made of.
-
-    Attributes:
-        trainee: ``forward(batch, moment, targets) -> Terms``; trained in place.
-        batches: from a step on, the micro-batches of each update, this process's share.
-        moment: what the objective may know about a step.
-        targets: cached targets (B, H) of a batch, if the objective has them.
-        after_update: moves a teacher.
-        panel: watches for collapse.
-        validation: this process's share of the validation samples; empty if there are none.
-        beside_checkpoint: writes files into each checkpoint, such as the processor.
-
-    """
-
-    trainee: nn.Module
-    batches: Callable[[int], Iterator[Sequence[Batch]]]
-    moment: Callable[[int], Moment]
-    targets: Callable[[Batch], Tensor | None] = no_targets
-    after_update: Callable[[], None] = nothing
-    panel: Watcher | None = None
-    validation: Callable[[], Iterator[Sequence[Batch]]] | None = None
-    beside_checkpoint: Callable[[Path], None] | None = None
-
-
-class RunResult(Record, frozen=True, kw_only=True):
-    """What a finished run was. ``losses`` are the means over the last ``log.every`` updates."""
-
-    out: str
-    objective: str
-    model: str
-    steps: int
-    samples: int
-    tokens: int
-    losses: dict[str, float]
-    validation: float | None
-    trained_parameters: int
-    processes: int
-    device: str
-    seconds: float
-    """Of this session, with reading the data, checkpoints and validation."""
-    tokens_per_s: float
-    peak_memory_bytes: int | None
-    warnings: list[str]
-    left_out: dict[str, int] = {}
-
-    def told(self) -> list[str]:
-        """The result in a few lines for people."""
-        losses = ", ".join(
-            f"{name} {shown(value)}" for name, value in self.losses.items() if name != "grad_norm"
-        )
-        where = (
-            f"{self.processes} processes on {self.device}" if self.processes > 1 else self.device
-        )
-        what = f"{self.trained_parameters:,} weights trained"
-        lines = [
-            f"{self.objective} on {self.model}: {self.steps} steps, {self.samples} samples, {what}",
-            f"time:    {duration(self.seconds)} on {where}, {self.tokens_per_s:.0f} tokens/s",
-            f"losses:  {losses}",
-        ]
-        if self.validation is not None:
-            lines.append(f"validation loss, at best: {shown(self.validation)}")
-        lines += [f"left out or changed: {n} {what}" for what, n in sorted(self.left_out.items())]
-        lines += [f"warning: {text}" for text in self.warnings]
-        return [
-            *lines,
-            f"model:   {self.out}/model",
-            f"curves:  {self.out}/curves.png",
-            f"try it:  pearl-train eval {self.out} --data DIR",
-        ]
 
 
 def fit(

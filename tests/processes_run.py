@@ -18,8 +18,9 @@ from toy_run import Toy, toy_batches, toy_config, toy_ingredients
 from pearl_train.batch import Batch
 from pearl_train.config import Config
 from pearl_train.processes import accelerator_for, sharding
+from pearl_train.result import RunResult
 from pearl_train.run_folder import RunFolder
-from pearl_train.session import RunResult, fit
+from pearl_train.session import fit
 
 STEPS = 12
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from pearl_train.batch import Batch, Rows
 from pearl_train.config import Config
+from pearl_train.ingredients import Ingredients
 from pearl_train.objectives.base import Moment, Term, Terms, Views
-from pearl_train.session import Ingredients
 
 VOCABULARY, HIDDEN, SAMPLES = 23, 8, 50
 
