@@ -188,6 +188,23 @@ def configured(request: Request, variant: Variant) -> Config:
     )
 
 
+class _Subject(NamedTuple):
+    """A model under examination; what it says lies below ``folder``."""
+
+    name: str
+    weights: str
+    model: Answerer
+    folder: Path
+
+
+class _Asked(NamedTuple):
+    """What a model said, question by question, and where that lies."""
+
+    result: Evaluation
+    lines: list[ItemLine]
+    folder: Path
+
+
 class _Session:
     """One comparison being carried out."""
 
@@ -210,6 +227,8 @@ class _Session:
         folder = RunFolder(self.request.out / "runs" / name)
         training = self._trained(config, folder)
         place = find(str(folder.path))
+        decoding = msgspec.structs.replace(place.config, evaluate=config.evaluate)
+        place = place._replace(config=decoding)
         row = self._examined(name, place, folder.path / "eval", training)
         write_card(folder)
         return row
@@ -219,51 +238,50 @@ class _Session:
 
         train_set = self.held.train.path
         begun = folder.config.is_file()
+        known = folder.read_config() if begun else config
+        # how answers are decoded may change afterwards: training knows nothing of it
+        trained = [key for key in differences(known, config) if not key.startswith("evaluate.")]
+        if trained:
+            raise UsageError(
+                f"{folder.path}: expected a run with the same choices, got one that differs in "
+                f"{', '.join(trained)}; name another --out"
+            )
         if begun:
-            known = folder.read_config()
-            if known != config:
-                differing = ", ".join(differences(known, config))
-                raise UsageError(
-                    f"{folder.path}: expected a run with the same choices, got one that differs in "
-                    f"{differing}; name another --out"
-                )
             same_data(folder, train_set)
         if not (folder.model / "config.json").is_file():
-            train(config, train_set, folder.path, resume=begun)
+            train(known, train_set, folder.path, resume=begun)
         return training_cost(folder, config)
 
     def _examined(self, name: str, place: Place, folder: Path, training: Training | None) -> Row:
-        side = self.held.test
         weights = weights_sha256(place)
-        with DatasetReader(side.path) as reader:
+        with DatasetReader(self.held.test.path) as reader:
             model = open_answerer(place, executor=executor_of(reader), device=self.request.device)
-            result = self._asked(model, name, weights, reader, folder)
-            self.lines[name] = self._read(model, name, weights, folder)
+            subject = _Subject(name, weights, model, folder)
+            asked = self._asked(subject, reader)
+            self.lines[name] = asked.lines
             if model.mode == "lvr" and self.diagnosis is None:
-                self.diagnosis = self._diagnosed(model, name, weights, reader, folder)
-        lines = str(folder.relative_to(self.request.out))
-        return Row(name=name, result=result, against=None, training=training, folder=lines)
+                self.diagnosis = self._diagnosed(subject, reader)
+        return Row(
+            name=name,
+            result=asked.result,
+            against=None,
+            training=training,
+            folder=str(asked.folder.relative_to(self.request.out)),
+        )
 
-    def _asked(
-        self, model: Answerer, name: str, weights: str, reader: DatasetReader, folder: Path
-    ) -> Evaluation:
-        header = header_of(name, weights, self.held.test.path, self.held.test.split, model)
-        task = Task(header, reader, model.config.data.answers)
-        return evaluate(model, task, folder / header.digest)
+    def _asked(self, subject: _Subject, reader: DatasetReader) -> _Asked:
+        side, model = self.held.test, subject.model
+        header = header_of(subject.name, subject.weights, side.path, side.split, model)
+        folder = subject.folder / header.digest
+        result = evaluate(model, Task(header, reader, model.config.data.answers), folder)
+        return _Asked(result, read_lines(folder / ITEMS)[1], folder)
 
-    def _read(self, model: Answerer, name: str, weights: str, folder: Path) -> list[ItemLine]:
-        header = header_of(name, weights, self.held.test.path, self.held.test.split, model)
-        return read_lines(folder / header.digest / ITEMS)[1]
-
-    def _diagnosed(
-        self, model: Answerer, name: str, weights: str, reader: DatasetReader, folder: Path
-    ) -> LatentDiagnosis:
-        dummies = replace(model, latents="dummies")
-        blank = self._asked(dummies, name, weights, reader, folder)
-        lines = self._read(dummies, name, weights, folder)
-        against = paired(_verdicts(lines), _verdicts(self.lines[name]))
-        looked = look(model, reader, places(reader, self.held.test.split))
-        return diagnosis(looked, model, blank.overall.accuracy, against)
+    def _diagnosed(self, subject: _Subject, reader: DatasetReader) -> LatentDiagnosis:
+        dummies = subject._replace(model=replace(subject.model, latents="dummies"))
+        blank = self._asked(dummies, reader)
+        against = paired(_verdicts(blank.lines), _verdicts(self.lines[subject.name]))
+        looked = look(subject.model, reader, places(reader, self.held.test.split))
+        return diagnosis(looked, subject.model, blank.result.overall.accuracy, against)
 
     def conclude(self, config: Config, rows: list[Row]) -> Comparison:
         """The rows paired with the reference, and what stands beside them."""

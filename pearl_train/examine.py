@@ -64,9 +64,13 @@ def header_of(name: str, weights: str, data: Path, split: str | None, model: Ans
         "system": config.data.system,
         "max_pixels": config.model.max_pixels,
         "dtype": config.model.dtype,
-        "evaluate": msgspec.to_builtins(config.evaluate),
         "device": model.backbone.device.type,
     }
+    limits = config.evaluate
+    if model.mode == "tools":
+        options |= {"max_turns": limits.max_turns, "turn_tokens": limits.tool_turn_tokens}
+    else:
+        options["max_new_tokens"] = limits.max_new_tokens
     if model.mode == "pause":
         options["pause_tokens"] = config.objective.pause_tokens
     if model.mode == "lvr":

@@ -140,6 +140,17 @@ def test_runs_with_other_choices_are_not_mixed_in(compared: tuple[Request, Compa
         compare(other)
 
 
+def test_decoding_may_change_after_training(compared: tuple[Request, Comparison]) -> None:
+    asked, found = compared
+    only_sft = {"variants": parse_variants("sft"), "sets": [*asked.sets, "evaluate.max_turns=1"]}
+    again = compare(Request(**{**vars(asked), **only_sft}))
+    assert [row.folder for row in again.rows] == [row.folder for row in found.rows[:2]]
+    longer = [*asked.sets, "evaluate.max_new_tokens=4"]
+    other = compare(Request(**{**vars(asked), **only_sft, "sets": longer}))
+    assert other.rows[1].folder != found.rows[1].folder
+    assert other.rows[1].training == found.rows[1].training
+
+
 def test_objectives_may_carry_changes() -> None:
     plain, changed = parse_variants("pearl, pearl+target.source=frozen-base+weight=0.5")
     assert plain.sets == ("objective.name=pearl",)
