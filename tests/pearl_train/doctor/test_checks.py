@@ -51,7 +51,7 @@ def test_frozen_base_targets_take_part_without_a_row_of_their_own(
     report, patient = examined("llava", *choices, until="gradients", samples=4)
     assert patient.plan.target is False
     assert finding(report, "gradients").status == "pass"
-    assert set(finding(report, "gradients").figures["losses"]) == {"vlm", "jepa"}
+    assert set(finding(report, "gradients").figures["losses"]) == {"vlm", "jepa", "nextlat"}
 
 
 @pytest.mark.parametrize("lora", [False, True])
