@@ -9,8 +9,6 @@ questions are kept, so an interrupted comparison goes on, and objectives can be 
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,31 +20,25 @@ from pearl_data.shards import DatasetReader
 from pearl_tools.errors import UsageError
 from pearl_tools.types import Record
 from pearl_train.answering import Answerer
-from pearl_train.config import OBJECTIVES, Config
-from pearl_train.evaluate import ITEMS, Evaluation, ItemLine, Task, ToolUse, evaluate, read_lines
+from pearl_train.blind_rule import BlindRule, most_frequent
+from pearl_train.config import Config
+from pearl_train.evaluate import Evaluation, Task, ToolUse, evaluate
 from pearl_train.examine import executor_of, header_of
-from pearl_train.held_out import SHARE, Asked, HeldOut, hold_out, sides_sha256
+from pearl_train.held_out import SHARE, HeldOut, hold_out, sides_sha256
+from pearl_train.item_lines import ITEMS, ItemLine, read_lines
 from pearl_train.latents import LatentDiagnosis, diagnosis, look
-from pearl_train.metrics import read_metrics
 from pearl_train.questions import places
 from pearl_train.report.card import write_card
 from pearl_train.run_folder import RunFolder, same_data, write_json
-from pearl_train.scoring import Expected, judge
 from pearl_train.settings import load_config
-from pearl_train.statistics import Paired, Rate, paired, quantile, rate
+from pearl_train.statistics import Paired, paired
 from pearl_train.trained import Place, find, open_answerer, weights_sha256
+from pearl_train.training_cost import Training, training_cost
+from pearl_train.variants import Variant, differences
 
 BASE = "base"
 REFERENCE = "sft"
 RESULT, PAGE, PICTURE = "comparison.json", "comparison.html", "accuracy.png"
-_NAME = re.compile(r"[a-z]+(\+[a-z_.]+=[A-Za-z0-9_.-]+)*")
-
-
-class Variant(NamedTuple):
-    """One row: its name and the choices (``key=value``) that make it."""
-
-    name: str
-    sets: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +60,6 @@ class Request:
     device: str | None = None
 
 
-class Training(Record, frozen=True, kw_only=True):
-    """What training cost: updates, seconds in all and per update (median), on this machine.
-
-    Without validation and checkpoints; None where the run wrote no timings.
-    """
-
-    steps: int
-    seconds: float | None
-    step_s_median: float | None
-
-
 class Row(Record, frozen=True, kw_only=True):
     """One model's results. ``against`` is the paired test against the reference row; ``folder``,
     below that of the comparison, holds a line for every question.
@@ -94,15 +75,6 @@ class Row(Record, frozen=True, kw_only=True):
     def tools(self) -> ToolUse | None:
         """Calls made at test time, if it may make any."""
         return self.result.tools
-
-
-class BlindRule(Record, frozen=True, kw_only=True):
-    """Answering without looking: of a question's choices (of all answers, if it has none) the one
-    that was right most often in training questions of its family.
-    """
-
-    accuracy: Rate
-    by_family: dict[str, Rate]
 
 
 class Comparison(Record, frozen=True, kw_only=True):
@@ -123,28 +95,6 @@ class Comparison(Record, frozen=True, kw_only=True):
     rows: list[Row]
     latents: LatentDiagnosis | None
     sides_sha256: str
-
-
-def parse_variants(text: str) -> list[Variant]:
-    """``sft,lvr,sft+view=trajectory`` as variants; keys after ``+`` are those of ``[objective]``.
-
-    >>> parse_variants("sft,sft+pause_tokens=4")[1].sets
-    ('objective.name=sft', 'objective.pause_tokens=4')
-    """
-    variants = []
-    for name in [part.strip() for part in text.split(",") if part.strip()]:
-        objective, *changes = name.split("+")
-        if objective not in OBJECTIVES or not _NAME.fullmatch(name):
-            raise UsageError(
-                f"--objectives: expected some of {', '.join(OBJECTIVES)}, each with changes if "
-                f"wanted (sft+view=trajectory), got {name!r}"
-            )
-        sets = [f"objective.name={objective}", *(f"objective.{change}" for change in changes)]
-        variants.append(Variant(name, tuple(sets)))
-    names = Counter(variant.name for variant in variants)
-    if not variants or max(names.values()) > 1:
-        raise UsageError(f"--objectives: expected different objectives, got {text!r}")
-    return variants
 
 
 def compare(request: Request) -> Comparison:
@@ -314,54 +264,6 @@ class _Session:
             latents=self.diagnosis,
             sides_sha256=sides_sha256(held),
         )
-
-
-def most_frequent(train: Sequence[Asked], test: Sequence[Asked]) -> BlindRule:
-    """How far answering by what was right most often in training gets on ``test``."""
-    seen: dict[str, Counter[str]] = {}
-    for sample in train:
-        seen.setdefault(sample.family, Counter())[sample.answer] += 1
-    right: dict[str, list[bool]] = {}
-    for sample in test:
-        counted = seen.get(sample.family, Counter[str]())
-        offered = sample.choices or tuple(counted)
-        # of equally frequent ones the first offered; nothing at all where nothing is known
-        guess = max(offered, key=lambda choice: counted[choice], default="")
-        verdict = judge(guess, Expected(sample.answer, sample.choices))
-        right.setdefault(sample.family, []).append(verdict.correct)
-    every = [verdict for verdicts in right.values() for verdict in verdicts]
-    return BlindRule(
-        accuracy=rate(sum(every), len(every)),
-        by_family={family: rate(sum(v), len(v)) for family, v in sorted(right.items())},
-    )
-
-
-def training_cost(folder: RunFolder, config: Config) -> Training:
-    """What the run in ``folder`` cost, from its timings; of a stretch done twice the later."""
-    windows = {int(line["step"]): line for line in read_metrics(folder.timings)}
-    seconds = {
-        step: 1 / line["steps_per_s"] for step, line in windows.items() if line.get("steps_per_s")
-    }
-    steps = sorted(seconds)
-    spent = [
-        (step - before) * seconds[step] for before, step in zip([0, *steps], steps, strict=False)
-    ]
-    return Training(
-        steps=config.optim.steps,
-        seconds=sum(spent) if spent else None,
-        step_s_median=quantile(list(seconds.values()), 0.5),
-    )
-
-
-def differences(known: Any, wanted: Any, at: str = "") -> list[str]:
-    """The dotted keys in which two configurations differ."""
-    if isinstance(known, msgspec.Struct) and type(known) is type(wanted):
-        return [
-            found
-            for name in known.__struct_fields__
-            for found in differences(getattr(known, name), getattr(wanted, name), f"{at}.{name}")
-        ]
-    return [] if known == wanted else [at.removeprefix(".")]
 
 
 def _verdicts(lines: Sequence[ItemLine]) -> list[bool]:

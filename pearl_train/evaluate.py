@@ -12,27 +12,21 @@ asked once beforehand, so that nothing is charged for warming up.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 from pearl_data.progress import Progress
 from pearl_data.shards import DatasetReader
-from pearl_data.shards.files import write_whole
-from pearl_data.trajectory import canonical_json
-from pearl_tools.errors import BadInput
 from pearl_tools.types import Record
+from pearl_train.item_lines import Header, ItemLine, open_store
 from pearl_train.questions import Item, Question, item_of, places
 from pearl_train.scoring import AnswerForm, judge
 from pearl_train.statistics import Rate, quantile, rate
 
-ITEMS, SCORES = "items.jsonl", "scores.json"
+SCORES = "scores.json"
 UNANSWERED = "no answer within the turns"
 
 
@@ -61,28 +55,6 @@ class Answers(Protocol):
     def answer(self, question: Question) -> Answered:
         """The reply to ``question``, the same each time."""
         ...
-
-
-class ItemLine(Record, frozen=True, kw_only=True):
-    """One question's line: what was asked, said, understood and spent."""
-
-    key: str
-    family: str
-    identity: str
-    answer: str
-    choices: int
-    reply: str
-    stated: str | None
-    correct: bool
-    lenient: bool
-    ended: bool
-    latency_ms: float
-    tokens: int
-    thought_tokens: int
-    turns: int
-    tools: dict[str, int]
-    errors: dict[str, int]
-    notes: list[str]
 
 
 class Score(Record, frozen=True, kw_only=True):
@@ -126,21 +98,6 @@ class Evaluation(Record, frozen=True, kw_only=True):
     notes: dict[str, int] = {}
 
 
-class Header(Record, frozen=True, kw_only=True):
-    """What an evaluation is of; lines are only continued under an equal header."""
-
-    model: str
-    data: str
-    split: str | None
-    mode: str
-    options: dict[str, Any]
-
-    @property
-    def digest(self) -> str:
-        """A name for exactly this evaluation."""
-        return hashlib.sha256(canonical_json(self)).hexdigest()[:12]
-
-
 class Task(NamedTuple):
     """What is to be evaluated: the header, the samples, how answers are to be written."""
 
@@ -167,7 +124,7 @@ def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluati
 
 def _lines(model: Answers, task: Task, folder: Path | None) -> Iterator[ItemLine]:
     chosen = places(task.reader, task.header.split)[: task.limit]
-    with _store(folder, task.header) as store:
+    with open_store(folder, task.header) as store:
         done = store.lines[: len(chosen)]
         yield from done
         todo = chosen[len(done) :]
@@ -254,56 +211,6 @@ def _tool_use(lines: Sequence[ItemLine]) -> ToolUse:
         turns_mean=_mean([line.turns for line in lines]),
         unanswered=sum(UNANSWERED in line.notes for line in lines),
     )
-
-
-def read_lines(path: Path) -> tuple[Header, list[ItemLine]]:
-    """An ``items.jsonl`` without a torn last line; raises ``BadInput`` for one that is none."""
-    texts = path.read_bytes().split(b"\n")[:-1]
-    try:
-        header = msgspec.json.decode(texts[0], type=Header)
-        return header, [msgspec.json.decode(text, type=ItemLine) for text in texts[1:]]
-    except (IndexError, msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise BadInput(
-            f"{path}: expected the lines of an evaluation, got {error}; "
-            "remove the file to start anew"
-        ) from error
-
-
-class _Store:
-    """``items.jsonl``: whole lines only, each written before the next question is asked."""
-
-    def __init__(self, lines: list[ItemLine], stream: IO[bytes] | None) -> None:
-        self.lines, self._stream = lines, stream
-
-    def append(self, line: ItemLine) -> None:
-        """Write ``line`` so that killing this process cannot lose it."""
-        if self._stream is not None:
-            self._stream.write(_encoded(line))
-            self._stream.flush()
-
-
-@contextmanager
-def _store(folder: Path | None, header: Header) -> Iterator[_Store]:
-    """The lines in ``folder``, open for more; nothing is kept without a folder."""
-    if folder is None:
-        yield _Store([], None)
-        return
-    path, lines = folder / ITEMS, list[ItemLine]()
-    if path.is_file() and path.read_bytes().count(b"\n"):
-        known, lines = read_lines(path)
-        if known != header:
-            raise BadInput(
-                f"{path}: expected lines of {header.model} on {header.data}, got those of "
-                f"{known.model} on {known.data} or with other options; name another folder"
-            )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, b"".join(_encoded(record) for record in [header, *lines]))
-    with path.open("ab") as stream:
-        yield _Store(lines, stream)
-
-
-def _encoded(record: Record) -> bytes:
-    return msgspec.json.encode(record) + b"\n"
 
 
 def _mean(values: Iterable[float]) -> float:

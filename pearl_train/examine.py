@@ -15,8 +15,9 @@ import msgspec
 from pearl_data.shards import DatasetReader
 from pearl_train.answering import Answerer
 from pearl_train.config import Config
-from pearl_train.evaluate import Evaluation, Header, Task, evaluate
+from pearl_train.evaluate import Evaluation, Task, evaluate
 from pearl_train.explicit_tools import ToolExecutor, executor_for
+from pearl_train.item_lines import Header
 from pearl_train.report.card import write_card
 from pearl_train.run_folder import data_sha256
 from pearl_train.trained import find, open_answerer, weights_sha256

@@ -9,30 +9,28 @@ import pytest
 from PIL import Image
 
 from pearl_tools.errors import UsageError
+from pearl_train.blind_rule import BlindRule, most_frequent
 from pearl_train.compare import (
     PAGE,
     PICTURE,
     RESULT,
-    BlindRule,
     Comparison,
     Request,
     Row,
-    Training,
     compare,
-    differences,
-    most_frequent,
-    parse_variants,
-    training_cost,
 )
 from pearl_train.config import Config, ObjectiveConfig, OptimConfig
-from pearl_train.evaluate import Answered, Evaluation, Header, ItemLine, line_of, summarise
+from pearl_train.evaluate import Answered, Evaluation, line_of, summarise
 from pearl_train.held_out import Asked
+from pearl_train.item_lines import Header, ItemLine
 from pearl_train.latents import LatentDiagnosis
 from pearl_train.questions import Item, Question
 from pearl_train.report.comparison import conclusions, render, table_text
 from pearl_train.run_folder import RunFolder
 from pearl_train.scoring import Expected
 from pearl_train.statistics import paired, rate
+from pearl_train.training_cost import Training, training_cost
+from pearl_train.variants import differences, parse_variants
 
 SETTINGS = (
     "optim.steps=2",

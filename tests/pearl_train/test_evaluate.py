@@ -11,17 +11,14 @@ from tiny_samples import tiny_sample
 from pearl_data.shards import DatasetReader, Sample
 from pearl_tools.errors import BadInput
 from pearl_train.evaluate import (
-    ITEMS,
     SCORES,
     UNANSWERED,
     Answered,
     Evaluation,
-    Header,
-    ItemLine,
     Task,
     evaluate,
-    read_lines,
 )
+from pearl_train.item_lines import ITEMS, Header, ItemLine, read_lines
 from pearl_train.questions import Question, item_of, opened, places
 from pearl_train.report.scores import scores_text
 
