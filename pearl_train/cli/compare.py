@@ -59,7 +59,7 @@ def compare(
     """
     from pearl_train.compare import PAGE, Request
     from pearl_train.compare import compare as compare_all
-    from pearl_train.report.comparison import table_text
+    from pearl_train.report.comparison_table import table_text
     from pearl_train.variants import parse_variants
 
     request = Request(

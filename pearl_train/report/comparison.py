@@ -1,7 +1,6 @@
-"""A comparison for people: a table of text, one self-contained page, one picture of accuracies.
+"""A comparison as one self-contained page and one picture of accuracies with their intervals.
 
-Every accuracy is shown with its count and its 95 % interval, and the page says in words what the
-paired tests do and do not show. Left out: any judgement that the figures do not carry.
+Left out: rows and sentences (:mod:`pearl_train.report.comparison_table`).
 """
 
 from __future__ import annotations
@@ -9,65 +8,21 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pearl_data.shards.files import write_whole
-
-if TYPE_CHECKING:
-    from pearl_train.compare import Comparison, Row
-    from pearl_train.evaluate import Score
-    from pearl_train.statistics import Paired, Rate
-
-ALPHA = 0.05
-"""Below this p a difference is called one; with several rows compared, few such are expected by
-chance, which the page says."""
-
-
-class Column(NamedTuple):
-    """A heading, and whether its cells are numbers."""
-
-    title: str
-    number: bool = True
-
-
-_MAIN = (
-    Column("objective", number=False),
-    Column("k/n"),
-    Column("accuracy [95 %]"),
-    Column("vs reference"),
-    Column("p"),
-    Column("lenient"),
-    Column("unparsed"),
-    Column("ms/question"),
-    Column("p90"),
-    Column("tokens"),
-    Column("tool calls"),
-    Column("errors"),
-    Column("train s"),
-    Column("ms/step"),
+from pearl_train.report.comparison_table import (
+    MAIN,
+    Column,
+    conclusions,
+    family_rows,
+    main_rows,
 )
 
-
-def table_text(found: Comparison) -> str:
-    """The table as aligned text, with the rules that do not look above the models."""
-    body = list(_main_rows(found))
-    lines = _aligned([[column.title for column in _MAIN], *body])
-    families = _family_rows(found)
-    text = [
-        (
-            f"{found.test_questions} held-out questions, {found.train_samples} trajectories to train "
-            f"on, {found.steps} steps, seed {found.seed}; {found.how}"
-        ),
-        "",
-        *lines,
-        "",
-        *_aligned(families),
-        "",
-        *conclusions(found),
-    ]
-    return "\n".join(text)
+if TYPE_CHECKING:
+    from pearl_train.compare import Comparison
 
 
 def write_page(found: Comparison, page: Path, picture: Path) -> None:
@@ -80,7 +35,7 @@ def write_page(found: Comparison, page: Path, picture: Path) -> None:
 def render(found: Comparison, picture: bytes) -> str:
     """The page: table, picture, families, what the tests show, what was compared how."""
     uri = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    families = _family_rows(found)
+    families = family_rows(found)
     titles = [Column(title, number=number > 0) for number, title in enumerate(families[0])]
     body = [
         "<h1>Objectives compared</h1>",
@@ -90,7 +45,7 @@ def render(found: Comparison, picture: bytes) -> str:
             f"{_e(found.how[:1].upper() + found.how[1:])}.</p>"
         ),
         f'<img src="{uri}" alt="Accuracy of each objective with 95 % intervals">',
-        _html_table(_MAIN, list(_main_rows(found))),
+        _html_table(MAIN, list(main_rows(found))),
         "<h2>What the figures show</h2>",
         "<ul>" + "".join(f"<li>{_e(line)}</li>" for line in conclusions(found)) + "</ul>",
         "<h2>By family of questions</h2>",
@@ -148,137 +103,6 @@ def draw(found: Comparison) -> bytes:
     return stream.getvalue()
 
 
-def conclusions(found: Comparison) -> list[str]:
-    """What the paired tests show, in one sentence each; then what the latents hold."""
-    lines = [
-        _paired_words(row.name, row.against, found.reference) for row in found.rows if row.against
-    ]
-    if found.shared_pictures:
-        lines.append(
-            f"{found.shared_pictures} test pictures occur in training with other questions: "
-            "results are not about new pictures."
-        )
-    latents = found.latents
-    if latents is not None:
-        blank, test = latents.with_dummies, latents.dummies_against_latents
-        lines.append(
-            f"lvr with dummies for its {latents.latents} latents: {blank.k}/{blank.n} right, "
-            f"{blank}, {_difference(test)} against the latents (p {_p(test.p)})."
-        )
-        lines.append(
-            f"Two latents of one question have a mean cosine of {latents.mutual_cosine:.2f}; the "
-            f"visual token nearest to a latent lies in the right region in {latents.right_region} "
-            f"of cases, by chance in {100 * latents.right_region_chance:.1f} %."
-        )
-    return lines
-
-
-def _paired_words(name: str, test: Paired, reference: str) -> str:
-    counts = (
-        f"{test.only_this} questions only {name} got right, {test.only_reference} only {reference}"
-    )
-    verdict = (
-        "a difference at the 5 % level"
-        if test.p < ALPHA
-        else "no difference shown at the 5 % level"
-    )
-    return f"{name} against {reference}: {_difference(test)}; {counts}; p {_p(test.p)}: {verdict}."
-
-
-def _main_rows(found: Comparison) -> Iterator[list[str]]:
-    empty = [""] * (len(_MAIN) - 3)
-    n = found.test_questions
-    yield [
-        "chance (mean 1/choices)",
-        f"{found.chance * n:.1f}/{n}",
-        f"{100 * found.chance:.1f} %",
-        *empty,
-    ]
-    blind = found.most_frequent.accuracy
-    yield ["most frequent answer", f"{blind.k}/{blind.n}", str(blind), *empty]
-    for row in found.rows:
-        yield _main_row(row, found.reference)
-
-
-def _main_row(row: Row, reference: str) -> list[str]:
-    result, training = row.result, row.training
-    accuracy, tools = result.overall.accuracy, result.tools
-    against = "reference" if row.name == reference else ""
-    return [
-        row.name,
-        f"{accuracy.k}/{accuracy.n}",
-        str(accuracy),
-        _difference(row.against) if row.against else against,
-        _p(row.against.p) if row.against else "",
-        _share(result.overall.lenient),
-        str(result.overall.unparsed),
-        _number(result.latency_ms_median),
-        _number(result.latency_ms_p90),
-        f"{result.tokens_mean:.1f}" + _thoughts(result.thought_tokens_mean),
-        str(sum(tools.calls.values())) if tools else "",
-        str(tools.error_share) if tools else "",
-        _number(training.seconds if training else None),
-        _number(
-            None
-            if training is None or training.step_s_median is None
-            else 1000 * training.step_s_median
-        ),
-    ]
-
-
-def _family_rows(found: Comparison) -> list[list[str]]:
-    """Head and rows: family, its questions, chance, the blind rule, then every model."""
-    head = ["family", "n", "chance", "most frequent", *(row.name for row in found.rows)]
-    rows = [head]
-    for number, family in enumerate(found.rows[0].result.families):
-        blind = found.most_frequent.by_family.get(family.family)
-        scores: Sequence[Score] = [row.result.families[number] for row in found.rows]
-        rows.append(
-            [
-                family.family,
-                str(family.accuracy.n),
-                f"{100 * family.chance:.1f} %",
-                _share(blind) if blind else "",
-                *(str(score.accuracy) for score in scores),
-            ]
-        )
-    return rows
-
-
-def _difference(test: Paired) -> str:
-    return f"{100 * test.difference:+.1f} points"
-
-
-def _thoughts(mean: float) -> str:
-    return f" + {mean:.0f}" if mean else ""
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _share(rate: Rate) -> str:
-    return "" if rate.rate is None else f"{100 * rate.rate:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their columns aligned: the first to the left, the others to the right."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    used = [at for at, width in enumerate(widths) if any(row[at] for row in rows[1:]) or at == 0]
-    return [
-        "  ".join(
-            row[at].ljust(widths[at]) if at == 0 else row[at].rjust(widths[at]) for at in used
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def _html_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     used = [at for at in range(len(columns)) if any(row[at] for row in rows)]
     head = "".join(_cell("th", columns[at].title, columns[at]) for at in used)
@@ -298,26 +122,27 @@ def _e(text: str) -> str:
 
 _NOTES = (
     (
-        "All rows answer the same questions, decoded greedily. Only tools runs tools; lvr and pause "
-        "tokens think in extra tokens, counted after a plus sign; all others get the pictures and the "
-        "question, and decode."
+        "All rows answer the same questions, decoded greedily. Only tools runs tools; lvr and "
+        "pause tokens think in extra tokens, counted after a plus sign; all others get the "
+        "pictures and the question, and decode."
     ),
     (
-        "Accuracy is strict: a choice by its exact words (case aside) or its letter; a reply that "
-        "states none is unparsed and wrong. Lenient counts a reply that holds the right answer "
-        "anywhere, as the paper's release does."
+        "Accuracy is strict: a choice by its exact words (case aside) or its letter; a reply "
+        "that states none is unparsed and wrong. Lenient counts a reply that holds the right "
+        "answer anywhere, as the paper's release does."
     ),
     (
-        "p is the exact two-sided McNemar test on the same questions. It is not corrected for the "
-        "number of rows, and says nothing about other seeds: one training run stands behind each row."
+        "p is the exact two-sided McNemar test on the same questions. It is not corrected for "
+        "the number of rows, and says nothing about other seeds: one training run stands "
+        "behind each row."
     ),
     (
-        "ms/question is the median from opened pictures to the decoded reply, one question at a time, "
-        "tools included; p90 is the ninetieth percentile."
+        "ms/question is the median from opened pictures to the decoded reply, one question at "
+        "a time, tools included; p90 is the ninetieth percentile."
     ),
     (
-        "Most frequent answer: of the choices offered, the one that was right most often in training "
-        "for that family."
+        "Most frequent answer: of the choices offered, the one that was right most often in "
+        "training for that family."
     ),
     "Train s and ms/step are of this machine, without validation and checkpoints.",
 )

@@ -25,7 +25,8 @@ from pearl_train.held_out import Asked
 from pearl_train.item_lines import Header, ItemLine
 from pearl_train.latents import LatentDiagnosis
 from pearl_train.questions import Item, Question
-from pearl_train.report.comparison import conclusions, render, table_text
+from pearl_train.report.comparison import render
+from pearl_train.report.comparison_table import conclusions, table_text
 from pearl_train.run_folder import RunFolder
 from pearl_train.scoring import Expected
 from pearl_train.statistics import paired, rate

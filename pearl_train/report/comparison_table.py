@@ -1,0 +1,196 @@
+"""A comparison as a table of text, and what it shows in sentences.
+
+Every accuracy is shown with its count and its 95 % interval; a difference is called one only where
+the paired test shows it. Left out: any judgement that the figures do not carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pearl_train.compare import Comparison, Row
+    from pearl_train.evaluate import Score
+    from pearl_train.statistics import Paired, Rate
+
+ALPHA = 0.05
+"""Below this p a difference is called one; with several rows compared, few such are expected by
+chance, which the page says."""
+
+
+class Column(NamedTuple):
+    """A heading, and whether its cells are numbers."""
+
+    title: str
+    number: bool = True
+
+
+MAIN = (
+    Column("objective", number=False),
+    Column("k/n"),
+    Column("accuracy [95 %]"),
+    Column("vs reference"),
+    Column("p"),
+    Column("lenient"),
+    Column("unparsed"),
+    Column("ms/question"),
+    Column("p90"),
+    Column("tokens"),
+    Column("tool calls"),
+    Column("errors"),
+    Column("train s"),
+    Column("ms/step"),
+)
+
+
+def table_text(found: Comparison) -> str:
+    """The table as aligned text, with the rules that do not look above the models."""
+    body = list(main_rows(found))
+    lines = _aligned([[column.title for column in MAIN], *body])
+    families = family_rows(found)
+    text = [
+        (
+            f"{found.test_questions} held-out questions, {found.train_samples} trajectories to "
+            f"train on, {found.steps} steps, seed {found.seed}; {found.how}"
+        ),
+        "",
+        *lines,
+        "",
+        *_aligned(families),
+        "",
+        *conclusions(found),
+    ]
+    return "\n".join(text)
+
+
+def conclusions(found: Comparison) -> list[str]:
+    """What the paired tests show, in one sentence each; then what the latents hold."""
+    lines = [
+        _paired_words(row.name, row.against, found.reference) for row in found.rows if row.against
+    ]
+    if found.shared_pictures:
+        lines.append(
+            f"{found.shared_pictures} test pictures occur in training with other questions: "
+            "results are not about new pictures."
+        )
+    latents = found.latents
+    if latents is not None:
+        blank, test = latents.with_dummies, latents.dummies_against_latents
+        lines.append(
+            f"lvr with dummies for its {latents.latents} latents: {blank.k}/{blank.n} right, "
+            f"{blank}, {_difference(test)} against the latents (p {_p(test.p)})."
+        )
+        lines.append(
+            f"Two latents of one question have a mean cosine of {latents.mutual_cosine:.2f}; the "
+            f"visual token nearest to a latent lies in the right region in {latents.right_region} "
+            f"of cases, by chance in {100 * latents.right_region_chance:.1f} %."
+        )
+    return lines
+
+
+def _paired_words(name: str, test: Paired, reference: str) -> str:
+    counts = (
+        f"{test.only_this} questions only {name} got right, {test.only_reference} only {reference}"
+    )
+    verdict = (
+        "a difference at the 5 % level"
+        if test.p < ALPHA
+        else "no difference shown at the 5 % level"
+    )
+    return f"{name} against {reference}: {_difference(test)}; {counts}; p {_p(test.p)}: {verdict}."
+
+
+def main_rows(found: Comparison) -> Iterator[list[str]]:
+    """A row of cells under :data:`MAIN` for chance, the rule without eyes and every model."""
+    empty = [""] * (len(MAIN) - 3)
+    n = found.test_questions
+    yield [
+        "chance (mean 1/choices)",
+        f"{found.chance * n:.1f}/{n}",
+        f"{100 * found.chance:.1f} %",
+        *empty,
+    ]
+    blind = found.most_frequent.accuracy
+    yield ["most frequent answer", f"{blind.k}/{blind.n}", str(blind), *empty]
+    for row in found.rows:
+        yield _main_row(row, found.reference)
+
+
+def _main_row(row: Row, reference: str) -> list[str]:
+    result, training = row.result, row.training
+    accuracy, tools = result.overall.accuracy, result.tools
+    against = "reference" if row.name == reference else ""
+    return [
+        row.name,
+        f"{accuracy.k}/{accuracy.n}",
+        str(accuracy),
+        _difference(row.against) if row.against else against,
+        _p(row.against.p) if row.against else "",
+        _share(result.overall.lenient),
+        str(result.overall.unparsed),
+        _number(result.latency_ms_median),
+        _number(result.latency_ms_p90),
+        f"{result.tokens_mean:.1f}" + _thoughts(result.thought_tokens_mean),
+        str(sum(tools.calls.values())) if tools else "",
+        str(tools.error_share) if tools else "",
+        _number(training.seconds if training else None),
+        _number(
+            None
+            if training is None or training.step_s_median is None
+            else 1000 * training.step_s_median
+        ),
+    ]
+
+
+def family_rows(found: Comparison) -> list[list[str]]:
+    """Head and rows: family, its questions, chance, the blind rule, then every model."""
+    head = ["family", "n", "chance", "most frequent", *(row.name for row in found.rows)]
+    rows = [head]
+    for number, family in enumerate(found.rows[0].result.families):
+        blind = found.most_frequent.by_family.get(family.family)
+        scores: Sequence[Score] = [row.result.families[number] for row in found.rows]
+        rows.append(
+            [
+                family.family,
+                str(family.accuracy.n),
+                f"{100 * family.chance:.1f} %",
+                _share(blind) if blind else "",
+                *(str(score.accuracy) for score in scores),
+            ]
+        )
+    return rows
+
+
+def _difference(test: Paired) -> str:
+    return f"{100 * test.difference:+.1f} points"
+
+
+def _thoughts(mean: float) -> str:
+    return f" + {mean:.0f}" if mean else ""
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _share(rate: Rate) -> str:
+    return "" if rate.rate is None else f"{100 * rate.rate:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns aligned: the first to the left, the others to the right."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    used = [at for at, width in enumerate(widths) if any(row[at] for row in rows[1:]) or at == 0]
+    return [
+        "  ".join(
+            row[at].ljust(widths[at]) if at == 0 else row[at].rjust(widths[at]) for at in used
+        ).rstrip()
+        for row in rows
+    ]
