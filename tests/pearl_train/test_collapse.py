@@ -151,7 +151,7 @@ def test_each_level_is_told_once_and_only_a_collapse_is_one() -> None:
 
 
 def test_half_a_collapse_is_told_before_it_is_whole() -> None:
-    _, warning = watched_run(stop_gradient=False, weight=20.0).report()
+    _, warning = watched_run(stop_gradient=False, weight=20.0, nextlat=None).report()
     assert warning.startswith("the targets are growing alike")
 
 

@@ -203,7 +203,7 @@ def test_cached_targets_are_the_computed_ones_and_spare_the_trajectory_s_picture
 ) -> None:
     options = {"target": TargetConfig(source="frozen-base", read="before-conclusion")}
     training = make(family, lora=lora, **options)
-    assert needs(training.config.objective) == {"cache"}
+    assert needs(training.config.objective) == {"cache", "nextlat"}
     beforehand = make(family, lora=lora, plan=target_plan(training.config.objective), **options)
     backbone = training.trainee.backbone
     records = dict.fromkeys(training.batch.keys, "hash")
