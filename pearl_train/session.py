@@ -172,7 +172,8 @@ class _Session:
     def _update(self, micro_batches: Sequence[Batch]) -> Update:
         """One update with its panel, its values and its line."""
         step, panel = self.step, self.parts.panel
-        due = panel is not None and step % self.config.log.panel_every == 0
+        every, last = self.config.log.panel_every, self.config.optim.steps - 1
+        due = panel is not None and (step % every == 0 or step == last)
         set_learning_rate(self.optimizer, learning_rate(self.config.optim, step))
         moment = self.parts.moment(step)
 
@@ -182,7 +183,7 @@ class _Session:
             elif panel:
                 panel.see(terms)
 
-        near = -step % self.config.log.panel_every < SPAN  # older views are forgotten anyway
+        near = min(-step % every, last - step) < SPAN  # older views are forgotten anyway
         done = update(
             self.machine,
             micro_batches,

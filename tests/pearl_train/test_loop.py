@@ -82,10 +82,10 @@ def test_accumulation_changes_nothing_but_speed(tmp_path: Path, micro_batch: int
         torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-5, atol=1e-6)
 
 
-def test_the_panel_is_read_from_step_0_on(run: RunFolder) -> None:
+def test_the_panel_is_read_from_step_0_to_the_last(run: RunFolder) -> None:
     fit(toy_ingredients(toy_config()), toy_config(), run, progress=False)
     panels = [line for line in read_metrics(run.metrics) if "panel/target_std" in line]
-    assert [line["step"] for line in panels] == [0, 4, 8]
+    assert [line["step"] for line in panels] == [0, 4, 8, 11]
 
 
 def test_a_collapse_warns_once(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
