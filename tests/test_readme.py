@@ -26,6 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty folder in which the README's shell lines have been run."""
     place = tmp_path_factory.mktemp("readme")
     script = 'set -eu\npearl-data() { "$PYTHON" -m pearl_data.cli.main "$@"; }'
+    script += '\npearl-train() { "$PYTHON" -m pearl_train.cli.main "$@"; }'
     script = "\n".join([script, *blocks("sh")])
     done = subprocess.run(
         ["bash", "-c", script], cwd=place, env=environment(place), capture_output=True, text=True,
@@ -47,7 +48,8 @@ def environment(place: Path) -> dict[str, str]:
 
 
 def test_the_shell_lines_make_what_they_say(folder: Path) -> None:
-    for name in ("scenes/manifest.jsonl", "calls.parquet", "audit.html", "look/trajectory.png"):
+    made = ["scenes/manifest.jsonl", "calls.parquet", "audit.html", "look/trajectory.png"]
+    for name in [*made, "run/curves.png", "run/model/model.safetensors"]:
         assert (folder / name).stat().st_size > 0
     assert list((folder / "view").iterdir())
 
