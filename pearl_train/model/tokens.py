@@ -1,9 +1,11 @@
 """Tokens of ours in anyone's vocabulary: [PRED], pause and latent tokens, initialised by id.
 
 All are always added, whatever the objective, so that every run of a comparison has the same
-vocabulary. Each new row is the mean of the rows that the tokenizer uses plus noise of its own:
-the mean alone (the default of transformers) makes all new tokens the same token. Left out: which of
-them learn (:mod:`pearl_train.model.lora`, :mod:`pearl_train.model.frozen_rows`).
+vocabulary. Each new row is the mean of the rows that the tokenizer uses plus noise of its own, as
+wide as those rows spread: the mean alone (the default of transformers) makes all new tokens the
+same token, and noise of a fixed width is loud in a small tied vocabulary (N(0, 1/sqrt(H)) made a
+fresh nano model answer with our tokens). Left out: which of them learn
+(:mod:`pearl_train.model.lora`, :mod:`pearl_train.model.frozen_rows`).
 """
 
 from __future__ import annotations
@@ -93,12 +95,15 @@ def _named(ids: dict[str, int], pred: int, pause: int) -> SpecialTokens:
 
 @torch.no_grad()
 def _initialise(weight: Tensor, ids: dict[str, int], used: int, seed: int, place: int) -> None:
-    """Mean of the first ``used`` rows plus N(0, 1/sqrt(width)), drawn per token in float32."""
+    """Mean of the first ``used`` rows plus normal noise as wide as they spread around it, drawn per
+    token in float32.
+    """
     if not ids:
         return
-    mean = weight[:used].float().mean(dim=0)
-    width = weight.shape[1]
+    rows = weight[:used].float()
+    mean = rows.mean(dim=0)
+    spread = (rows - mean).square().mean().sqrt()
     for name, row in ids.items():
         generator = torch.Generator().manual_seed(derived_seed(seed, "row", place, name) >> 1)
-        noise = torch.randn(width, generator=generator) * width**-0.5
-        weight[row] = (mean + noise.to(mean.device)).to(weight.dtype)
+        noise = torch.randn(weight.shape[1], generator=generator).to(mean.device)
+        weight[row] = (mean + spread * noise).to(weight.dtype)
