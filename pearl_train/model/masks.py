@@ -36,8 +36,9 @@ def attention_mask(
 
     Rows of one view only (a prefix, and at most one branch): (B, L) ones, so that transformers
     makes its causal mask, or none at all where the kernel is causal by itself, which is the
-    fastest. Padding needs no mask: it stands on the right, where no token looks. Packed rows: (B, 1, L, L), bool for ``sdpa``, added to the
-    scores for ``eager``; transformers hands masks of four axes on as they are.
+    fastest. Padding needs no mask: it stands on the right, where no token looks. Packed rows:
+    (B, 1, L, L), bool for ``sdpa``, added to the scores for ``eager``; transformers hands masks of
+    four axes on as they are.
     """
     if int(branch.max()) <= PREFIX + 1:
         return torch.ones_like(branch)
