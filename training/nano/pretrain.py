@@ -51,7 +51,7 @@ class Recipe:
     """
 
     scenes: int = 2_000
-    steps: int = 2_800
+    steps: int = 2_500
     settle: int = 1_300
     rate: float = 1.2e-3
     decay: float = 0.05
