@@ -7,10 +7,10 @@ Collapsed        the collapse panel says so and log.on_collapse is "stop"
 
 from __future__ import annotations
 
-from pearl_tools.errors import PearlError
+from pearl_tools.errors import Interrupted, PearlError
 
 
-class RunInterrupted(PearlError):
+class RunInterrupted(Interrupted):
     """Training was interrupted and can go on; the message says how."""
 
 

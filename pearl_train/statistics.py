@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pearl_data.wilson import share
 from pearl_tools.types import Record
 
 
@@ -47,14 +48,8 @@ def rate(k: int, n: int) -> Rate:
     >>> print(rate(153, 191))
     80.1 % [73.9, 85.1]
     """
-    if not 0 <= k <= n:
-        raise ValueError(f"rate: expected 0 <= k <= n, got k={k}, n={n}")
-    if n == 0:
-        return Rate(k=k, n=n, rate=None, low=None, high=None)
-    from scipy.stats import binomtest
-
-    interval = binomtest(k, n).proportion_ci(0.95, method="wilson")
-    return Rate(k=k, n=n, rate=k / n, low=float(interval.low), high=float(interval.high))
+    found = share(k, n)
+    return Rate(k=k, n=n, rate=found.rate, low=found.low, high=found.high)
 
 
 def paired(this: Sequence[bool], reference: Sequence[bool]) -> Paired:

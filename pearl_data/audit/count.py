@@ -27,11 +27,11 @@ from pearl_data.audit.calls import (
 from pearl_data.audit.kept_out import kept_out_caller, kept_out_calls
 from pearl_data.audit.reading import open_collection
 from pearl_data.audit.shortcuts import Question, question_of, shortcut_table
-from pearl_data.audit.wilson import share
 from pearl_data.findings import Finding
 from pearl_data.progress import Progress
 from pearl_data.shards.sample import CallTiming, Quarantined
 from pearl_data.trajectory import Trajectory
+from pearl_data.wilson import share
 from pearl_tools.errors import STAGES
 
 #: Answers listed per family; the rest are summed as ``(other)``.

@@ -8,27 +8,13 @@ record that could not be read at all. Left out: how the figures are counted
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-import msgspec
+from typing import Literal
 
 from pearl_data.findings import Finding
+from pearl_data.wilson import Count, Rate, Share
 from pearl_tools.types import Record
 
 AUDIT_SCHEMA_VERSION: Literal["1.0"] = "1.0"
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class Share(Record, frozen=True, kw_only=True):
-    """``k`` of ``n``, its rate and Wilson 95 % interval, all 0..1; null where ``n`` is 0."""
-
-    k: Annotated[float, msgspec.Meta(ge=0)]
-    n: Count
-    rate: Rate | None
-    low: Rate | None
-    high: Rate | None
 
 
 class RecordCounts(Record, frozen=True, kw_only=True):

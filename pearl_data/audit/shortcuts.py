@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from pearl_data.audit.lazy_rules import RULES, Asked
 from pearl_data.audit.records import ShortcutScore
-from pearl_data.audit.wilson import share
 from pearl_data.trajectory import Task, Trajectory
+from pearl_data.wilson import share
 
 #: A rule is flagged when it is further than this from chance and its interval excludes chance.
 FLAG_POINTS = 5.0

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pearl_data.audit.records import AuditReport, Share
+from pearl_data.audit.records import AuditReport
+from pearl_data.wilson import Share
 
 
 class Table(NamedTuple):

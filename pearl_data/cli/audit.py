@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from pearl_data.audit import AuditReport, audit_paths, render_report
-from pearl_data.cli.output import json_option, leave, print_json
+from pearl_data.cli.output import leave
+from pearl_data.command_line import json_option, print_json
 from pearl_data.progress import Progress
 from pearl_tools.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""What commands share: ``--json``, ``--depth-model``, printing results, leaving with findings."""
+"""What commands of ``pearl-data`` share: ``--depth-model``, leaving with findings."""
 
 from __future__ import annotations
 
@@ -6,16 +6,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import click
-import msgspec
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def json_option(command: F) -> F:
-    """Adds ``--json``: the result as one JSON document on stdout."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."
-    )(command)
 
 
 def depth_model_option(command: F) -> F:
@@ -28,11 +20,6 @@ def depth_model_option(command: F) -> F:
         help="`embedded`, the id or folder of a transformers depth model, or a .tflite file; "
         "MODEL#metric and the like overrule what its output is declared to be.",
     )(command)
-
-
-def print_json(value: Any) -> None:
-    """``value`` (records or JSON values) on stdout, indented, keys in their own order."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 def leave(code: int) -> NoReturn:

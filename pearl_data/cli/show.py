@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pearl_data.audit.reading import open_collection
-from pearl_data.cli.output import json_option, print_json
+from pearl_data.command_line import json_option, print_json
 from pearl_tools.errors import UsageError
 
 _KEYS_NAMED = 5

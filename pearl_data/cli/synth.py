@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from pearl_data.cli.output import json_option, print_json
+from pearl_data.cli.output import depth_model_option
+from pearl_data.command_line import json_option, print_json
 
 
 @click.command(
@@ -56,12 +57,7 @@ from pearl_data.cli.output import json_option, print_json
     type=click.IntRange(min=16),
     help="Longer side to which the model shrinks pictures.",
 )
-@click.option(
-    "--depth-model",
-    default="embedded",
-    show_default=True,
-    help="embedded, or a transformers id or folder.",
-)
+@depth_model_option
 @click.option(
     "--on-partly-outside",
     type=click.Choice(["refuse", "clamp"]),

@@ -9,9 +9,10 @@ from typing import Any
 import click
 import msgspec
 
-from pearl_data.cli.output import depth_model_option, json_option, leave, print_json
+from pearl_data.cli.output import depth_model_option, leave
 from pearl_data.cli.tools_check import check
 from pearl_data.cli.tools_eval import evaluation
+from pearl_data.command_line import json_option, print_json
 from pearl_tools.arguments import parse_arguments
 from pearl_tools.dialects import DIALECTS, ParsedCall
 from pearl_tools.errors import BadInput, ToolError, ToolFailure

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from pearl_data.cli.output import depth_model_option, json_option, leave, print_json
+from pearl_data.cli.output import depth_model_option, leave
+from pearl_data.command_line import json_option, print_json
 
 
 @click.command()

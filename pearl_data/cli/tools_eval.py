@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pearl_data.cli.output import json_option, print_json
+from pearl_data.command_line import json_option, print_json
 
 
 @click.group(name="eval")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from pearl_data.cli.output import json_option, leave, print_json
+from pearl_data.cli.output import leave
+from pearl_data.command_line import json_option, print_json
 
 
 @click.command(epilog="Example: pearl-data validate scenes --replay")

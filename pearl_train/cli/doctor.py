@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pearl_data.command_line import json_option, print_json
 from pearl_train.cli.choices import (
     chosen_config,
     config_options,
     model_option,
     objective_option,
 )
-from pearl_train.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
     from pearl_train.doctor import Finding

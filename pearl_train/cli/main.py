@@ -1,16 +1,14 @@
-"""``pearl-train``: the group, and the one place where exceptions become messages and exit codes."""
+"""``pearl-train``: the group of its commands."""
 
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 
 import click
 
-from pearl_tools.errors import PearlError, UsageError
-from pearl_train.errors import RunInterrupted
+from pearl_data.command_line import run_program
 
 #: Commands in the order in which people need them; each is a module of this package.
 COMMANDS = ("doctor", "run", "predict", "eval", "compare", "export")
@@ -46,29 +44,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a :class:`PearlError` is one clear line, never a traceback."""
+    """Run the command line."""
     # read before tokenizers is imported: it warns about every fork of a data loader otherwise
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        # without standalone mode click returns the status of ctx.exit(), else None
-        sys.exit(cli(standalone_mode=False))
-    except RunInterrupted as error:
-        click.echo(str(error), err=True)
-        sys.exit(130)
-    except click.Abort:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except OSError as error:
-        # reading and writing where people point us; anything else that is broken keeps its trace
-        where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {where}{error.strerror or error}", err=True)
-        sys.exit(1)
-    except PearlError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+    run_program(cli, interrupted="interrupted")
 
 
 if __name__ == "__main__":

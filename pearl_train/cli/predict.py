@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from pearl_data.command_line import json_option, print_json
 from pearl_train.cli.choices import sets_option
-from pearl_train.cli.output import json_option, print_json
 
 
 @click.command(

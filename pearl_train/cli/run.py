@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pearl_data.command_line import json_option, print_json
 from pearl_tools.errors import UsageError
 from pearl_train.cli.choices import (
     chosen_config,
@@ -13,7 +14,7 @@ from pearl_train.cli.choices import (
     model_option,
     objective_option,
 )
-from pearl_train.cli.output import first_process, json_option, print_json
+from pearl_train.cli.output import first_process
 
 
 @click.command(epilog="Example: pearl-train run --data scenes --objective pearl --out run")

@@ -3,6 +3,7 @@
     ToolError (data)              a call failed; becomes an observation with a code below
     PearlError (exception)        stops the run with its name
     ├── UsageError                the options ask for something impossible (exit 2)
+    ├── Interrupted               somebody stopped it; it can go on (exit 130)
     ├── BadInput                  a file or record that cannot be used (exit 1)
     ├── ModelUnavailable          a depth model cannot be loaded here (exit 1)
     └── ToolBug                   a tool of ours broke its own promise (exit 1)
@@ -187,6 +188,10 @@ class PearlError(Exception):
 
 class UsageError(PearlError):
     """The command line or the caller's options ask for something impossible."""
+
+
+class Interrupted(PearlError):
+    """Somebody stopped it; the message says how to go on (exit 130)."""
 
 
 class BadInput(PearlError):

@@ -33,12 +33,12 @@ from transformers import (
 )
 from vocabulary import END
 
-from pearl_data.audit.wilson import share
 from pearl_data.experts.boxes import around
 from pearl_data.progress import Progress
 from pearl_data.rendering import COLOURS, LABEL_CHARACTERS, PATTERNS, SHAPES
 from pearl_data.sources.facts import area_share, box_words
 from pearl_data.sources.questions import plural
+from pearl_data.wilson import share
 
 COUNTS = ("0", "1", "2", "3", "4")
 #: As in the toolkit's rendered source: a pair is asked about from this ratio of distances on.

@@ -7,11 +7,27 @@ normal interval has no width. Wilson, JASA 22 (1927), 209-212.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
-from pearl_data.audit.records import Share
+import msgspec
+
+from pearl_tools.types import Record
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 #: 97.5 % quantile of the standard normal distribution.
 Z_95 = 1.959963984540054
+
+
+class Share(Record, frozen=True, kw_only=True):
+    """``k`` of ``n``, its rate and Wilson 95 % interval, all 0..1; null where ``n`` is 0."""
+
+    k: Annotated[float, msgspec.Meta(ge=0)]
+    n: Count
+    rate: Rate | None
+    low: Rate | None
+    high: Rate | None
 
 
 def share(k: float, n: int, *, z: float = Z_95) -> Share:

@@ -1,0 +1,52 @@
+"""What both programs share: ``--json``, printing results, exceptions as messages and statuses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import click
+import msgspec
+
+from pearl_tools.errors import Interrupted, PearlError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(command: F) -> F:
+    """Adds ``--json``: the result as one JSON document on stdout."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."
+    )(command)
+
+
+def print_json(value: Any) -> None:
+    """``value`` (records or JSON values) on stdout, indented, keys in their own order."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def run_program(cli: click.Command, *, interrupted: str) -> NoReturn:
+    """Run the command line and leave with its status; a :class:`PearlError` is one clear line,
+    never a traceback. ``interrupted`` is said where somebody stops it and it has no better words.
+    """
+    try:
+        # without standalone mode click returns the status of ctx.exit(), else None
+        sys.exit(cli(standalone_mode=False))
+    except click.Abort:
+        click.echo(interrupted, err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OSError as error:
+        # reading and writing where people point us; anything else that is broken keeps its trace
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        sys.exit(1)
+    except Interrupted as error:
+        click.echo(str(error), err=True)
+        sys.exit(130)
+    except PearlError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
