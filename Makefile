@@ -39,7 +39,7 @@ depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded de
 	$(BIN)/python training/depth/train.py --export
 	$(BIN)/python training/depth/evaluate.py --card
 
-nano-model: $(INSTALLED)  ## render, pre-train, replace and measure the embedded vision-language model (about 1.5 h)
+nano-model: $(INSTALLED)  ## render, pre-train, replace and measure the embedded vision-language model (about 1 h)
 	$(BIN)/python training/nano/pretrain.py --export
 	$(BIN)/python training/nano/evaluate.py --card
 
