@@ -134,7 +134,7 @@ class Decoder:
             inputs["mm_encoder_outputs"] = {"image": as_encoded(features, range(len(shown)))}
         with self._autocast():
             output = plain.model(
-                **inputs, position_ids=positions, past_key_values=self._cache, use_cache=True
+                **inputs, position_ids=positions, cache=self._cache, use_cache=True
             )
         self.state = output.last_hidden_state[0, -1]
 
