@@ -1,7 +1,9 @@
 """What the nano model is pre-trained on: captions that are true, and never a question."""
 
 import importlib
+import json
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -128,12 +130,26 @@ def test_a_view_is_the_very_pixels_and_a_zoomed_one_has_the_zoom_tools_size(scen
     assert samples.view(scene.picture, box, zoomed=True).shape == (336, 448, 3)
 
 
-def test_the_nearest_part_of_a_depth_map_is_its_brightest(scene: Any) -> None:
-    for seed in range(40):
-        text = captions.of_depth(random.Random(seed), scene.depth, [])
-        for clause in text.lower().rstrip(".").split("; "):
-            right = "nearest" in clause or "brightest" in clause
-            assert clause.endswith("right" if right else "left")
+def test_what_is_said_of_a_depth_map_is_what_it_shows(scene: Any) -> None:
+    kinds = set()
+    for seed in range(80):
+        text = captions.of_depth(random.Random(seed), scene.depth, []).lower().rstrip(".")
+        for clause in text.split("; "):
+            boxes = [json.loads(box) for box in re.findall(r"\[.*?\]", clause)]
+            read = [(box[0] + box[2]) / 2 for box in boxes]  # the map is a ramp to the right
+            if not boxes:
+                kinds.add("end")
+                right = "nearest" in clause or "brightest" in clause
+                assert clause.endswith("right" if right else "left")
+            elif len(boxes) == 1:
+                kinds.add("reading")
+                (told,) = re.findall(r"\d\.\d\d", re.sub(r"\[.*?\]", "", clause))
+                assert float(told) == pytest.approx(read[0], abs=0.015)
+            else:
+                kinds.add("order")
+                named = read[1] if "farther" in clause else read[0 if len(read) == 2 else 2]
+                assert named == max(read)
+    assert kinds == {"end", "reading", "order"}
 
 
 @pytest.fixture(scope="module")
@@ -177,12 +193,21 @@ def test_batches_are_what_the_exported_processor_makes_and_only_captions_are_lea
 
 def test_a_cell_is_named_after_the_thing_whose_middle_it_holds(scene: Any) -> None:
     labels = cells.cells_of(scene, (0.0, 0.0, 1.0, 1.0)).reshape(-1, 6, 6)
-    colour, shape, _, tag = labels
+    colour, shape, _, tag, near = labels
     assert colour[1, 1] == scenes.COLOURS.index("red")
     assert shape[1, 1] == scenes.SHAPES.index("cube")
     assert shape[5, 0] == len(scenes.SHAPES)
     assert (tag == cells.UNKNOWN).all()
     assert shape[1, 4] == scenes.SHAPES.index("ball")
+    assert (near == cells.UNKNOWN).all()
+
+
+def test_a_cell_of_a_depth_map_says_its_tenth_of_the_range() -> None:
+    ramp = np.repeat(np.linspace(0, 255, 60, dtype=np.uint8)[:, None], 80, axis=1)
+    labels = cells.cells_of_depth(ramp).reshape(-1, 6, 6)
+    assert (labels[:4] == cells.UNKNOWN).all()
+    assert labels[4, :, 0].tolist() == [0, 2, 4, 5, 7, 9]
+    assert (labels[4] == labels[4, :, :1]).all()
 
 
 def test_a_tag_is_named_once_it_is_large_enough_to_be_read(scene: Any) -> None:

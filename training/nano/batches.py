@@ -19,20 +19,20 @@ from vocabulary import END, IMAGE, START
 
 IGNORED = -100
 
-FIRST: tuple[dict[str, int], ...] = ({"close_view": 32, "whole": 8},)
+FIRST: tuple[dict[str, int], ...] = ({"close_view": 32, "whole": 8, "depth_alone": 8},)
 """Samples of a step at the beginning, when the eyes learn alone."""
 
 MIX: tuple[dict[str, int], ...] = (
-    {"close_view": 40},
-    {"whole": 4, "depth_alone": 1, "with_view": 3},
-    {"with_depth": 5},
+    {"close_view": 32},
+    {"whole": 6, "depth_alone": 16, "with_view": 3},
+    {"with_depth": 10},
 )
 """Samples of each kind in a later step, in batches of about one length: little is padded."""
 
 
 class Batch(NamedTuple):
     """Token ids (B, S) padded on the right, labels (B, S) with `IGNORED` outside captions, pixels
-    (N, 3, 192, 192) of all pictures in order, and what lies in their cells (N, 4, 36).
+    (N, 3, 192, 192) of all pictures in order, and what lies in their cells (N, 5, 36).
     """
 
     ids: Tensor

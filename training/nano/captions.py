@@ -14,12 +14,15 @@ import numpy.typing as npt
 from scenes import Thing
 
 from pearl_data.experts import words
-from pearl_data.experts.depth_reading import DECISIVE_SHARE
+from pearl_data.experts.depth_reading import DECISIVE_SHARE, reading
 from pearl_data.experts.words import Voice
 from pearl_data.rendering import SHAPES
 from pearl_data.sources.facts import box_words
 from pearl_data.sources.questions import plural
+from pearl_tools.types import Box
 
+#: Two places of a depth map are compared only if they differ by so much of its range.
+_CLEAR_GAP = 0.06
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 NOTES: dict[str, tuple[str, ...]] = {
@@ -226,12 +229,53 @@ def place_words(x: float, y: float) -> str:
     return _WHERE[min(2, int(y * 3))][min(2, int(x * 3))]
 
 
+_READ_AT = (
+    "at {box} the map reads {value}",
+    "{box}: {value}",
+    "{box} reads {value}",
+    "the part at {box} is at {value} of the range",
+)
+_NEARER_AT = (
+    "{near} is nearer than {far}",
+    "{far} is farther than {near}",
+    "of {far} and {near}, {near} is nearer",
+    "of {near} and {far}, {near} is nearer",
+)
+
+
 def of_depth(rng: random.Random, depth: npt.NDArray[np.uint8], things: Sequence[Thing]) -> str:
-    """A depth map alone: its nearest or farthest part, or its reading at a box."""
-    if things and rng.random() < 0.5:
-        some = rng.sample(list(things), min(len(things), rng.randint(1, 3)))
-        said = [f"at {box_words(thing.box)} the map reads {thing.near:.2f}" for thing in some]
+    """A depth map alone: readings at boxes, of two boxes the nearer, or where its ends lie."""
+    kind = rng.random()
+    if kind < 0.25:
+        return _ends(rng, depth)
+    boxes = [_any_box(rng) for _ in range(4)]
+    read = [(box, reading(depth.astype(np.float32), box) / 255) for box in boxes]
+    read += [(thing.box, thing.near) for thing in rng.sample(list(things), min(len(things), 3))]
+    rng.shuffle(read)
+    if kind < 0.7:
+        wording = rng.choice(_READ_AT)
+        said = [
+            wording.format(box=box_words(box), value=f"{value:.2f}")
+            for box, value in read[: rng.randint(2, 4)]
+        ]
         return sentence("; ".join(said)) + "."
+    said = []
+    for (box, value), (other, second) in zip(read[::2], read[1::2], strict=False):
+        if abs(value - second) < _CLEAR_GAP:
+            continue
+        near, far = (box, other) if value > second else (other, box)
+        wording = rng.choice(_NEARER_AT)
+        said.append(wording.format(near=box_words(near), far=box_words(far)))
+    return sentence("; ".join(said[:2])) + "." if said else _ends(rng, depth)
+
+
+def _any_box(rng: random.Random) -> Box:
+    width, height = rng.uniform(0.06, 0.35), rng.uniform(0.06, 0.35)
+    x0, y0 = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+    return (x0, y0, x0 + width, y0 + height)
+
+
+def _ends(rng: random.Random, depth: npt.NDArray[np.uint8]) -> str:
     height, width = depth.shape
     # the means of nine tiles decide, so that the place is that of a part and not of one pixel
     tiles = depth[: height // 3 * 3, : width // 3 * 3].reshape(3, height // 3, 3, width // 3)

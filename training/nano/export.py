@@ -139,7 +139,8 @@ commit `{card["commit"]}`; this file is written from `card.json`.{unfinished}
 - Data: {card["recipe"]["scenes"]} scenes of pearl_data.rendering ({card["renderer"]}) with seeds
   of their own, and depth maps of the embedded depth network. For {card["recipe"]["settle"]} steps
   of {card["first"]} the eyes alone learn to name colour, shape, pattern and
-  tag in the cells of a view; then they rest, and steps of
+  tag in the cells of a view and the tenth of the range in those of a depth map; then they rest, and
+  steps of
   {card["mix"]}
   teach captions. No question, no answer choice and no call of a tool was shown.
 - Tokenizer: byte-level BPE, {card["tokens"]} tokens, learnt from the captions and from the

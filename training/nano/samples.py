@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import captions
 import numpy as np
 import numpy.typing as npt
-from cells import Cells, cells_of, nothing_known
+from cells import Cells, cells_of, cells_of_depth
 from PIL import Image
 from scenes import Scene, Thing
 
@@ -197,7 +197,7 @@ def depth_alone(rng: random.Random, scene: Scene) -> Sample | None:
     """A depth map without its picture."""
     text = captions.of_depth(rng, scene.depth, spoken_of(scene))
     messages = [user(rng, "depth"), assistant(text)]
-    return Sample([grey(scene)], [nothing_known()], messages)
+    return Sample([grey(scene)], [cells_of_depth(scene.depth)], messages)
 
 
 def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
@@ -210,7 +210,7 @@ def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
         return None
     text = " ".join(captions.of_both(rng, *pair) for pair in pairs)
     pictures = [scene.picture, grey(scene)]
-    cells = [cells_of(scene, _ALL), nothing_known()]
+    cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth)]
     if rng.random() < 0.5:
         return Sample(pictures, cells, [user(rng, "both", 2), assistant(text)])
     first = captions.of_scene(rng, things, most=1)
