@@ -216,3 +216,16 @@ def test_a_tag_is_named_once_it_is_large_enough_to_be_read(scene: Any) -> None:
     tag = cells.cells_of(scene, (x0 - 0.02, y0 - 0.02, x1 + 0.02, y1 + 0.02))[3]
     (named,) = set(tag[tag != cells.UNKNOWN].tolist())
     assert cells.KINDS[3][named] == "K"
+
+
+def test_a_line_of_words_holds_the_one_that_the_caption_uses() -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        told = captions.told_of_thing(rng, CUBE, ["tag", "colour", "shape", "pattern"], at=True)
+        (used,) = [word for word in ("K", "red", "cube", CUBE.pattern) if word in told.text.split()
+                   or f"{word}." in told.text.split()]  # fmt: skip
+        assert re.search(rf"\b{used}\b", told.line.split("]. ")[1])
+        both = captions.told_of_both(rng, CUBE, BALL)
+        assert "the red cube" in both.line
+        near = CUBE if CUBE.near > BALL.near else BALL
+        assert re.match(rf"(Nearer: the|The) {near.name}( is nearer|\.)", both.text)

@@ -1,6 +1,7 @@
 """What is said of a view: captions in plain words, never a question.
 
-Every function takes a generator and facts, and returns one caption. Readings of a depth map are
+Every function takes a generator and facts, and returns one caption, at times with a line of words
+of which it uses one. Readings of a depth map are
 told in the words of the toolkit's expert (`pearl_data.experts.words`), boxes in the form of its
 questions. Leaves out which view is shown (`samples.py`).
 """
@@ -8,21 +9,22 @@ questions. Leaves out which view is shown (`samples.py`).
 import random
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scenes import Thing
 
 from pearl_data.experts import words
-from pearl_data.experts.depth_reading import DECISIVE_SHARE, reading
+from pearl_data.experts.depth_reading import reading
 from pearl_data.experts.words import Voice
-from pearl_data.rendering import SHAPES
+from pearl_data.rendering import COLOURS, LABEL_CHARACTERS, PATTERNS, SHAPES
 from pearl_data.sources.facts import box_words
 from pearl_data.sources.questions import plural
 from pearl_tools.types import Box
 
 #: Two places of a depth map are compared only if they differ by so much of its range.
-_CLEAR_GAP = 0.06
+_CLEAR_GAP = 0.05
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 NOTES: dict[str, tuple[str, ...]] = {
@@ -106,6 +108,61 @@ _PLACED = (
 _WHERE = (("upper left", "top", "upper right"),
           ("left", "middle", "right"),
           ("lower left", "bottom", "lower right"))  # fmt: skip
+
+
+_WORDS = ("Words: {listed}.", "{listed}", "One of {listed}.", "Either {either}.", "({listed})")
+_ONE_WORD = ("{value}", "{value}", "It is {value}.", "This is {value}.")
+
+
+class Told(NamedTuple):
+    """A line that lists words, and a caption that uses one of them."""
+
+    line: str
+    text: str
+
+
+def _vocabulary(attribute: str) -> Sequence[str]:
+    return {
+        "tag": LABEL_CHARACTERS,
+        "colour": COLOURS,
+        "shape": SHAPES,
+        "pattern": PATTERNS,
+    }[attribute]
+
+
+def words_line(rng: random.Random, words: Sequence[str]) -> str:
+    """A line that lists some words in random order."""
+    words = rng.sample(list(words), len(words))
+    either = f"{', '.join(words[:-1])} or {words[-1]}"
+    listed = ", ".join(words)
+    return rng.choice(_WORDS).format(listed=listed, either=either)
+
+
+def told_of_thing(
+    rng: random.Random, thing: Thing, attributes: Sequence[str], *, at: bool = False
+) -> Told:
+    """One attribute of a thing, its word among others in the line; `at` says where the thing is.
+
+    That words given before can be used is what a real base model knows from all it has read.
+    """
+    attribute = rng.choice([name for name in attributes if getattr(thing, name) is not None])
+    value = getattr(thing, attribute)
+    others = [word for word in _vocabulary(attribute) if word != value]
+    words = [value, *rng.sample(others, min(len(others), rng.randint(1, 4)))]
+    line = words_line(rng, words)
+    if at:
+        line = f"At {box_words(thing.box)}. {line}"
+    text = rng.choice(_ONE_WORD).format(value=value)
+    return Told(line, text)
+
+
+def told_of_both(rng: random.Random, a: Thing, b: Thing) -> Told:
+    """Two things in the line, the nearer of them in the caption."""
+    near, far = (a, b) if a.near > b.near else (b, a)
+    line = words_line(rng, (f"the {a.name}", f"the {b.name}"))
+    wording = rng.choice(("Nearer: the {near}.", "The {near} is nearer.",
+                          "The {near} is nearer than the {far}."))  # fmt: skip
+    return Told(line, wording.format(near=near.name, far=far.name))
 
 
 def with_a(noun: str) -> str:
@@ -316,7 +373,7 @@ _READ_TWO = (
 
 def decided(a: Thing, b: Thing) -> bool:
     """Whether the two readings are far enough apart to say which is nearer."""
-    return abs(a.near - b.near) >= DECISIVE_SHARE
+    return abs(a.near - b.near) >= _CLEAR_GAP
 
 
 def of_both(rng: random.Random, a: Thing, b: Thing) -> str:

@@ -142,7 +142,8 @@ commit `{card["commit"]}`; this file is written from `card.json`.{unfinished}
   tag in the cells of a view and the tenth of the range in those of a depth map; then they rest, and
   steps of
   {card["mix"]}
-  teach captions. No question, no answer choice and no call of a tool was shown.
+  teach captions; a line before some of them lists words of which the caption uses one. No question
+  and no call of a tool was shown.
 - Tokenizer: byte-level BPE, {card["tokens"]} tokens, learnt from the captions and from the
   wordings of the toolkit's questions, thoughts and tools. One digit is one token, and so is a
   capital that begins no word. Eight tokens `<|spare_0|>` to `<|spare_7|>` are untrained.

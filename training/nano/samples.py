@@ -33,6 +33,9 @@ _TIGHT = 0.5
 #: A part shows a thing whole or not at all; at most this share of a thing outside may be cut.
 _WHOLE, _CUT = 0.999, 0.02
 _PART_TRIES = 12
+#: Share of captions that use one of the words which a line before them lists.
+_TOLD = 0.35
+_LOOKS = ("colour", "shape", "pattern")
 _LARGEST_PART = 0.6
 _ALL: Box = (0.0, 0.0, 1.0, 1.0)
 
@@ -46,11 +49,12 @@ class Sample(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A close view of a scene, and its caption."""
+    """A close view of a scene, its caption, and a line of words of which that uses one, or none."""
 
     picture: Picture
     cells: Cells
     text: str
+    line: str | None = None
 
 
 def view(picture: Picture, box: Box, *, zoomed: bool = False) -> Picture:
@@ -66,10 +70,13 @@ def view(picture: Picture, box: Box, *, zoomed: bool = False) -> Picture:
     return np.array(Image.fromarray(cut).resize(size, Image.Resampling.LANCZOS))
 
 
-def user(rng: random.Random, note: str, number: int = 1, *, role: str = "user") -> Message:
-    """A turn with pictures and perhaps one of the neutral lines of `captions.NOTES`."""
+def user(
+    rng: random.Random, note: str, number: int = 1, *, role: str = "user", line: str | None = None
+) -> Message:
+    """A turn with pictures and this line, or perhaps a neutral one of `captions.NOTES`."""
     content: list[dict[str, str]] = [{"type": "image"}] * number
-    line = rng.choice(captions.NOTES[note])
+    if line is None:
+        line = rng.choice(captions.NOTES[note])
     if line:
         text = {"type": "text", "text": line}
         content = [*content, text] if rng.random() < 0.5 else [text, *content]
@@ -148,22 +155,26 @@ def _around_some(rng: random.Random, boxes: Sequence[Box]) -> Box:
 
 def _shown(rng: random.Random, scene: Scene) -> Shown | None:
     """A close view of a tag, a thing or a part."""
-    kind = rng.random()
+    kind, line = rng.random(), None
     if kind < 0.45 and tagged(scene):
         thing = rng.choice(tagged(scene))
         box = tag_box(rng, thing)
         tight = intersection_share(thing.box, box) < _TIGHT
         text = captions.of_tag(rng, thing, tight=tight)
+        if rng.random() < _TOLD:
+            line, text = captions.told_of_thing(rng, thing, ["tag"])
     elif kind < 0.72 and spoken_of(scene):
         thing = rng.choice(spoken_of(scene))
         box, text = thing_box(rng, thing), captions.of_thing(rng, thing)
+        if rng.random() < _TOLD:
+            line, text = captions.told_of_thing(rng, thing, _LOOKS)
     else:
         part = part_of(rng, scene)
         if part is None:
             return None
         box, text = part[0], captions.of_part(rng, part[1])
     zoomed = rng.random() < _ZOOMED
-    return Shown(view(scene.picture, box, zoomed=zoomed), cells_of(scene, box), text)
+    return Shown(view(scene.picture, box, zoomed=zoomed), cells_of(scene, box), text, line)
 
 
 def close_view(rng: random.Random, scene: Scene) -> Sample | None:
@@ -171,7 +182,8 @@ def close_view(rng: random.Random, scene: Scene) -> Sample | None:
     shown = _shown(rng, scene)
     if shown is None:
         return None
-    return Sample([shown.picture], [shown.cells], [user(rng, "view"), assistant(shown.text)])
+    messages = [user(rng, "view", line=shown.line), assistant(shown.text)]
+    return Sample([shown.picture], [shown.cells], messages)
 
 
 def whole(rng: random.Random, scene: Scene) -> Sample | None:
@@ -179,12 +191,14 @@ def whole(rng: random.Random, scene: Scene) -> Sample | None:
     things = spoken_of(scene)
     if not things:
         return None
-    every = all(thing.clear for thing in scene.things)
-    if every and rng.random() < 0.2:
+    every, line = all(thing.clear for thing in scene.things), None
+    if rng.random() < _TOLD:
+        line, text = captions.told_of_thing(rng, rng.choice(things), _LOOKS, at=True)
+    elif every and rng.random() < 0.2:
         text = captions.of_scene_counts(rng, scene.things)
     else:
         text = captions.of_scene(rng, things)
-    messages = [user(rng, "scene"), assistant(text)]
+    messages = [user(rng, "scene", line=line), assistant(text)]
     return Sample([scene.picture], [cells_of(scene, _ALL)], messages)
 
 
@@ -208,14 +222,16 @@ def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
     pairs = [pair for pair in pairs if captions.decided(*pair)][:2]
     if not pairs:
         return None
-    text = " ".join(captions.of_both(rng, *pair) for pair in pairs)
+    text, line = " ".join(captions.of_both(rng, *pair) for pair in pairs), None
+    if rng.random() < _TOLD:
+        line, text = captions.told_of_both(rng, *pairs[0])
     pictures = [scene.picture, grey(scene)]
     cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth)]
     if rng.random() < 0.5:
-        return Sample(pictures, cells, [user(rng, "both", 2), assistant(text)])
+        return Sample(pictures, cells, [user(rng, "both", 2, line=line), assistant(text)])
     first = captions.of_scene(rng, things, most=1)
     later = user(rng, "depth", role=rng.choice(("user", "tool")))
-    messages = [user(rng, "scene"), assistant(first), later, assistant(text)]
+    messages = [user(rng, "scene", line=line), assistant(first), later, assistant(text)]
     return Sample(pictures, cells, messages)
 
 
@@ -228,10 +244,11 @@ def with_view(rng: random.Random, scene: Scene) -> Sample | None:
     cells = [cells_of(scene, _ALL), shown.cells]
     things = spoken_of(scene)
     if rng.random() < 0.5 or not things:
-        return Sample(pictures, cells, [user(rng, "pair", 2), assistant(shown.text)])
+        told = user(rng, "pair", 2, line=shown.line)
+        return Sample(pictures, cells, [told, assistant(shown.text)])
     first = captions.of_scene(rng, things, most=1)
     later = user(rng, "view", role=rng.choice(("user", "tool")))
-    messages = [user(rng, "scene"), assistant(first), later, assistant(shown.text)]
+    messages = [user(rng, "scene", line=shown.line), assistant(first), later, assistant(shown.text)]
     return Sample(pictures, cells, messages)
 
 
