@@ -51,8 +51,8 @@ class Recipe:
     """
 
     scenes: int = 2_000
-    steps: int = 3_100
-    settle: int = 1_400
+    steps: int = 4_800
+    settle: int = 2_000
     rate: float = 1.2e-3
     decay: float = 0.05
     warm: int = 80
