@@ -32,9 +32,15 @@ say "6/7  evaluate on scenes it has not seen; no tool runs"
 pearl-data synth --tools crop,zoom,depth --out "$out/held_out" --limit 56 --seed 1 --workers "$workers"
 pearl-train eval "$out/run" --data "$out/held_out"
 
-say "7/7  ask it about a photograph"
-pearl-train predict "$out/run" --image "$photos/coffee.png" \
-  --question "Which colour does the cup have?" --choices white,green,black
+say "7/7  ask it one question about one picture"
+pearl-data show "$out/held_out" --key '#4' --out "$out/look" --json > "$out/asked.json"
+task() {  # a field of the question's task
+  python -c 'import json, sys
+value = json.load(open(sys.argv[1]))["trajectory"]["task"][sys.argv[2]]
+print(",".join(value) if isinstance(value, list) else value)' "$out/asked.json" "$1"
+}
+say "     $(task question) ($(task choices); it is $(task answer))"
+pearl-train predict "$out/run" --image "$out/look/i0.jpg" --question "$(task question)" --choices "$(task choices)"
 
 say "Open $out/index.html and $out/run/curves.png"
 say "One trajectory: pearl-data show $out/scenes --key KEY"
