@@ -28,10 +28,6 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from pearl_data.shards import DatasetReader
-from pearl_train.batch import PADDING, Batch, Rows, ViewPlan
-from pearl_train.collate import collate, joined
-from pearl_train.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, TargetConfig
-from pearl_train.encode import Dropped, Encoder, encode_sample
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.build import build_backbone
 from pearl_train.objectives import needs, plan_views
@@ -42,8 +38,18 @@ from pearl_train.objectives.pearl import target_plan
 from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.target import embed_rows
 from pearl_train.objectives.trainee import make_trainee
-from pearl_train.optim import make_optimizer
-from pearl_train.update import weighted
+from pearl_train.settings.config import (
+    Config,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimConfig,
+    TargetConfig,
+)
+from pearl_train.training.optim import make_optimizer
+from pearl_train.training.update import weighted
+from pearl_train.views.batch import PADDING, Batch, Rows, ViewPlan
+from pearl_train.views.collate import collate, joined
+from pearl_train.views.encode import Dropped, Encoder, encode_sample
 
 ANSWER, TRAJECTORY, ONLINE, CACHED, RELEASE = (
     "sft, answer only",

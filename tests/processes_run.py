@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from toy_run import Toy, toy_batches, toy_config, toy_ingredients
 
-from pearl_train.batch import Batch
-from pearl_train.config import Config
-from pearl_train.processes import accelerator_for, sharding
-from pearl_train.result import RunResult
-from pearl_train.run_folder import RunFolder
-from pearl_train.session import fit
+from pearl_train.run.folder import RunFolder
+from pearl_train.run.result import RunResult
+from pearl_train.settings.config import Config
+from pearl_train.training.processes import accelerator_for, sharding
+from pearl_train.training.session import fit
+from pearl_train.views.batch import Batch
 
 STEPS = 12
 

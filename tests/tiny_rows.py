@@ -15,7 +15,7 @@ from PIL import Image
 from tiny_models import IMAGE_MARKS, drawn_picture
 from torch import Tensor
 
-from pearl_train.batch import PADDING, Rows
+from pearl_train.views.batch import PADDING, Rows
 
 _PICTURE = re.compile(r"\{(\d+)(?::(\d+)x(\d+))?\}")
 

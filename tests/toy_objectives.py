@@ -16,9 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pearl_train.batch import PADDING, Batch, Latents, Learned, Places, Rows, ViewPlan
-from pearl_train.collapse import Panel
-from pearl_train.config import Config
 from pearl_train.model.backbone import Fills
 from pearl_train.model.images import ImageFeatures
 from pearl_train.model.masks import view_mask
@@ -28,6 +25,9 @@ from pearl_train.objectives import plan_views
 from pearl_train.objectives.base import Terms
 from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.trainee import Trainee, make_trainee
+from pearl_train.settings.config import Config
+from pearl_train.training.collapse import Panel
+from pearl_train.views.batch import PADDING, Batch, Latents, Learned, Places, Rows, ViewPlan
 
 HIDDEN = 16
 VOCABULARY = 48

@@ -16,10 +16,10 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from pearl_train.batch import Batch, Rows
-from pearl_train.config import Config
-from pearl_train.ingredients import Ingredients
 from pearl_train.objectives.base import Moment, Term, Terms, Views
+from pearl_train.settings.config import Config
+from pearl_train.training.ingredients import Ingredients
+from pearl_train.views.batch import Batch, Rows
 
 VOCABULARY, HIDDEN, SAMPLES = 23, 8, 50
 

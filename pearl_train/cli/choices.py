@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from pearl_train.config import OBJECTIVES, Config
+from pearl_train.settings.config import OBJECTIVES, Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,7 +51,7 @@ def config_options(command: F) -> F:
 
 def chosen_config(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, Any]) -> Config:
     """The configuration of a command line; a remark on stderr where no file fits the model."""
-    from pearl_train.settings import load_config, presets
+    from pearl_train.settings.load import load_config, presets
 
     config = load_config(configs, sets, flags)
     if not configs and config.model.id != "nano":

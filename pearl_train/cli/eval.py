@@ -44,7 +44,7 @@ def evaluate(
     a model trained to call tools gets tools. Interrupted? The same command goes on where it
     stopped.
     """
-    from pearl_train.examine import examine
+    from pearl_train.comparing.examine import examine
     from pearl_train.report.scores import scores_text
 
     found = examine(run, data, split=split, out=out, sets=sets, limit=limit)

@@ -20,7 +20,7 @@ def export(run: Path, to: Path) -> None:
 
     It loads with AutoModelForImageTextToText and AutoProcessor, without this toolkit.
     """
-    from pearl_train.exported import export_run
+    from pearl_train.training.exported import export_run
 
     export_run(run, to)
     click.echo(f"exported to {to}")

@@ -39,7 +39,7 @@ def predict(
 
     RUN is the folder of a finished run, an export, or any model: a folder, a hub id or nano.
     """
-    from pearl_train.predict import predict as predict_one
+    from pearl_train.asking.predict import predict as predict_one
 
     offered = [choice.strip() for choice in choices.split(",") if choice.strip()]
     found = predict_one(run, images, question, offered, sets=sets)

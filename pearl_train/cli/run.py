@@ -1,4 +1,4 @@
-"""``pearl-train run``: options in, one call of :func:`pearl_train.loop.train`."""
+"""``pearl-train run``: options in, one call of :func:`pearl_train.training.loop.train`."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def run(
     --out. Interrupted? --resume RUN goes on where it stopped; the weights end up the same, bit for
     bit on a CPU. Several GPUs: torchrun --nproc-per-node 4 -m pearl_train.cli.main run ...
     """
-    from pearl_train.loop import train
-    from pearl_train.run_folder import RunFolder
+    from pearl_train.run.folder import RunFolder
+    from pearl_train.training.loop import train
 
     flags = {"model.id": model, "objective.name": objective, "log.on_collapse": on_collapse}
     if resume is not None:

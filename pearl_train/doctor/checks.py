@@ -32,7 +32,6 @@ from typing import NamedTuple
 import msgspec
 
 from pearl_tools.errors import PearlError
-from pearl_train.config import Config
 from pearl_train.doctor.answers import answers
 from pearl_train.doctor.contact_sheet import pictures
 from pearl_train.doctor.findings import Finding, Report
@@ -46,6 +45,7 @@ from pearl_train.doctor.patient import Patient
 from pearl_train.doctor.tokens import reload, special_tokens
 from pearl_train.doctor.views import packed_views, pred_apart
 from pearl_train.doctor.what_it_sees import what_it_sees
+from pearl_train.settings.config import Config
 
 
 class Check(NamedTuple):

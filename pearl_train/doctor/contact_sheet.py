@@ -14,10 +14,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from pearl_train.batch import EncodedImage
 from pearl_train.doctor.findings import Finding, listed
 from pearl_train.doctor.patient import FEW, Patient
-from pearl_train.pictures import open_picture
+from pearl_train.views.batch import EncodedImage
+from pearl_train.views.pictures import open_picture
 
 CELL = 200
 GAP = 12

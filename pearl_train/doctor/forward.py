@@ -7,10 +7,10 @@ import time
 import torch
 
 from pearl_tools.errors import BadInput
-from pearl_train.collate import collate
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.objectives.pictures import read_rows
+from pearl_train.views.collate import collate
 
 #: What networks raise for tensors of a shape, or ids of a number, that they do not expect.
 _REFUSALS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, BadInput)

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pearl_train.batch import Batch, EncodedSample
-from pearl_train.collapse import Panel, judge, term_gradient_norms
 from pearl_train.doctor.findings import Finding, listed
 from pearl_train.doctor.patient import Patient
 from pearl_train.model.backbone import Backbone, language_model
 from pearl_train.objectives.base import Terms
-from pearl_train.update import weighted
+from pearl_train.training.collapse import Panel, judge, term_gradient_norms
+from pearl_train.training.update import weighted
+from pearl_train.views.batch import Batch, EncodedSample
 
 
 def gradients(patient: Patient) -> Finding:

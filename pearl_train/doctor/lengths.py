@@ -11,11 +11,11 @@ from statistics import median
 from typing import NamedTuple
 
 from pearl_data.randomness import rng_for
-from pearl_train.batch import EncodedSample
 from pearl_train.doctor.findings import Finding, listed
 from pearl_train.doctor.patient import Patient
-from pearl_train.encode import Dropped
-from pearl_train.loader import EncodedSamples, Fault
+from pearl_train.training.loader import EncodedSamples, Fault
+from pearl_train.views.batch import EncodedSample
+from pearl_train.views.encode import Dropped
 
 
 class Scanned(NamedTuple):

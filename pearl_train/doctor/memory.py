@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pearl_train.batch import EncodedSample
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.objectives.base import Terms
-from pearl_train.update import weighted
+from pearl_train.training.update import weighted
+from pearl_train.views.batch import EncodedSample
 
 #: Share of what is available above which a run is likely to fail sooner or later.
 TIGHT = 0.85

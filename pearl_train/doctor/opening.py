@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pearl_data.shards import DatasetReader
-from pearl_train.assemble import build_trained
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
-from pearl_train.encode import Encoder
-from pearl_train.loader import numbers_of
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.trainee import make_trainee
-from pearl_train.processes import accelerator_for
+from pearl_train.training.assemble import build_trained
+from pearl_train.training.loader import numbers_of
+from pearl_train.training.processes import accelerator_for
+from pearl_train.views.encode import Encoder
 
 
 def data(patient: Patient) -> Finding:

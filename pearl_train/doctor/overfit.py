@@ -1,7 +1,7 @@
 """Whether one small batch can be learned by heart: the shortest proof that everything is joined up.
 
-The updates are those of training (:func:`pearl_train.update.update`), at its own learning rate.
-They change the doctor's weights, so this check comes last.
+The updates are those of training (:func:`pearl_train.training.update.update`), at its own learning
+rate. They change the doctor's weights, so this check comes last.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import time
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import FEW, Patient
 from pearl_train.errors import Diverged
-from pearl_train.optim import make_optimizer, set_learning_rate
-from pearl_train.update import Machine, update
+from pearl_train.training.optim import make_optimizer, set_learning_rate
+from pearl_train.training.update import Machine, update
 
 #: Updates at most, and the share of the first loss that is low enough to stop early.
 STEPS = 30

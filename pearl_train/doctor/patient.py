@@ -17,15 +17,15 @@ from torch import Tensor
 
 from pearl_data.shards import DatasetReader
 from pearl_tools.errors import BadInput
-from pearl_train.batch import Batch, EncodedSample, ViewPlan
-from pearl_train.collate import collate
-from pearl_train.config import Config
 from pearl_train.doctor.findings import Piece
-from pearl_train.encode import Dropped, Encoder, encode_sample
 from pearl_train.objectives import needs
 from pearl_train.objectives.base import Moment
 from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.target import embed_rows
+from pearl_train.settings.config import Config
+from pearl_train.views.batch import Batch, EncodedSample, ViewPlan
+from pearl_train.views.collate import collate
+from pearl_train.views.encode import Dropped, Encoder, encode_sample
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from pearl_train.batch import EncodedSample
 from pearl_train.doctor.findings import Finding, listed
 from pearl_train.doctor.patient import Patient
-from pearl_train.encode import Dropped, Encoder, encode_sample
+from pearl_train.views.batch import EncodedSample
+from pearl_train.views.encode import Dropped, Encoder, encode_sample
 
 
 def special_tokens(patient: Patient) -> Finding:

@@ -15,13 +15,13 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from pearl_train.batch import Batch, EncodedSample, Rows, Span
-from pearl_train.collate import collate, joined
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.pictures import read_rows
 from pearl_train.objectives.prediction import without_prediction
+from pearl_train.views.batch import Batch, EncodedSample, Rows, Span
+from pearl_train.views.collate import collate, joined
 
 #: Largest difference, as a share of the states' root mean square, by the type they have.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pearl_train.batch import EncodedSample, Span
 from pearl_train.doctor.findings import Finding, Piece
 from pearl_train.doctor.patient import Patient
+from pearl_train.views.batch import EncodedSample, Span
 
 #: Characters of a run on the terminal; the page has all of them.
 MOST = 240

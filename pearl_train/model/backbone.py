@@ -20,11 +20,11 @@ from typing import Any, NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
-from pearl_train.batch import Rows
 from pearl_train.model.images import ImageFeatures, as_encoded, encode_images, no_images
 from pearl_train.model.masks import attention_mask
 from pearl_train.model.positions import counted_positions, multimodal_positions
 from pearl_train.model.tokens import SpecialTokens
+from pearl_train.views.batch import Rows
 
 
 class Fills(NamedTuple):
@@ -102,7 +102,7 @@ class Backbone(nn.Module):
     ) -> ImageFeatures:
         """Features of each distinct picture, computed once; without gradient if vision is frozen.
 
-        ``images`` and ``image_tokens`` as in :class:`pearl_train.batch.Batch`.
+        ``images`` and ``image_tokens`` as in :class:`pearl_train.views.batch.Batch`.
         """
         if not image_tokens:
             return no_images(self.hidden_size, self.device)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pearl_train.config import ModelConfig
 from pearl_train.model.backbone import Backbone, language_model
 from pearl_train.model.load import load_model
 from pearl_train.model.lora import add_lora
 from pearl_train.model.tokens import add_special_tokens
+from pearl_train.settings.config import ModelConfig
 
 
 def build_backbone(

@@ -1,7 +1,7 @@
 """A trained network as a folder that plain transformers loads: no trace of peft, nor of us.
 
 LoRA is merged and trained rows are written into their matrices. Left out: checkpoints to resume
-from (:mod:`pearl_train.checkpoint`).
+from (:mod:`pearl_train.training.checkpoint`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from pearl_tools.errors import BadInput, UsageError
-from pearl_train.config import ModelConfig
+from pearl_train.settings.config import ModelConfig
 
 NANO = Path(__file__).parent.parent / "nano"
 """Folder of the embedded model."""

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from pearl_tools.errors import UsageError
-from pearl_train.config import LoraConfig
 from pearl_train.model.backbone import language_model
+from pearl_train.settings.config import LoraConfig
 
 
 def add_lora(network: Any, config: LoraConfig, rows: Sequence[int], *, seed: int = 0) -> nn.Module:

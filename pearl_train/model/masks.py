@@ -15,13 +15,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pearl_train.batch import PREFIX
+from pearl_train.views.batch import PREFIX
 
 
 def view_mask(branch: Tensor) -> Tensor:
     """(B, L, L) bool: whether the token at column q (axis 1) sees the one at column k (axis 2).
 
-    ``branch`` (B, L) as in :class:`pearl_train.batch.Rows`.
+    ``branch`` (B, L) as in :class:`pearl_train.views.batch.Rows`.
     """
     length = branch.shape[1]
     before = torch.ones(length, length, dtype=torch.bool, device=branch.device).tril()

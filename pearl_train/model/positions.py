@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pearl_train.batch import PREFIX, Rows
+from pearl_train.views.batch import PREFIX, Rows
 
 
 def counted_positions(branch: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from pearl_train.batch import ViewPlan
-from pearl_train.config import ObjectiveConfig, ObjectiveName
 from pearl_train.objectives import lvr, pearl, sft, tools
 from pearl_train.objectives.base import Moment, Objective, Plan, Term, Terms, Views
+from pearl_train.settings.config import ObjectiveConfig, ObjectiveName
+from pearl_train.views.batch import ViewPlan
 
 Need = Literal["nextlat", "teacher", "cache"]
 

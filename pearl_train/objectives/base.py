@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from pearl_train.batch import Batch, ViewPlan
-from pearl_train.config import ObjectiveConfig
+from pearl_train.settings.config import ObjectiveConfig
+from pearl_train.views.batch import Batch, ViewPlan
 
 if TYPE_CHECKING:
     from pearl_train.model.backbone import Backbone

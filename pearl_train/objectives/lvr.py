@@ -3,7 +3,8 @@
 After ``<|lvr_start|>`` stand as many latents as the region of interest has visual tokens. Their
 inputs are those tokens (teacher forcing); the state before each is regressed to it, in float32 and
 without gradient into the target. Cross-entropy ignores latents. At inference a fixed number of
-states is fed back (:mod:`pearl_train.answering`), so training and inference differ in number.
+states is fed back (:mod:`pearl_train.asking.answering`), so training and inference differ in
+number.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pearl_train.batch import Batch, ViewPlan
-from pearl_train.config import ObjectiveConfig
 from pearl_train.model.backbone import Backbone, Fills
 from pearl_train.objectives.base import Moment, Term, Terms
 from pearl_train.objectives.next_token import next_token
+from pearl_train.settings.config import ObjectiveConfig
+from pearl_train.views.batch import Batch, ViewPlan
 
 
 def plan(options: ObjectiveConfig) -> ViewPlan:

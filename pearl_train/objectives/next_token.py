@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional
 
-from pearl_train.batch import BranchName, Rows
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Term
+from pearl_train.views.batch import BranchName, Rows
 
 
 def next_token(

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pearl_train.batch import BranchName, Learned, Rows
-from pearl_train.config import NextLatConfig
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Term
 from pearl_train.objectives.next_token import term_name
+from pearl_train.settings.config import NextLatConfig
+from pearl_train.views.batch import BranchName, Learned, Rows
 
 
 class Dynamics(nn.Module):

@@ -16,8 +16,6 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from pearl_tools.errors import UsageError
-from pearl_train.batch import Batch, ViewPlan
-from pearl_train.config import ObjectiveConfig
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Moment, Term, Terms, Views
 from pearl_train.objectives.distance import DISTANCES
@@ -28,6 +26,8 @@ from pearl_train.objectives.prediction import predict, without_prediction
 from pearl_train.objectives.regularise import keep_apart
 from pearl_train.objectives.sft import written_branches
 from pearl_train.objectives.target import embed_target
+from pearl_train.settings.config import ObjectiveConfig
+from pearl_train.views.batch import Batch, ViewPlan
 
 
 def plan(options: ObjectiveConfig) -> ViewPlan:

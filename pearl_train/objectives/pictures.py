@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pearl_train.batch import Batch, Rows, picture_axis
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.images import ImageFeatures
+from pearl_train.views.batch import Batch, Rows, picture_axis
 
 
 class Encoded(NamedTuple):

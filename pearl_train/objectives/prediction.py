@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pearl_train.batch import PADDING, PREFIX, Places, Rows
-from pearl_train.config import ObjectiveConfig
+from pearl_train.settings.config import ObjectiveConfig
+from pearl_train.views.batch import PADDING, PREFIX, Places, Rows
 
 
 def predict(hidden: Tensor, rows: Rows, options: ObjectiveConfig) -> Tensor:

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pearl_data.randomness import derived_seed
-from pearl_train.config import ObjectiveConfig
 from pearl_train.objectives.base import Term
+from pearl_train.settings.config import ObjectiveConfig
 
 DIRECTIONS = 64
 _LAST_T = 5.0

@@ -7,14 +7,14 @@ the steps. What remains is divided by 1 - alpha, so that lambda stays the same i
 from __future__ import annotations
 
 from pearl_data.randomness import rng_for
-from pearl_train.config import Config
 from pearl_train.objectives.base import Moment
+from pearl_train.settings.config import Config
 
 
 def moment(config: Config, step: int) -> Moment:
     """What the objective may know about update ``step``, from 0.
 
-    >>> from pearl_train.config import ObjectiveConfig
+    >>> from pearl_train.settings.config import ObjectiveConfig
     >>> moment(Config(objective=ObjectiveConfig(weight=0.2, warmup=4)), 1).jepa_weight
     0.1
     """

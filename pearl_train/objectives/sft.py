@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pearl_train.batch import Batch, BranchName, ViewPlan
-from pearl_train.config import ObjectiveConfig
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.objectives.next_token import next_token
 from pearl_train.objectives.pictures import read_rows
+from pearl_train.settings.config import ObjectiveConfig
+from pearl_train.views.batch import Batch, BranchName, ViewPlan
 
 
 def written_branches(options: ObjectiveConfig) -> tuple[BranchName, ...]:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pearl_train.batch import PADDING, Batch, Rows
-from pearl_train.config import ObjectiveConfig, TargetConfig
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.pictures import NONE, Encoded, read_rows
+from pearl_train.settings.config import ObjectiveConfig, TargetConfig
+from pearl_train.views.batch import PADDING, Batch, Rows
 
 
 def embed_target(

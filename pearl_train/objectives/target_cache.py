@@ -27,10 +27,10 @@ from torch import Tensor
 from pearl_data.shards.files import WholeFile
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput
-from pearl_train.batch import Batch
-from pearl_train.config import Config
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.target import embed_rows
+from pearl_train.settings.config import Config
+from pearl_train.views.batch import Batch
 
 FORMAT = 1
 _SAMPLED_VALUES = 4096

@@ -1,19 +1,19 @@
 """The explicit-tools baseline: L = L_VLM over the whole tool-call chat.
 
 Steps that the record marks as mistakes are read and not learned. At inference the calls are really
-run (:mod:`pearl_train.explicit_tools`).
+run (:mod:`pearl_train.asking.explicit_tools`).
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pearl_train.batch import Batch, ViewPlan
-from pearl_train.config import ObjectiveConfig
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.objectives.next_token import next_token
 from pearl_train.objectives.pictures import read_rows
+from pearl_train.settings.config import ObjectiveConfig
+from pearl_train.views.batch import Batch, ViewPlan
 
 
 def plan(options: ObjectiveConfig) -> ViewPlan:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from pearl_data.randomness import derived_seed
 from pearl_tools.errors import UsageError
-from pearl_train.batch import Batch
-from pearl_train.config import Config, ObjectiveConfig
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.frozen_rows import FrozenRows, freeze_rows
 from pearl_train.objectives import OBJECTIVE_TABLE, needs
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.objectives.nextlat import Dynamics
+from pearl_train.settings.config import Config, ObjectiveConfig
+from pearl_train.views.batch import Batch
 
 
 class Trainee(nn.Module):

@@ -14,9 +14,9 @@ import msgspec
 
 from pearl_data.shards.files import write_whole
 from pearl_tools.errors import BadInput
-from pearl_train.config import Config
-from pearl_train.metrics import last_values, read_metrics
-from pearl_train.run_folder import DataFacts, RunFolder, read_json
+from pearl_train.run.folder import DataFacts, RunFolder, read_json
+from pearl_train.run.metrics import last_values, read_metrics
+from pearl_train.settings.config import Config
 
 _PURPOSE = {
     "pearl": "answers questions about pictures without running tools; it was trained to predict "

@@ -22,7 +22,7 @@ from pearl_train.report.comparison_table import (
 )
 
 if TYPE_CHECKING:
-    from pearl_train.compare import Comparison
+    from pearl_train.comparing.compare import Comparison
 
 
 def write_page(found: Comparison, page: Path, picture: Path) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from pearl_train.compare import Comparison, Row
-    from pearl_train.evaluate import Score
-    from pearl_train.statistics import Paired, Rate
+    from pearl_train.asking.evaluate import Score
+    from pearl_train.asking.statistics import Paired, Rate
+    from pearl_train.comparing.compare import Comparison, Row
 
 ALPHA = 0.05
 """Below this p a difference is called one; with several rows compared, few such are expected by

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pearl_train.metrics import read_metrics
+from pearl_train.run.metrics import read_metrics
 
 #: Colours of the terms in the order of their names; legible in grey and to the colour-blind.
 COLOURS = ("#0b5d8a", "#c65a11", "#2f7d4f", "#8a3ffc", "#b0344a", "#6b6b00")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pearl_train.evaluate import Evaluation, Score
+from pearl_train.asking.evaluate import Evaluation, Score
 
 
 def scores_text(found: Evaluation) -> str:

@@ -11,8 +11,8 @@ from tiny_models import tiny_model_folder
 from tiny_samples import tiny_dataset
 from transformers import AutoProcessor
 
-from pearl_train.encode import Encoder
 from pearl_train.model.tokens import find_special_tokens, token_names
+from pearl_train.views.encode import Encoder
 
 
 @pytest.fixture(scope="session")

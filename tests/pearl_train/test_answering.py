@@ -14,17 +14,23 @@ from trajectories import RampModel
 from pearl_data.shards import Sample
 from pearl_tools.errors import BadInput
 from pearl_tools.executor import ToolExecutor
-from pearl_train.answering import Answerer, Mode, Thought, _Speaker, mode_of
-from pearl_train.batch import PREFIX, EncodedSample, Rows, ViewPlan
-from pearl_train.chat import ANSWER_PREFIX, answer_text, step_text
-from pearl_train.config import Config, EvaluateConfig, LvrConfig, ModelConfig, ObjectiveConfig
-from pearl_train.decoding import Generated
-from pearl_train.encode import encode_sample
-from pearl_train.explicit_tools import ask
+from pearl_train.asking.answering import Answerer, Mode, Thought, _Speaker, mode_of
+from pearl_train.asking.decoding import Generated
+from pearl_train.asking.explicit_tools import ask
+from pearl_train.asking.questions import Question, item_of
+from pearl_train.asking.trained import encoder_for
 from pearl_train.model.backbone import Backbone, Fills
 from pearl_train.model.build import build_backbone
-from pearl_train.questions import Question, item_of
-from pearl_train.trained import encoder_for
+from pearl_train.settings.config import (
+    Config,
+    EvaluateConfig,
+    LvrConfig,
+    ModelConfig,
+    ObjectiveConfig,
+)
+from pearl_train.views.batch import PREFIX, EncodedSample, Rows, ViewPlan
+from pearl_train.views.chat import ANSWER_PREFIX, answer_text, step_text
+from pearl_train.views.encode import encode_sample
 
 LATENTS = 3
 

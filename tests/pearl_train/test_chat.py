@@ -9,7 +9,8 @@ from pearl_data.trajectory import Trajectory
 from pearl_tools.dialects.dialect import ParsedCall
 from pearl_tools.dialects.reading import parse_tool_calls, write_tool_call
 from pearl_tools.errors import BadInput, tool_error
-from pearl_train.chat import (
+from pearl_train.settings.config import TargetConfig
+from pearl_train.views.chat import (
     ANSWER_PREFIX,
     Seen,
     Show,
@@ -24,7 +25,6 @@ from pearl_train.chat import (
     target_turns,
     trajectory_turns,
 )
-from pearl_train.config import TargetConfig
 
 CROP = tiny_sample(0).trajectory
 WRONG_FIRST = tiny_sample(5).trajectory

@@ -10,7 +10,8 @@ import torch
 from toy_run import Toy, beside, toy_batches, toy_config, toy_ingredients, toy_moment
 
 from pearl_tools.errors import BadInput
-from pearl_train.checkpoint import (
+from pearl_train.run.folder import RunFolder
+from pearl_train.training.checkpoint import (
     Checkpoint,
     Snapshot,
     best_checkpoint,
@@ -21,11 +22,10 @@ from pearl_train.checkpoint import (
     whole,
     write_checkpoint,
 )
-from pearl_train.optim import make_optimizer
-from pearl_train.run_folder import RunFolder
-from pearl_train.session import fit
-from pearl_train.training_state import TEACHER, capture, kept_names, restore
-from pearl_train.update import weighted
+from pearl_train.training.optim import make_optimizer
+from pearl_train.training.session import fit
+from pearl_train.training.state import TEACHER, capture, kept_names, restore
+from pearl_train.training.update import weighted
 
 
 def snapshot(step: int, validation: float | None = None) -> Snapshot:

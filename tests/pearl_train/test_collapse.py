@@ -8,11 +8,19 @@ import pytest
 import torch
 from toy_objectives import loss_of, toy_batch, toy_sample, toy_train, toy_trainee
 
-from pearl_train.collapse import FEWEST, SPAN, Panel, Reading, judge, measure, term_gradient_norms
-from pearl_train.config import Config, NextLatConfig, ObjectiveConfig, TargetConfig
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.base import Terms, Views
 from pearl_train.objectives.schedule import moment
+from pearl_train.settings.config import Config, NextLatConfig, ObjectiveConfig, TargetConfig
+from pearl_train.training.collapse import (
+    FEWEST,
+    SPAN,
+    Panel,
+    Reading,
+    judge,
+    measure,
+    term_gradient_norms,
+)
 
 OPTIONS = ObjectiveConfig()
 

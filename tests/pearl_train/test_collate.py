@@ -10,9 +10,9 @@ import torch
 from tiny_models import FAMILIES
 from tiny_samples import changed, tiny_sample
 
-from pearl_train.batch import PADDING, PREFIX, Batch, EncodedSample, Rows, ViewPlan
-from pearl_train.collate import collate, joined, muted
-from pearl_train.encode import Encoder, encode_sample
+from pearl_train.views.batch import PADDING, PREFIX, Batch, EncodedSample, Rows, ViewPlan
+from pearl_train.views.collate import collate, joined, muted
+from pearl_train.views.encode import Encoder, encode_sample
 
 Make = Callable[..., Encoder]
 EVERYTHING = ViewPlan(("answer", "trajectory", "pred", "lvr"), 4, 2, target=True)

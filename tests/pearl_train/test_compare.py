@@ -9,8 +9,13 @@ import pytest
 from PIL import Image
 
 from pearl_tools.errors import UsageError
-from pearl_train.blind_rule import BlindRule, most_frequent
-from pearl_train.compare import (
+from pearl_train.asking.evaluate import Answered, Evaluation, line_of, summarise
+from pearl_train.asking.item_lines import Header, ItemLine
+from pearl_train.asking.questions import Item, Question
+from pearl_train.asking.scoring import Expected
+from pearl_train.asking.statistics import paired, rate
+from pearl_train.comparing.blind_rule import BlindRule, most_frequent
+from pearl_train.comparing.compare import (
     PAGE,
     PICTURE,
     RESULT,
@@ -19,19 +24,14 @@ from pearl_train.compare import (
     Row,
     compare,
 )
-from pearl_train.config import Config, ObjectiveConfig, OptimConfig
-from pearl_train.evaluate import Answered, Evaluation, line_of, summarise
-from pearl_train.held_out import Asked
-from pearl_train.item_lines import Header, ItemLine
-from pearl_train.latents import LatentDiagnosis
-from pearl_train.questions import Item, Question
+from pearl_train.comparing.held_out import Asked
+from pearl_train.comparing.latents import LatentDiagnosis
+from pearl_train.comparing.training_cost import Training, training_cost
 from pearl_train.report.comparison import render
 from pearl_train.report.comparison_table import conclusions, table_text
-from pearl_train.run_folder import RunFolder
-from pearl_train.scoring import Expected
-from pearl_train.statistics import paired, rate
-from pearl_train.training_cost import Training, training_cost
-from pearl_train.variants import differences, parse_variants
+from pearl_train.run.folder import RunFolder
+from pearl_train.settings.config import Config, ObjectiveConfig, OptimConfig
+from pearl_train.settings.variants import differences, parse_variants
 
 SETTINGS = (
     "optim.steps=2",
@@ -114,16 +114,16 @@ def test_finished_runs_are_kept_and_others_can_be_added(
     compared: tuple[Request, Comparison], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, found = compared
-    import pearl_train.loop
+    import pearl_train.training.loop
 
     trained: list[str] = []
-    train = pearl_train.loop.train
+    train = pearl_train.training.loop.train
 
     def noted(config: Config, data: Path, out: Path, **options: bool) -> object:
         trained.append(out.name)
         return train(config, data, out, **options)
 
-    monkeypatch.setattr(pearl_train.loop, "train", noted)
+    monkeypatch.setattr(pearl_train.training.loop, "train", noted)
     more = parse_variants("sft,lvr,pearl,tools,sft+pause_tokens=2")
     again = compare(Request(**{**vars(asked), "variants": more}))
     assert trained == ["sft+pause_tokens=2"]

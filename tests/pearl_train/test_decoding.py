@@ -10,10 +10,10 @@ from tiny_models import FAMILIES
 from tiny_rows import stock_inputs, tokenised
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from pearl_train.batch import EncodedImage, Span
-from pearl_train.decoding import Decoder
+from pearl_train.asking.decoding import Decoder
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.tokens import add_special_tokens
+from pearl_train.views.batch import EncodedImage, Span
 
 PROMPT = "{0} Which colour is the small object? Answer:"
 LONGER = "{0} Which colour? user o1: crop {1:100x40} The answer is"

@@ -17,10 +17,10 @@ from processes_run import STEPS, shared_config, shared_run
 from toy_run import toy_batches
 
 from pearl_tools.errors import UsageError
-from pearl_train.checkpoint import Checkpoint, whole
-from pearl_train.metrics import read_metrics
-from pearl_train.processes import accelerator_for
-from pearl_train.run_folder import RunFolder
+from pearl_train.run.folder import RunFolder
+from pearl_train.run.metrics import read_metrics
+from pearl_train.training.checkpoint import Checkpoint, whole
+from pearl_train.training.processes import accelerator_for
 
 ROOT = Path(__file__).parents[2]
 LEFT = 8

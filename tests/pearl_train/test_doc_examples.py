@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-EXAMPLES = ["chat", "regions", "remember"]
+EXAMPLES = ["views.chat", "views.regions", "views.remember"]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -16,10 +16,10 @@ from tiny_samples import changed, tiny_sample
 
 from pearl_data.shards import Sample
 from pearl_tools.errors import BadInput, UsageError
-from pearl_train.batch import EncodedSample, Span, ViewPlan
-from pearl_train.chat import ANSWER_PREFIX, Show, Turn, context_turns, trajectory_turns
-from pearl_train.config import DataConfig, LvrConfig, ObjectiveConfig, TargetConfig
-from pearl_train.encode import (
+from pearl_train.settings.config import DataConfig, LvrConfig, ObjectiveConfig, TargetConfig
+from pearl_train.views.batch import EncodedSample, Span, ViewPlan
+from pearl_train.views.chat import ANSWER_PREFIX, Show, Turn, context_turns, trajectory_turns
+from pearl_train.views.encode import (
     Dropped,
     Encoder,
     encode_dialogue,
@@ -27,7 +27,7 @@ from pearl_train.encode import (
     encode_sample,
     prepare_picture,
 )
-from pearl_train.pictures import open_picture
+from pearl_train.views.pictures import open_picture
 
 Make = Callable[..., Encoder]
 EVERYTHING = ViewPlan(("answer", "trajectory", "pred", "lvr"), 4, 2, target=True)
@@ -133,7 +133,7 @@ def test_pictures_stand_in_order_and_have_as_many_tokens_as_the_processor_says(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_prepared_pictures_are_those_of_one_call_for_all(family: str, tiny_encoder: Make) -> None:
-    from pearl_train.collate import joined
+    from pearl_train.views.collate import joined
 
     encoder = tiny_encoder(family)
     plain = whole(encoder, TWO_ROOTS, question_of(TWO_ROOTS), prompt=True)

@@ -10,7 +10,7 @@ from tiny_samples import tiny_sample
 
 from pearl_data.shards import DatasetReader, Sample
 from pearl_tools.errors import BadInput
-from pearl_train.evaluate import (
+from pearl_train.asking.evaluate import (
     SCORES,
     UNANSWERED,
     Answered,
@@ -18,8 +18,8 @@ from pearl_train.evaluate import (
     Task,
     evaluate,
 )
-from pearl_train.item_lines import ITEMS, Header, ItemLine, read_lines
-from pearl_train.questions import Question, item_of, opened, places
+from pearl_train.asking.item_lines import ITEMS, Header, ItemLine, read_lines
+from pearl_train.asking.questions import Question, item_of, opened, places
 from pearl_train.report.scores import scores_text
 
 Says = Callable[[Question], Answered]

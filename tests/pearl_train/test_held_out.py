@@ -7,7 +7,7 @@ from tiny_samples import changed, tiny_sample
 
 from pearl_data.shards import BlockResult, DatasetReader, DatasetWriter, Sample
 from pearl_tools.errors import UsageError
-from pearl_train.held_out import Asked, asked, held_keys, hold_out
+from pearl_train.comparing.held_out import Asked, asked, held_keys, hold_out
 
 
 def dataset(folder: Path, samples: list[Sample]) -> Path:

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from tiny_samples import tiny_sample
 
-from pearl_train.answering import Thought
-from pearl_train.config import Config, ModelConfig
-from pearl_train.encode import prepare_picture
-from pearl_train.latents import mutual_cosine, nearest, region_of
+from pearl_train.asking.answering import Thought
+from pearl_train.asking.questions import item_of
+from pearl_train.asking.trained import encoder_for
+from pearl_train.comparing.latents import mutual_cosine, nearest, region_of
 from pearl_train.model.build import build_backbone
-from pearl_train.questions import item_of
-from pearl_train.trained import encoder_for
+from pearl_train.settings.config import Config, ModelConfig
+from pearl_train.views.encode import prepare_picture
 
 
 def test_equal_latents_have_cosine_one_and_opposite_ones_minus_one() -> None:

@@ -13,10 +13,10 @@ from tiny_samples import changed, tiny_sample
 
 from pearl_data.shards import BlockResult, DatasetReader, DatasetWriter, Sample
 from pearl_tools.errors import BadInput, UsageError
-from pearl_train.batch import Batch, ViewPlan
-from pearl_train.config import DataConfig
-from pearl_train.encode import Encoder
-from pearl_train.loader import TrainingData, numbers_of, shared_questions
+from pearl_train.settings.config import DataConfig
+from pearl_train.training.loader import TrainingData, numbers_of, shared_questions
+from pearl_train.views.batch import Batch, ViewPlan
+from pearl_train.views.encode import Encoder
 
 Make = Callable[..., Encoder]
 PLAN = ViewPlan(("answer", "pred"), 4, target=True)

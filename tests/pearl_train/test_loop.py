@@ -20,15 +20,15 @@ from toy_run import (
     toy_ingredients,
 )
 
-from pearl_train.batch import Batch
-from pearl_train.checkpoint import Checkpoint, whole
-from pearl_train.config import OptimConfig
 from pearl_train.errors import Collapsed, Diverged, RunInterrupted
-from pearl_train.metrics import read_metrics
 from pearl_train.objectives.base import Moment, Terms
-from pearl_train.optim import learning_rate, make_optimizer
-from pearl_train.run_folder import RunFolder
-from pearl_train.session import fit
+from pearl_train.run.folder import RunFolder
+from pearl_train.run.metrics import read_metrics
+from pearl_train.settings.config import OptimConfig
+from pearl_train.training.checkpoint import Checkpoint, whole
+from pearl_train.training.optim import learning_rate, make_optimizer
+from pearl_train.training.session import fit
+from pearl_train.views.batch import Batch
 
 
 @pytest.fixture

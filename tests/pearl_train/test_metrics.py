@@ -10,8 +10,10 @@ import pytest
 from toy_run import toy_config, toy_ingredients
 
 from pearl_tools.errors import BadInput, UsageError
-from pearl_train.config import Config, LogConfig
-from pearl_train.metrics import (
+from pearl_train.report.card import write_card
+from pearl_train.report.curves import draw_curves
+from pearl_train.run.folder import DataFacts, RunFolder, data_sha256
+from pearl_train.run.metrics import (
     Metrics,
     TrainingLine,
     Window,
@@ -19,10 +21,8 @@ from pearl_train.metrics import (
     read_metrics,
     shown,
 )
-from pearl_train.report.card import write_card
-from pearl_train.report.curves import draw_curves
-from pearl_train.run_folder import DataFacts, RunFolder, data_sha256
-from pearl_train.session import fit
+from pearl_train.settings.config import Config, LogConfig
+from pearl_train.training.session import fit
 
 SILENT = Config(log=LogConfig(tensorboard=False))
 

@@ -12,16 +12,16 @@ from tiny_models import drawn_picture
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from pearl_tools.errors import UsageError
+from pearl_train.asking.predict import predict
+from pearl_train.asking.trained import EXPORTED, find, weights_sha256
 from pearl_train.cli.eval import evaluate as eval_command
 from pearl_train.cli.export import export as export_command
 from pearl_train.cli.predict import predict as predict_command
-from pearl_train.examine import examine
-from pearl_train.exported import export_run
-from pearl_train.loop import train
-from pearl_train.predict import predict
-from pearl_train.run_folder import RunFolder
-from pearl_train.settings import load_config
-from pearl_train.trained import EXPORTED, find, weights_sha256
+from pearl_train.comparing.examine import examine
+from pearl_train.run.folder import RunFolder
+from pearl_train.settings.load import load_config
+from pearl_train.training.exported import export_run
+from pearl_train.training.loop import train
 
 SETS = ["evaluate.max_new_tokens=3", "data.system=Be brief.", "log.tensorboard=false"]
 SHORT = [*SETS, "optim.steps=1", "optim.batch=2", "optim.micro_batch=2"]

@@ -11,8 +11,8 @@ from PIL import Image
 from tiny_samples import changed, tiny_sample
 
 from pearl_tools.errors import UsageError
-from pearl_train.encode import Encoder
-from pearl_train.regions import WHOLE, Grid, grid_of, region_boxes, thinned, tokens_under
+from pearl_train.views.encode import Encoder
+from pearl_train.views.regions import WHOLE, Grid, grid_of, region_boxes, thinned, tokens_under
 
 Make = Callable[..., Encoder]
 

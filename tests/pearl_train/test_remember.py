@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pearl_train.remember import packed, unpacked
+from pearl_train.views.remember import packed, unpacked
 
 CLIP_MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])
 CLIP_STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])

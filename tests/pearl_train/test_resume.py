@@ -16,14 +16,14 @@ import pytest
 from toy_run import Toy, toy_batches, toy_config, toy_ingredients
 
 from pearl_tools.errors import BadInput, UsageError
-from pearl_train.batch import Batch
-from pearl_train.checkpoint import newest_whole
-from pearl_train.config import Config
 from pearl_train.errors import RunInterrupted
-from pearl_train.loop import train
-from pearl_train.run_folder import RunFolder
-from pearl_train.session import fit
-from pearl_train.settings import resolved_toml
+from pearl_train.run.folder import RunFolder
+from pearl_train.settings.config import Config
+from pearl_train.settings.load import resolved_toml
+from pearl_train.training.checkpoint import newest_whole
+from pearl_train.training.loop import train
+from pearl_train.training.session import fit
+from pearl_train.views.batch import Batch
 
 ROOT = Path(__file__).parents[2]
 
@@ -131,7 +131,7 @@ def test_a_real_run_resumes_in_the_middle_of_a_shard(
     straight = RunFolder(tmp_path / "straight")
     train(config, tiny_data, straight.path, progress=False)
 
-    from pearl_train import session
+    from pearl_train.training import session
 
     before, done = session.update, []
 
@@ -196,7 +196,7 @@ def test_other_choices_or_data_are_refused_on_resume(
 ) -> None:
     config = real_config(tiny_folder("llava"))
     folder = RunFolder(tmp_path / "run")
-    from pearl_train.run_folder import DataFacts
+    from pearl_train.run.folder import DataFacts
 
     facts = DataFacts(path="x", manifest_sha256="b" * 64, split="train", samples=1)
     folder.create(config, facts)

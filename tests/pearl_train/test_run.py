@@ -17,10 +17,10 @@ from click.testing import CliRunner
 
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.cli.main import cli
-from pearl_train.loop import train
-from pearl_train.metrics import read_metrics
-from pearl_train.run_folder import RunFolder
-from pearl_train.settings import load_config
+from pearl_train.run.folder import RunFolder
+from pearl_train.run.metrics import read_metrics
+from pearl_train.settings.load import load_config
+from pearl_train.training.loop import train
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("optim.steps=2", "optim.batch=3", "optim.micro_batch=2", "log.every=1",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pearl_train.scoring import Expected, judge, letter_of, stated_part
+from pearl_train.asking.scoring import Expected, judge, letter_of, stated_part
 
 COLOURS = ["red", "dark blue", "green"]
 

@@ -11,8 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pearl_tools.errors import UsageError
-from pearl_train.config import Config, LoraConfig, NextLatConfig, ObjectiveConfig, OptimConfig
-from pearl_train.settings import load_config, preset_path, presets, read_resolved, resolved_toml
+from pearl_train.settings.config import (
+    Config,
+    LoraConfig,
+    NextLatConfig,
+    ObjectiveConfig,
+    OptimConfig,
+)
+from pearl_train.settings.load import (
+    load_config,
+    preset_path,
+    presets,
+    read_resolved,
+    resolved_toml,
+)
 
 
 def faults(*args: object) -> str:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pearl_train.statistics import paired, quantile, rate
+from pearl_train.asking.statistics import paired, quantile, rate
 
 
 def test_the_interval_is_wilsons() -> None:

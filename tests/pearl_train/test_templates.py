@@ -10,9 +10,9 @@ from tiny_models import FAMILIES
 from tiny_samples import tiny_sample
 
 from pearl_tools.errors import UsageError
-from pearl_train.chat import Show, Turn, answer_turns, context_turns, trajectory_turns
-from pearl_train.encode import Encoder
-from pearl_train.templates import ChatTemplate, Part
+from pearl_train.views.chat import Show, Turn, answer_turns, context_turns, trajectory_turns
+from pearl_train.views.encode import Encoder
+from pearl_train.views.templates import ChatTemplate, Part
 
 #: A tiny model's family, and the template it is given; None is its own.
 TEMPLATES = [

@@ -9,7 +9,7 @@ import pytest
 
 from pearl_train.doctor import CHECKS
 from pearl_train.doctor.checks import Check, Examination, examine
-from pearl_train.settings import load_config
+from pearl_train.settings.load import load_config
 
 Examine = Callable[..., Examination]
 

@@ -12,10 +12,10 @@ from PIL import Image
 from tiny_models import FAMILIES, drawn_picture
 from transformers import AutoProcessor
 
-from pearl_train.batch import EncodedImage
 from pearl_train.doctor.contact_sheet import CELL, Seen, as_seen, contact_sheet, is_blank
-from pearl_train.pictures import PicturePreparer
-from pearl_train.templates import ChatTemplate
+from pearl_train.views.batch import EncodedImage
+from pearl_train.views.pictures import PicturePreparer
+from pearl_train.views.templates import ChatTemplate
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pearl_data.shards import DatasetReader
-from pearl_train.batch import PADDING, EncodedSample
-from pearl_train.chat import Turn
 from pearl_train.doctor import Finding, Report
 from pearl_train.doctor.patient import Patient
+from pearl_train.views.batch import PADDING, EncodedSample
+from pearl_train.views.chat import Turn
 
 Examine = Callable[..., Any]
 
@@ -134,7 +134,7 @@ def test_a_loss_over_nothing_names_the_samples(
     examined: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = (Turn("assistant", ("Answer: red",)),)
-    monkeypatch.setattr("pearl_train.encode.answer_turns", lambda *_: silent)
+    monkeypatch.setattr("pearl_train.views.encode.answer_turns", lambda *_: silent)
     report = examined("llava", until="gradients", samples=2).report
     found = failed(report, "learned")
     assert "train-000 in shards/" in found.told

@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from pearl_tools.errors import BadInput
-from pearl_train.batch import PADDING
 from pearl_train.model import load
 from pearl_train.model.backbone import Backbone, Fills
 from pearl_train.model.tokens import add_special_tokens
+from pearl_train.views.batch import PADDING
 
 TOLERANCE = 1e-5
 ROWS = (

@@ -14,9 +14,9 @@ from tiny_rows import Row, packed
 from torch import Tensor
 
 from pearl_tools.errors import UsageError
-from pearl_train.config import LoraConfig, ModelConfig
 from pearl_train.model.backbone import Backbone, Fills, language_model
 from pearl_train.model.build import build_backbone
+from pearl_train.settings.config import LoraConfig, ModelConfig
 
 LORA = LoraConfig(rank=4, alpha=8, dropout=0.0)
 ROWS = (

@@ -13,10 +13,10 @@ from tiny_rows import stock_inputs
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from pearl_tools.errors import BadInput, UsageError
-from pearl_train.config import LoraConfig, ModelConfig
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.build import build_backbone
 from pearl_train.model.export import export_model
+from pearl_train.settings.config import LoraConfig, ModelConfig
 
 TEXT = "user {0}Which?\n<|pred_1|><|pred_2|><|lvr_start|>Answer: red\n"
 

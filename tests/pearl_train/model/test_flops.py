@@ -11,9 +11,9 @@ from tiny_models import FAMILIES
 from tiny_rows import Row, packed
 from torch.utils.flop_counter import FlopCounterMode
 
-from pearl_train.config import LoraConfig, ModelConfig
 from pearl_train.model.build import build_backbone
 from pearl_train.model.flops import Flops, forward_flops, model_cost, training_flops
+from pearl_train.settings.config import LoraConfig, ModelConfig
 
 ROWS = (
     Row("user {0}Which?\nassistant\n", ("Answer: red\n", "I look closer.\n{1:100x40}")),

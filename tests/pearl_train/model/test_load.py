@@ -22,9 +22,9 @@ from transformers import (
 )
 
 from pearl_tools.errors import BadInput, UsageError
-from pearl_train.config import LoraConfig, ModelConfig
 from pearl_train.model import load
 from pearl_train.model.load import check_family, load_model
+from pearl_train.settings.config import LoraConfig, ModelConfig
 
 WEIGHTS = "model.safetensors"
 

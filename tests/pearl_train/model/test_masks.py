@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from pearl_train.batch import PADDING
 from pearl_train.model.masks import attention_mask, view_mask
+from pearl_train.views.batch import PADDING
 
 PACKED = torch.tensor([[0, 0, 1, 1, 2, 2, PADDING], [0, 1, 1, PADDING, PADDING, PADDING, PADDING]])
 

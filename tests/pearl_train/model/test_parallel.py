@@ -20,9 +20,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from pearl_train.config import LoraConfig, ModelConfig
 from pearl_train.model.backbone import Backbone, language_model
 from pearl_train.model.build import build_backbone
+from pearl_train.settings.config import LoraConfig, ModelConfig
 
 ROWS = (Row("user {0}Which?\nassistant\n", ("Answer: red\n", "<|pred_1|>")), Row("{1}See.\n"))
 LORA = LoraConfig(rank=4, dropout=0.0)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
 
-from pearl_train.batch import PADDING, Rows
 from pearl_train.model.positions import counted_positions, multimodal_positions, picture_starts
+from pearl_train.views.batch import PADDING, Rows
 
 
 def test_counting_starts_again_behind_the_prefix() -> None:

@@ -17,17 +17,6 @@ from torch import Tensor
 from toy_objectives import loss_of
 
 from pearl_data.shards import DatasetReader, Sample
-from pearl_train.batch import Batch
-from pearl_train.collate import collate
-from pearl_train.config import (
-    Config,
-    LoraConfig,
-    ModelConfig,
-    NextLatConfig,
-    ObjectiveConfig,
-    TargetConfig,
-)
-from pearl_train.encode import Encoder, encode_sample
 from pearl_train.model.build import build_backbone
 from pearl_train.objectives import needs, plan_views
 from pearl_train.objectives.pearl import target_plan
@@ -35,7 +24,18 @@ from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.target import embed_target
 from pearl_train.objectives.target_cache import TargetCache, fill, target_identity
 from pearl_train.objectives.trainee import Trainee, make_trainee
-from pearl_train.training_state import kept_names
+from pearl_train.settings.config import (
+    Config,
+    LoraConfig,
+    ModelConfig,
+    NextLatConfig,
+    ObjectiveConfig,
+    TargetConfig,
+)
+from pearl_train.training.state import kept_names
+from pearl_train.views.batch import Batch
+from pearl_train.views.collate import collate
+from pearl_train.views.encode import Encoder, encode_sample
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "sft": {"name": "sft"},

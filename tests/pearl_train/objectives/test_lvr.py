@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from toy_objectives import PICTURE_TOKENS, ToyBackbone, toy_batch, toy_sample
 
-from pearl_train.batch import ViewPlan
-from pearl_train.config import LvrConfig, ObjectiveConfig
 from pearl_train.model.backbone import Fills
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.objectives.lvr import loss
+from pearl_train.settings.config import LvrConfig, ObjectiveConfig
+from pearl_train.views.batch import ViewPlan
 
 BATCH = toy_batch([toy_sample(number) for number in range(3)], ViewPlan(("lvr",)))
 MOMENT = Moment(step=0, jepa_weight=0.0)

@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional
 from toy_objectives import ToyBackbone, toy_batch, toy_sample
 
-from pearl_train.batch import ViewPlan
-from pearl_train.config import NextLatConfig
 from pearl_train.objectives.nextlat import Dynamics, next_latent, token_after_next
 from pearl_train.objectives.pictures import read_rows
+from pearl_train.settings.config import NextLatConfig
+from pearl_train.views.batch import ViewPlan
 
 PLAN = ViewPlan(("answer", "trajectory"))
 BATCH = toy_batch([toy_sample(number) for number in range(3)], PLAN)

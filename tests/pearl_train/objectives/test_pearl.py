@@ -19,12 +19,12 @@ from toy_objectives import (
     toy_trainee,
 )
 
-from pearl_train.batch import Batch
-from pearl_train.config import Config, NextLatConfig, ObjectiveConfig, TargetConfig
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.base import Moment
 from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.target import embed_target
+from pearl_train.settings.config import Config, NextLatConfig, ObjectiveConfig, TargetConfig
+from pearl_train.views.batch import Batch
 
 
 def configured(**fields: Any) -> Config:

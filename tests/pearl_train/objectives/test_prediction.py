@@ -8,8 +8,8 @@ import pytest
 import torch
 from toy_objectives import toy_batch, toy_sample
 
-from pearl_train.batch import ViewPlan
 from pearl_train.objectives.prediction import without_prediction
+from pearl_train.views.batch import ViewPlan
 
 
 @pytest.mark.parametrize("branches", [("pred", "answer"), ("answer", "pred"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pearl_train.config import ObjectiveConfig
 from pearl_train.objectives.regularise import keep_apart, on_sphere, sigreg, variance_hinge
+from pearl_train.settings.config import ObjectiveConfig
 
 OPTIONS = ObjectiveConfig(variance_hinge=2.0, sigreg=0.5)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pearl_train.config import Config, ObjectiveConfig
 from pearl_train.objectives.schedule import moment
+from pearl_train.settings.config import Config, ObjectiveConfig
 
 
 def test_lambda_rises_linearly_and_is_never_0_in_warm_up() -> None:

@@ -9,18 +9,18 @@ import torch
 from toy_objectives import loss_of, toy_batch, toy_sample, toy_train, toy_trainee
 
 from pearl_tools.errors import UsageError
-from pearl_train.batch import ViewPlan
-from pearl_train.collapse import Panel
-from pearl_train.collate import muted
-from pearl_train.config import (
+from pearl_train.objectives import OBJECTIVE_TABLE, needs, plan_views
+from pearl_train.objectives.schedule import moment
+from pearl_train.settings.config import (
     OBJECTIVES,
     Config,
     NextLatConfig,
     ObjectiveConfig,
     TargetConfig,
 )
-from pearl_train.objectives import OBJECTIVE_TABLE, needs, plan_views
-from pearl_train.objectives.schedule import moment
+from pearl_train.training.collapse import Panel
+from pearl_train.views.batch import ViewPlan
+from pearl_train.views.collate import muted
 
 
 def options(**fields: Any) -> ObjectiveConfig:

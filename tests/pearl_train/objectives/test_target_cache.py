@@ -12,8 +12,6 @@ import torch
 from toy_objectives import ToyBackbone, toy_batch, toy_sample
 
 from pearl_tools.errors import BadInput
-from pearl_train.batch import Batch
-from pearl_train.config import Config, DataConfig, ObjectiveConfig, TargetConfig
 from pearl_train.objectives.pearl import target_plan
 from pearl_train.objectives.target import embed_target
 from pearl_train.objectives.target_cache import (
@@ -24,6 +22,8 @@ from pearl_train.objectives.target_cache import (
     processor_fingerprint,
     target_identity,
 )
+from pearl_train.settings.config import Config, DataConfig, ObjectiveConfig, TargetConfig
+from pearl_train.views.batch import Batch
 
 FROZEN = Config(objective=ObjectiveConfig(target=TargetConfig(source="frozen-base")))
 SAMPLES = [toy_sample(number) for number in range(6)]

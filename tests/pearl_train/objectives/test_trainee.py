@@ -9,8 +9,8 @@ import torch
 from toy_objectives import ToyBackbone, toy_train, toy_trainee
 
 from pearl_tools.errors import UsageError
-from pearl_train.config import Config, NextLatConfig, ObjectiveConfig, TargetConfig
 from pearl_train.objectives.trainee import make_trainee, teacher_of
+from pearl_train.settings.config import Config, NextLatConfig, ObjectiveConfig, TargetConfig
 
 
 def configured(**fields: Any) -> Config:

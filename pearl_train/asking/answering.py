@@ -1,0 +1,239 @@
+"""A model that is asked questions: directly, after pause tokens, after latents, or with tools.
+
+(I0, Q) and ordinary greedy decoding is all that ``sft``, ``pearl`` and a model before training get;
+every objective is asked in the same words, and what answers at once begins with ``Answer:``. The
+rivals get what they were trained with: ``sft`` with pause tokens those, ``lvr`` its fixed number of
+latents, each the last hidden state fed back as the next input, ``tools`` the loop of real tools.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pearl_tools.errors import ModelUnavailable, PearlError
+from pearl_tools.types import Medium, Pixels
+from pearl_train.asking.decoding import Decoder, Generated
+from pearl_train.asking.evaluate import UNANSWERED, Answered
+from pearl_train.asking.explicit_tools import Picture, Spoken, ToolExecutor, ask
+from pearl_train.asking.questions import Question
+from pearl_train.model.backbone import Backbone
+from pearl_train.settings.config import Config
+from pearl_train.views.batch import EncodedSample
+from pearl_train.views.chat import ANSWER_PREFIX, Seen, Turn, context_turns, observation_turn
+from pearl_train.views.encode import Encoder, encode_dialogue, prepare_picture
+
+if TYPE_CHECKING:
+    from pearl_train.views.pictures import Prepared
+
+Mode = Literal["direct", "pause", "lvr", "tools"]
+Latents = Literal["fed-back", "dummies"]
+
+
+class Thought(NamedTuple):
+    """What stood between question and answer in latent space, for diagnosis.
+
+    ``latents`` (n, H) as fed back; ``visual`` (N, H) the features of the root pictures.
+    """
+
+    latents: Tensor
+    visual: Tensor
+
+
+def mode_of(config: Config) -> Mode:
+    """How a model trained by ``config`` is asked."""
+    objective = config.objective
+    if objective.name == "tools":
+        return "tools"
+    if objective.name == "lvr":
+        return "lvr"
+    return "pause" if objective.name == "sft" and objective.pause_tokens else "direct"
+
+
+@dataclass
+class Answerer:
+    """A network with its encoder, asked in one ``mode``.
+
+    Args:
+        backbone: the network; put into evaluation mode.
+        encoder: of the same processor, with the data configuration that training had.
+        config: limits of decoding (``evaluate``), number of pause tokens and latents.
+        mode: as :func:`mode_of` says, or ``direct`` for a model that was not trained by us.
+        executor: runs the tools in mode ``tools``, and only there.
+        latents: ``dummies`` puts the token ``<|lvr|>`` itself where latents would be fed back.
+        watch: is given the latents of every question, for diagnosis.
+
+    """
+
+    backbone: Backbone
+    encoder: Encoder
+    config: Config
+    mode: Mode = "direct"
+    executor: ToolExecutor | None = None
+    latents: Latents = "fed-back"
+    watch: Callable[[Thought], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.backbone.eval()
+        if self.mode == "tools":
+            self.executor = self.executor or ToolExecutor()
+            with suppress(ModelUnavailable):  # it is told when a call needs it
+                self.executor.depth_model()  # loading is not charged to a question
+
+    @torch.no_grad()
+    def answer(self, question: Question) -> Answered:
+        """The reply to ``question``; errors name its key and shard."""
+        try:
+            start = time.perf_counter()
+            answered = (
+                self._with_tools(question) if self.mode == "tools" else self._at_once(question)
+            )
+            self._synchronise()
+        except PearlError as error:
+            raise type(error)(f"{question.shard}, sample {question.key}: {error}") from error
+        spent = time.perf_counter() - start
+        return replace(answered, latency_s=spent)
+
+    def _at_once(self, question: Question) -> Answered:
+        """The answer begins right after the question, or after pause tokens or latents."""
+        pictures = self.pictures(question.media)
+        turns = self.context(question)
+        decoder = Decoder(self.backbone)
+        pauses = self.config.objective.pause_tokens if self.mode == "pause" else 0
+        asked = self.encoded(turns, pictures, prefill=ANSWER_PREFIX, pause_tokens=pauses)
+        thoughts = pauses
+        if self.mode == "lvr":
+            bare = self.encoded(turns, pictures)
+            prefill = asked.context.ids[len(bare.context.ids) :]
+            decoder.read(bare.context, bare.images)
+            thoughts = self._think(decoder, prefill)
+        else:
+            decoder.read(asked.context, asked.images)
+        generated = decoder.generate(self.config.evaluate.max_new_tokens, self.encoder.stop_ids)
+        return Answered(
+            reply=self.words(generated),
+            tokens=_spent(generated),
+            latency_s=0.0,
+            ended=generated.ended,
+            thought_tokens=thoughts,
+        )
+
+    def _think(self, decoder: Decoder, prefill: Sequence[int]) -> int:
+        """Latents between their marks, then the beginning of the answer; tokens of the first."""
+        tokens = self.backbone.tokens
+        decoder.read_ids([tokens.lvr_start])
+        found = []
+        for _ in range(self.config.objective.lvr.latents):
+            assert decoder.state is not None
+            found.append(decoder.state)
+            if self.latents == "fed-back":
+                decoder.read_vector(decoder.state, stands_for=tokens.lvr)
+            else:
+                decoder.read_ids([tokens.lvr])
+        if self.watch:
+            visual = torch.cat([features.values for features in decoder.features])
+            self.watch(Thought(torch.stack(found), visual))
+        decoder.read_ids([tokens.lvr_end, *prefill])
+        return len(found) + 2
+
+    def _with_tools(self, question: Question) -> Answered:
+        assert self.executor is not None
+        limits = self.config.evaluate
+        speaker = _Speaker(self, question)
+        run = ask(
+            speaker,
+            question.media,
+            self.executor,
+            max_turns=limits.max_turns,
+            turn_tokens=limits.tool_turn_tokens,
+        )
+        return Answered(
+            reply=run.reply,
+            tokens=run.tokens,
+            latency_s=0.0,
+            ended=run.answered,
+            turns=run.turns,
+            tools=run.tools,
+            errors=run.errors,
+            notes=() if run.answered else (UNANSWERED,),
+        )
+
+    def context(self, question: Question) -> tuple[Turn, ...]:
+        """(I0, Q) as turns."""
+        data = self.encoder.data
+        return context_turns(
+            question.text,
+            question.choices,
+            tuple(question.media),
+            system=data.system,
+            answers=data.answers,
+        )
+
+    def pictures(self, media: Mapping[str, Medium]) -> dict[str, Prepared]:
+        """All of ``media`` as the processor prepares them."""
+        return {name: self.prepared(name, medium.pixels) for name, medium in media.items()}
+
+    def prepared(self, name: str, pixels: Pixels) -> Prepared:
+        """One picture as the processor prepares it."""
+        image = Image.fromarray(np.asarray(pixels, dtype=np.uint8))
+        return prepare_picture(image, name, self.encoder)
+
+    def encoded(
+        self,
+        turns: Sequence[Turn],
+        pictures: Mapping[str, Prepared],
+        *,
+        prefill: str = "",
+        pause_tokens: int = 0,
+    ) -> EncodedSample:
+        """A conversation that the model is to continue, as tokens."""
+        return encode_dialogue(
+            turns, pictures, encoder=self.encoder, prefill=prefill, pause_tokens=pause_tokens
+        )
+
+    def words(self, generated: Generated) -> str:
+        """Generated tokens as text, special ones left out."""
+        text: str = self.encoder.tokenizer.decode(generated.ids, skip_special_tokens=True)
+        return text
+
+    def _synchronise(self) -> None:
+        if self.backbone.device.type == "cuda":
+            torch.cuda.synchronize(self.backbone.device)
+
+
+class _Speaker:
+    """The model in a conversation; what was read of it is kept from turn to turn."""
+
+    def __init__(self, model: Answerer, question: Question) -> None:
+        self._model = model
+        self._decoder = Decoder(model.backbone)
+        self._turns = list(model.context(question))
+        self._pictures = model.pictures(question.media)
+
+    def say(self, max_tokens: int) -> Spoken:
+        """The next turn, greedily decoded."""
+        encoded = self._model.encoded(self._turns, self._pictures)
+        self._decoder.continue_as(encoded.context, encoded.images)
+        generated = self._decoder.generate(max_tokens, self._model.encoder.stop_ids)
+        text = self._model.words(generated)
+        self._turns.append(Turn("assistant", (text,)))
+        return Spoken(text, _spent(generated), generated.ended)
+
+    def hear(self, seen: Sequence[Seen], pictures: Mapping[str, Picture]) -> None:
+        """What the tools gave back becomes the next turn, in the form of training."""
+        for name, pixels in pictures.items():
+            self._pictures[name] = self._model.prepared(name, pixels)
+        self._turns.append(observation_turn(seen))
+
+
+def _spent(generated: Generated) -> int:
+    """Tokens generated, the one that ended the turn among them."""
+    return len(generated.ids) + generated.ended

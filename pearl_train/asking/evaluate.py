@@ -1,0 +1,218 @@
+"""How well a model answers: accuracy by task family with intervals, latency, tokens, tool errors.
+
+Every question is asked alone, in the order of the data set, and its line is in ``items.jsonl``
+before the next one is asked, so an interrupted evaluation goes on where it stopped. Replies and
+verdicts are the same each time; latencies are not. Left out: how an answer is decoded
+(:mod:`pearl_train.asking.answering`) and what a right one is (:mod:`pearl_train.asking.scoring`).
+
+Latency is the time from opened pictures to the decoded reply: preparing the pictures, all passes of
+the network, and running the tools where they run; not reading the shard. The first question is
+asked once beforehand, so that nothing is charged for warming up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from pearl_data.progress import Progress
+from pearl_data.shards import DatasetReader
+from pearl_tools.types import Record
+from pearl_train.asking.item_lines import Header, ItemLine, open_store
+from pearl_train.asking.questions import Item, Question, item_of, places
+from pearl_train.asking.scoring import AnswerForm, judge
+from pearl_train.asking.statistics import Rate, quantile, rate
+
+SCORES = "scores.json"
+UNANSWERED = "no answer within the turns"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """A model's reply to one question.
+
+    ``tokens`` counts those generated, over all turns; ``thought_tokens`` pause tokens and latents
+    put before the answer. ``tools`` and ``errors`` count calls by tool and by ``stage.code``.
+    """
+
+    reply: str
+    tokens: int
+    latency_s: float
+    ended: bool = True
+    thought_tokens: int = 0
+    turns: int = 1
+    tools: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Answers(Protocol):
+    """A model that can be asked."""
+
+    def answer(self, question: Question) -> Answered:
+        """The reply to ``question``, the same each time."""
+        ...
+
+
+class Score(Record, frozen=True, kw_only=True):
+    """Verdicts on some questions. ``chance`` is the mean of 1/choices, 0 for open questions."""
+
+    family: str
+    accuracy: Rate
+    lenient: Rate
+    unparsed: int
+    chance: float
+
+
+class ToolUse(Record, frozen=True, kw_only=True):
+    """Calls made at test time: by tool, failed ones by ``stage.code``, questions never answered.
+
+    ``error_share`` counts failed calls of all calls; turns with neither call nor answer are in
+    ``by_code`` as ``parse.no_call`` and no calls.
+    """
+
+    calls: dict[str, int]
+    by_code: dict[str, int]
+    error_share: Rate
+    turns_mean: float
+    unanswered: int
+
+
+class Evaluation(Record, frozen=True, kw_only=True):
+    """What one model scored on one data set."""
+
+    model: str
+    data: str
+    split: str | None
+    mode: str
+    overall: Score
+    families: list[Score]
+    latency_ms_median: float | None
+    latency_ms_p90: float | None
+    tokens_mean: float
+    thought_tokens_mean: float
+    tools: ToolUse | None
+    notes: dict[str, int] = {}
+
+
+class Task(NamedTuple):
+    """What is to be evaluated: the header, the samples, how answers are to be written."""
+
+    header: Header
+    reader: DatasetReader
+    form: AnswerForm = "text"
+    limit: int | None = None
+    """Only the first so many questions."""
+
+
+def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluation:
+    """Ask ``model`` every question of ``task``; lines and scores go to ``folder``, if given.
+
+    Raises ``BadInput`` for samples that cannot be read, naming shard and key.
+    """
+    lines = list(_lines(model, task, folder))
+    found = summarise(task.header, lines)
+    if folder is not None:
+        from pearl_train.run.folder import write_json
+
+        write_json(folder / SCORES, found)
+    return found
+
+
+def _lines(model: Answers, task: Task, folder: Path | None) -> Iterator[ItemLine]:
+    chosen = places(task.reader, task.header.split)[: task.limit]
+    with open_store(folder, task.header) as store:
+        done = store.lines[: len(chosen)]
+        yield from done
+        todo = chosen[len(done) :]
+        label = f"eval {task.header.mode}"
+        with Progress(label, len(chosen), "questions", done=len(done)) as progress:
+            for count, number in enumerate(todo):
+                item = item_of(task.reader[number], task.reader.places[number].shard)
+                if count == 0:
+                    model.answer(item.question)  # warms up what is made at first use
+                line = line_of(item, model.answer(item.question), task.form)
+                store.append(line)
+                yield line
+                progress.advance()
+
+
+def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
+    """The line of one question."""
+    verdict = judge(answered.reply, item.expected, form)
+    return ItemLine(
+        key=item.question.key,
+        family=item.family,
+        identity=item.identity,
+        answer=item.expected.answer,
+        choices=len(item.expected.choices),
+        reply=answered.reply,
+        stated=verdict.stated,
+        correct=verdict.correct,
+        lenient=verdict.lenient,
+        ended=answered.ended,
+        latency_ms=round(1000 * answered.latency_s, 3),
+        tokens=answered.tokens,
+        thought_tokens=answered.thought_tokens,
+        turns=answered.turns,
+        tools=dict(answered.tools),
+        errors=dict(answered.errors),
+        notes=list(answered.notes),
+    )
+
+
+def summarise(header: Header, lines: Sequence[ItemLine]) -> Evaluation:
+    """The scores that follow from ``lines``."""
+    families = sorted({line.family for line in lines})
+    latencies = [line.latency_ms for line in lines]
+    notes = Counter(note for line in lines for note in line.notes)
+    return Evaluation(
+        model=header.model,
+        data=header.data,
+        split=header.split,
+        mode=header.mode,
+        overall=score("all", lines),
+        families=[score(name, [x for x in lines if x.family == name]) for name in families],
+        latency_ms_median=quantile(latencies, 0.5),
+        latency_ms_p90=quantile(latencies, 0.9),
+        tokens_mean=_mean([line.tokens for line in lines]),
+        thought_tokens_mean=_mean([line.thought_tokens for line in lines]),
+        tools=_tool_use(lines) if header.mode == "tools" else None,
+        notes=dict(sorted(notes.items())),
+    )
+
+
+def score(family: str, lines: Sequence[ItemLine]) -> Score:
+    """The verdicts of some lines, counted."""
+    n = len(lines)
+    return Score(
+        family=family,
+        accuracy=rate(sum(line.correct for line in lines), n),
+        lenient=rate(sum(line.lenient for line in lines), n),
+        unparsed=sum(line.stated is None for line in lines),
+        chance=_mean([1 / line.choices if line.choices else 0 for line in lines]),
+    )
+
+
+def _tool_use(lines: Sequence[ItemLine]) -> ToolUse:
+    tools: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    for line in lines:
+        tools.update(line.tools)
+        errors.update(line.errors)
+    failed = sum(count for code, count in errors.items() if code != "parse.no_call")
+    return ToolUse(
+        calls=dict(sorted(tools.items())),
+        by_code=dict(sorted(errors.items())),
+        error_share=rate(failed, sum(tools.values())),
+        turns_mean=_mean([line.turns for line in lines]),
+        unanswered=sum(UNANSWERED in line.notes for line in lines),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0

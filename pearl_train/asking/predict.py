@@ -1,0 +1,86 @@
+"""One question about somebody's pictures, answered without any tool.
+
+Pictures are opened as everywhere in the toolkit (upright, 8-bit RGB); what that changed is told.
+A model trained with latents or pause tokens thinks with them; one trained to call tools is asked to
+answer at once, because no tool runs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pearl_tools.types import Record
+from pearl_train.asking.answering import Answerer
+from pearl_train.asking.questions import Question, opened
+from pearl_train.asking.scoring import stated_choice, stated_part
+from pearl_train.asking.trained import find, open_answerer
+
+
+class Prediction(Record, frozen=True, kw_only=True):
+    """An answer: as the model wrote it, and the choice that it states, if there were choices.
+
+    ``stated`` is None where the reply names none of the choices. ``pictures`` says of each what
+    opening it changed. ``latency_ms`` excludes loading the model and opening files.
+    """
+
+    answer: str
+    stated: str | None
+    model: str
+    mode: str
+    ended: bool
+    tokens: int
+    latency_ms: float
+    pictures: list[dict[str, str | int | list[str]]]
+    notes: list[str]
+
+
+def predict(
+    where: str,
+    pictures: Sequence[Path],
+    text: str,
+    choices: Sequence[str] = (),
+    *,
+    sets: Sequence[str] = (),
+    device: str | None = None,
+) -> Prediction:
+    """The answer of the model at ``where`` to ``text`` about ``pictures``.
+
+    Raises ``UsageError`` or ``BadInput`` naming the model, the picture or the option.
+    """
+    question = opened(pictures, text, choices)
+    place = find(where, sets)
+    notes = []
+    trained_with_tools = place.trained and place.config.objective.name == "tools"
+    if trained_with_tools:
+        notes.append("trained to call tools; answered at once, since no tool runs here")
+    model = open_answerer(place, mode="direct" if trained_with_tools else None, device=device)
+    return answered(model, question, place.name, notes)
+
+
+def answered(
+    model: Answerer, question: Question, name: str, notes: Sequence[str] = ()
+) -> Prediction:
+    """The answer of an opened model."""
+    reply = model.answer(question)
+    said = stated_part(reply.reply)
+    form = model.config.data.answers
+    return Prediction(
+        answer=said,
+        stated=stated_choice(said, question.choices, form) if question.choices else said or None,
+        model=name,
+        mode=model.mode,
+        ended=reply.ended,
+        tokens=reply.tokens,
+        latency_ms=round(1000 * reply.latency_s, 1),
+        pictures=[
+            {
+                "id": medium.record.id,
+                "width": medium.record.width,
+                "height": medium.record.height,
+                "changes": medium.record.changes,
+            }
+            for medium in question.media.values()
+        ],
+        notes=list(notes),
+    )

@@ -1,0 +1,134 @@
+"""A model to be asked, from wherever it lies: the folder of a run, an export, any other model.
+
+A run and an export say themselves how they were trained (``config.toml``, ``pearl.toml``), so the
+same words, the same system message and the same way of answering are used. Any other model (a hub
+id, a folder, ``nano``) is asked directly, with the defaults.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import torch
+
+from pearl_data.shards.files import file_sha256
+from pearl_tools.errors import UsageError
+from pearl_train.asking.answering import Answerer, Mode, mode_of
+from pearl_train.asking.explicit_tools import ToolExecutor
+from pearl_train.model.backbone import Backbone
+from pearl_train.model.build import build_backbone
+from pearl_train.model.load import NANO
+from pearl_train.run.folder import RunFolder
+from pearl_train.settings.config import Config
+from pearl_train.settings.load import load_config
+from pearl_train.views.encode import Encoder
+
+EXPORTED = "pearl.toml"
+"""What an export says of its training; plain transformers does not look at it."""
+
+
+class Place(NamedTuple):
+    """Where a model lies and how it is to be asked.
+
+    ``config`` has the model's own folder as ``model.id``; ``run`` is None but for a run.
+    """
+
+    name: str
+    config: Config
+    run: RunFolder | None
+    trained: bool
+
+
+def find(where: str, sets: Sequence[str] = ()) -> Place:
+    """The model at ``where``: a run's folder, an export, another folder, a hub id or ``nano``.
+
+    ``sets`` (``key=value``) change choices of decoding. Raises ``UsageError`` for a run that is not
+    finished.
+    """
+    folder = Path(where).expanduser()
+    run = RunFolder(folder)
+    if run.config.is_file():
+        if not (run.model / "config.json").is_file():
+            raise UsageError(
+                f"{where}: expected a finished run, got one without {run.model.name}/; go on with "
+                f"it by pearl-train run --resume {where}"
+            )
+        config = load_config([run.config], sets)
+        return Place(folder.name, _asked_at(config, run.model), run, trained=True)
+    exported = folder / EXPORTED
+    if exported.is_file():
+        config = load_config([exported], sets)
+        return Place(folder.name, _asked_at(config, folder), None, trained=True)
+    config = load_config([], sets, {"model.id": where, "objective.name": "sft"})
+    return Place(folder.name, config, None, trained=False)
+
+
+def _asked_at(config: Config, folder: Path) -> Config:
+    """``config`` with the trained network in ``folder``, whose adapters are merged already."""
+    model = msgspec.structs.replace(config.model, id=str(folder), revision=None, lora=None)
+    return msgspec.structs.replace(config, model=model)
+
+
+def open_answerer(
+    place: Place,
+    *,
+    mode: Mode | None = None,
+    executor: ToolExecutor | None = None,
+    device: str | None = None,
+) -> Answerer:
+    """The model at ``place`` ready to be asked, on ``device`` (a GPU if there is one).
+
+    ``mode`` overrides how it was trained to answer.
+    """
+    chosen = mode or (mode_of(place.config) if place.trained else "direct")
+    backbone = asked_backbone(place.config, device)
+    return Answerer(
+        backbone,
+        encoder_for(backbone, place.config),
+        place.config,
+        mode=chosen,
+        executor=executor,
+    )
+
+
+def asked_backbone(config: Config, device: str | None = None) -> Backbone:
+    """The network for inference: its weights in ``model.dtype``, as plain transformers runs it."""
+    options = config.objective
+    built = build_backbone(
+        config.model,
+        pred_tokens=max(options.pred_tokens, 4),
+        pause_tokens=max(options.pause_tokens, 4),
+        seed=config.seed,
+    )
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = torch.bfloat16 if config.model.dtype == "bfloat16" else torch.float32
+    network = built.network.to(place, dtype).eval()
+    return Backbone(network, built.processor, built.tokens)
+
+
+def encoder_for(backbone: Backbone, config: Config) -> Encoder:
+    """The encoder that puts questions into words as training did."""
+    return Encoder(
+        backbone.processor,
+        backbone.tokens,
+        data=config.data,
+        objective=config.objective,
+        max_pixels=config.model.max_pixels,
+    )
+
+
+def weights_sha256(place: Place) -> str:
+    """A hash of the model's weights, or of its name where they are not in a folder here."""
+    folder = NANO if place.config.model.id == "nano" else Path(place.config.model.id)
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if not files:
+        named = f"{place.config.model.id}@{place.config.model.revision}"
+        return hashlib.sha256(named.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Models examined on a data set, and objectives side by side."""

@@ -1,0 +1,135 @@
+"""What lies where in the folder of a run, and that one folder holds one run.
+
+RUN/
+  config.toml       every choice, resolved
+  data.json         what was read: path, hash of its manifest, samples
+  environment.json  versions and devices, one entry per session
+  metrics.jsonl     losses and panels; the same for the same seed
+  timings.jsonl     rates and waits; never the same twice
+  tensorboard/      both, for TensorBoard
+  curves.png        the losses as a picture
+  targets/          h_R of every sample, where the base is frozen
+  checkpoints/      to resume from
+  model/            the trained network with its processor, for plain transformers
+  README.md         the model card
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from pearl_data.shards.files import file_sha256, write_whole
+from pearl_data.shards.manifest import MANIFEST
+from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.types import Record
+from pearl_train.settings.config import Config
+from pearl_train.settings.load import read_resolved, resolved_toml
+
+
+class DataFacts(Record, frozen=True, kw_only=True):
+    """What a run reads. ``manifest_sha256`` names its bytes: the manifest hashes every shard."""
+
+    path: str
+    manifest_sha256: str
+    split: str
+    samples: int
+    validation_samples: int = 0
+    left_out: dict[str, int] = {}
+
+
+class RunFolder:
+    """The places in the folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.data = path / "data.json"
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.timings = path / "timings.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.curves = path / "curves.png"
+        self.checkpoints = path / "checkpoints"
+        self.targets = path / "targets"
+        self.model = path / "model"
+        self.card = path / "README.md"
+
+    def must_be_free(self) -> None:
+        """Raises ``UsageError`` where the folder holds a run, or anything else."""
+        if self.config.is_file():
+            raise UsageError(
+                f"--out {self.path}: expected a new folder, got one that holds a run; go on with "
+                f"it by pearl-train run --resume {self.path}, or name another folder"
+            )
+        found = set(self.path.iterdir()) if self.path.is_dir() else set()
+        if self.path.is_file() or found - {self.targets}:  # targets are made before a run begins
+            raise UsageError(
+                f"--out {self.path}: expected a new or an empty folder, got one with other files; "
+                "name another folder"
+            )
+
+    def create(self, config: Config, data: DataFacts) -> None:
+        """Begin a run: write down its choices and its data; the choices last."""
+        self.must_be_free()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.checkpoints.mkdir(exist_ok=True)
+        write_json(self.data, data)
+        write_whole(self.config, resolved_toml(config).encode())
+
+    def read_config(self) -> Config:
+        """The choices of the run; raises ``UsageError`` where there is no run."""
+        if not self.config.is_file():
+            raise UsageError(
+                f"{self.path}: expected the folder of a run, got "
+                f"{'no config.toml in it' if self.path.is_dir() else 'no such folder'}"
+            )
+        return read_resolved(self.config)
+
+    def read_data(self) -> DataFacts:
+        """What the run reads; raises ``BadInput`` where that is not to be understood."""
+        return read_json(self.data, DataFacts)
+
+
+def data_sha256(path: Path) -> str:
+    """The hash that names the bytes of a dataset folder, or of a bare tar."""
+    manifest = path / MANIFEST
+    if manifest.is_file():
+        return file_sha256(manifest)
+    if path.is_file():
+        return file_sha256(path)
+    found = "a folder without one" if path.is_dir() else "nothing there"
+    raise BadInput(
+        f"{path}: expected a dataset folder with {MANIFEST}, or a tar, got {found}; "
+        "pearl-data synth makes one"
+    )
+
+
+def same_data(folder: RunFolder, path: Path) -> None:
+    """Raises ``BadInput`` unless ``path`` holds the bytes that the run began with."""
+    known, found = folder.read_data().manifest_sha256, data_sha256(path)
+    if known != found:
+        raise BadInput(
+            f"{path}: expected the data that {folder.path} began with (manifest {known[:12]}), got "
+            f"other data ({found[:12]}); give --data the folder with the same manifest"
+        )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """``value`` as indented JSON, whole or not at all."""
+    write_whole(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+T = TypeVar("T")
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """The JSON document at ``path`` as a ``kind``; raises ``BadInput`` naming what is wrong."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise BadInput(f"{path}: expected {kind.__name__} as JSON, got {error}") from error

@@ -1,0 +1,214 @@
+"""What a run says while it trains: JSON Lines, TensorBoard, W&B if asked, one calm line on stderr.
+
+``metrics.jsonl`` holds only what follows from the seed: two runs can be compared byte by byte, and
+a resumed run cuts it back to where its checkpoint was written. Rates and waits go to
+``timings.jsonl``. Names: ``loss``, the terms by name, ``grad_norm``, ``lr``; ``panel/*`` and
+``validation/*``. ``step`` counts the updates done when a value was taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from pearl_data.progress import Progress
+from pearl_tools.errors import BadInput, UsageError
+from pearl_train.run.folder import RunFolder
+from pearl_train.settings.config import Config
+
+Values = Mapping[str, float]
+
+
+class Sink(Protocol):
+    """Where values go besides the JSON Lines."""
+
+    def write(self, step: int, values: Values) -> None:
+        """Record ``values`` of ``step``."""
+
+    def close(self) -> None:
+        """Write what is still held back."""
+
+
+class Window:
+    """Means over the updates since the last line; a term left out of some updates is averaged over
+    the others.
+    """
+
+    def __init__(self, sums: Mapping[str, tuple[float, int]] | None = None) -> None:
+        self.sums = {name: (float(total), int(n)) for name, (total, n) in (sums or {}).items()}
+
+    def add(self, values: Values) -> None:
+        """Count the values of one update."""
+        for name, value in values.items():
+            total, n = self.sums.get(name, (0.0, 0))
+            self.sums[name] = (total + value, n + 1)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each value so far."""
+        return {name: total / n for name, (total, n) in self.sums.items()}
+
+    def state(self) -> dict[str, list[float]]:
+        """What :class:`Window` can be made from again."""
+        return {name: [total, n] for name, (total, n) in self.sums.items()}
+
+
+class Metrics:
+    """The files and sinks of one run. Only the first process may make one.
+
+    ``start`` is the step resumed from and ``kept_bytes`` the length of ``metrics.jsonl`` then.
+    """
+
+    def __init__(
+        self, folder: RunFolder, config: Config, *, start: int = 0, kept_bytes: int = 0
+    ) -> None:
+        self._sinks: list[Sink] = []
+        if config.log.tensorboard:
+            self._sinks.append(_TensorBoard(folder.tensorboard, start))
+        if config.log.wandb:
+            self._sinks.append(_WeightsAndBiases(folder.path, config))
+        _cut(folder.metrics, kept_bytes)
+        self._lines = folder.metrics.open("ab")
+        self._timings = folder.timings.open("ab")
+
+    def log(self, step: int, values: Values) -> None:
+        """One line of what follows from the seed."""
+        self._lines.write(_line(step, values))
+        self._lines.flush()
+        for sink in self._sinks:
+            sink.write(step, values)
+
+    def timing(self, step: int, values: Values) -> None:
+        """One line of what does not."""
+        self._timings.write(_line(step, values))
+        self._timings.flush()
+        for sink in self._sinks:
+            sink.write(step, {f"timing/{name}": value for name, value in values.items()})
+
+    def durable_bytes(self) -> int:
+        """The length of ``metrics.jsonl``, all of it safely on disk."""
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+        return self._lines.tell()
+
+    def close(self) -> None:
+        """Finish all files."""
+        self._lines.close()
+        self._timings.close()
+        for sink in self._sinks:
+            sink.close()
+
+
+class TrainingLine(Progress):
+    """``train 40/300 steps, 2.1/s, loss 1.932 (vlm 1.802, jepa 0.650), 2 min 3 s left``."""
+
+    def __init__(self, total: int, done: int) -> None:
+        super().__init__("train", total, "steps", done=done)
+        self.values: Values = {}
+
+    def line(self) -> str:
+        """The line as shown."""
+        head, _, left = super().line().partition(", ")
+        rate, _, left = left.partition(", ")
+        steps = self.done - self._start_done
+        seconds = time.monotonic() - self._start_s
+        if 0 < steps < seconds:  # slower than one a second
+            rate = f"{seconds / steps:.1f} s/step"
+        terms = ", ".join(
+            f"{name} {shown(value)}"
+            for name, value in self.values.items()
+            if name not in {"loss", "lr", "grad_norm"}
+        )
+        parts = [head, rate]
+        if "loss" in self.values:
+            parts.append(f"loss {shown(self.values['loss'])}" + (f" ({terms})" if terms else ""))
+        return ", ".join([*parts, left] if left else parts)
+
+
+def shown(value: float) -> str:
+    """A value in few characters: ``1.932``, ``0.00012``."""
+    return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The lines of a JSON Lines file of metrics; a torn last line is left out.
+
+    Raises ``BadInput`` for a line that is not one.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    found = []
+    for number, text in enumerate(lines, 1):
+        try:
+            found.append(json.loads(text))
+        except ValueError as error:
+            raise BadInput(f"{path}, line {number}: expected JSON, got {error}") from error
+    return found
+
+
+def last_values(lines: list[dict[str, float]]) -> dict[str, float]:
+    """The latest value of every name."""
+    return {name: value for line in lines for name, value in line.items()}
+
+
+def _line(step: int, values: Values) -> bytes:
+    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return json.dumps({"step": step, **finite}).encode() + b"\n"
+
+
+def _cut(path: Path, length: int) -> None:
+    """Cut ``path`` back to its first ``length`` bytes."""
+    size = path.stat().st_size if path.is_file() else 0
+    if size < length:
+        raise BadInput(
+            f"{path}: expected at least the {length} bytes that were there when the checkpoint was "
+            f"written, got {size}; put the file back"
+        )
+    if size > length:
+        os.truncate(path, length)
+
+
+class _TensorBoard:
+    """The same values for TensorBoard; steps after ``start`` of an earlier session are hidden."""
+
+    def __init__(self, folder: Path, start: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+
+    def write(self, step: int, values: Values) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _WeightsAndBiases:
+    """The same values for W&B, for those who ask for it."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        from importlib import import_module
+
+        import msgspec
+
+        try:
+            wandb = import_module("wandb")
+        except ImportError as error:
+            raise UsageError(
+                "log.wandb: expected the package wandb, got none; pip install wandb, or leave it "
+                "off: RUN/tensorboard and RUN/metrics.jsonl hold the same values"
+            ) from error
+        choices = msgspec.to_builtins(config)
+        self._run: Any = wandb.init(
+            project="pearl", name=folder.name, dir=str(folder), config=choices
+        )
+
+    def write(self, step: int, values: Values) -> None:
+        self._run.log({**values, "step": step})
+
+    def close(self) -> None:
+        self._run.finish()

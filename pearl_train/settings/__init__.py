@@ -1,0 +1,1 @@
+"""What can be chosen of a run: typed, strict, every fault told at once."""

@@ -1,0 +1,191 @@
+"""Every choice of a run, typed and strict: the TOML file, its presets' keys and their defaults.
+
+One section per component. Reading, merging and reporting faults:
+:mod:`pearl_train.settings.load`. Paper = arXiv 2604.08065; release = the authors' code.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0)]
+
+ObjectiveName = Literal["pearl", "sft", "lvr", "tools"]
+OBJECTIVES: tuple[ObjectiveName, ...] = ("sft", "lvr", "pearl", "tools")
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file; unknown keys are refused."""
+
+
+class LoraConfig(Section, frozen=True, kw_only=True):
+    """Low-rank adapters on the language model's linear layers (the paper: r 64, alpha 128)."""
+
+    rank: Positive = 64
+    alpha: Positive = 128
+    dropout: Share = 0.1
+    targets: str | None = None
+    """Regular expression over module names; by default every linear layer of the language model."""
+
+
+class ModelConfig(Section, frozen=True, kw_only=True):
+    """The network and what of it is trained."""
+
+    id: str = "nano"
+    """``nano`` (embedded), a folder, or a hub id of an image-text-to-text model."""
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights while computing; with full fine-tuning the trained weights stay float32."""
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    """Packed views need a mask per position, which these two take."""
+    freeze_vision: bool = False
+    checkpoint_activations: bool = False
+    max_pixels: Positive | None = None
+    """Pictures with more pixels are made smaller before the processor sees them, and counted."""
+    lora: LoraConfig | None = None
+
+
+class DataConfig(Section, frozen=True, kw_only=True):
+    """What is read, and how it is put into words."""
+
+    split: str = "train"
+    system: str = ""
+    """System message of every view and every objective; none if empty."""
+    answers: Literal["text", "letter"] = "text"
+    """Choices answered by their words, or by a letter in brackets."""
+    max_tokens: Positive = 4096
+    """Longest row, all its branches together."""
+    too_long: Literal["drop", "downscale"] = "downscale"
+    """Pictures are made smaller until the row fits, or the sample is dropped; both are counted."""
+    workers: NotNegative = 0
+
+
+class TargetConfig(Section, frozen=True, kw_only=True):
+    """What the prediction is compared with: h_R, the embedding of the trajectory view."""
+
+    source: Literal["online", "ema", "frozen-base"] = "online"
+    """The network itself (stop-gradient), its moving average, or the network before training."""
+    read: Literal["last", "before-conclusion", "mean"] = "last"
+    include_image: bool = False
+    """Whether R holds I0 (the release: yes)."""
+    include_answer: bool = True
+    """Whether R holds the conclusion and the answer. False also leaves out the final thought."""
+    wrong_steps: bool = False
+    """Whether steps that the record marks as mistakes (``loss_mask`` 0) belong to R."""
+    ema_decay: Share = 0.996
+
+
+class NextLatConfig(Section, frozen=True, kw_only=True):
+    """L_NextLat: a small head predicts the next hidden state (arXiv 2511.05963)."""
+
+    cross_entropy: Weight = 0.0
+    """Weight of the release's extra term: predicted states through a frozen copy of the LM head."""
+
+
+class LvrConfig(Section, frozen=True, kw_only=True):
+    """Latent reconstruction as published (arXiv 2509.24251)."""
+
+    weight: Weight = 0.1
+    latents: Positive = 8
+    """Latents fed back at inference."""
+    max_latents: Positive = 64
+    """Most region tokens regressed in training; larger regions are thinned out evenly."""
+
+
+class ObjectiveConfig(Section, frozen=True, kw_only=True):
+    """L = L_VLM + weight * (L_JEPA + L_NextLat), its controls and its rivals."""
+
+    name: ObjectiveName = "pearl"
+    view: Literal["answer", "trajectory"] = "answer"
+    """What L_VLM learns to write: the answer alone, or the expert's thoughts and calls as well."""
+    weight: Weight = 0.2
+    """lambda of the paper."""
+    warmup: NotNegative = 0
+    """Steps over which lambda rises linearly."""
+    pred_tokens: NotNegative = 4
+    """K; 0 makes the predictor the identity."""
+    pred: Literal["trained", "frozen"] = "trained"
+    pred_position: Literal["last-pred", "end-of-question"] = "last-pred"
+    """Where h_hat_R is read; the release reads the end of the user turn."""
+    distance: Literal["cosine", "smooth-l1"] = "cosine"
+    loss_dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    """Share of steps without L_JEPA; lambda is divided by what remains (arXiv 2509.14252)."""
+    variance_hinge: Weight = 0.0
+    sigreg: Weight = 0.0
+    stop_gradient: bool = True
+    """False lets both views learn, which collapses: for the experiment that shows it."""
+    pause_tokens: NotNegative = 0
+    """sft only: tokens to think on between question and answer."""
+    target: TargetConfig = TargetConfig()
+    nextlat: NextLatConfig | None = NextLatConfig()
+    """On by default, as in the paper; ``nextlat = "none"`` leaves it out (its ablation)."""
+    lvr: LvrConfig = LvrConfig()
+
+
+class OptimConfig(Section, frozen=True, kw_only=True):
+    """AdamW, warm-up and cosine (or constant) learning rate."""
+
+    steps: Positive = 300
+    batch: Positive = 16
+    """Samples per optimizer step, over all processes and accumulated micro-batches."""
+    micro_batch: Positive = 16
+    """Samples per forward pass of one process."""
+    lr: Annotated[float, msgspec.Meta(gt=0)] = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Share = 0.05
+    """Share of the steps."""
+    weight_decay: Weight = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: Annotated[float, msgspec.Meta(gt=0)] | None = 1.0
+
+
+class LogConfig(Section, frozen=True, kw_only=True):
+    """What is written while training."""
+
+    every: Positive = 10
+    panel_every: Positive = 50
+    """Steps between collapse panels; the first is at step 0."""
+    tensorboard: bool = True
+    wandb: bool = False
+    on_collapse: Literal["warn", "stop"] = "warn"
+
+
+class CheckpointConfig(Section, frozen=True, kw_only=True):
+    """Atomic checkpoints to resume from."""
+
+    every: Positive = 100
+    keep_last: Positive = 2
+    keep_best: bool = True
+    """Keep the checkpoint with the lowest loss on the validation split, where there is one."""
+
+
+class EvaluateConfig(Section, frozen=True, kw_only=True):
+    """How answers are decoded and judged."""
+
+    split: str | None = None
+    """Split to evaluate; all samples if not given."""
+    max_new_tokens: Positive = 24
+    max_turns: Positive = 6
+    """tools only: most turns before a question counts as unanswered."""
+    tool_turn_tokens: Positive = 160
+    """tools only: most tokens of one turn."""
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """A whole run."""
+
+    seed: NotNegative = 0
+    parallel: Literal["ddp", "fsdp2"] = "ddp"
+    """How several processes share the work: each holds all weights, or a shard of them."""
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optim: OptimConfig = OptimConfig()
+    log: LogConfig = LogConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()

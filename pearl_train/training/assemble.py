@@ -1,0 +1,201 @@
+"""A configuration and a data set become what the loop drives: network, batches, targets, panel."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pearl_data.progress import Progress
+from pearl_data.shards import DatasetReader
+from pearl_data.shards.reader import Place
+from pearl_tools.errors import UsageError
+from pearl_train.model.backbone import Backbone
+from pearl_train.model.build import build_backbone
+from pearl_train.objectives import needs, plan_views
+from pearl_train.objectives.pearl import target_plan
+from pearl_train.objectives.schedule import moment
+from pearl_train.objectives.target_cache import TargetCache, fill, target_identity
+from pearl_train.objectives.trainee import Trainee, make_trainee
+from pearl_train.run.folder import DataFacts, data_sha256
+from pearl_train.settings.config import Config
+from pearl_train.training.collapse import Panel
+from pearl_train.training.ingredients import Ingredients, no_targets
+from pearl_train.training.loader import TrainingData, numbers_of
+from pearl_train.views.batch import Batch, ViewPlan
+from pearl_train.views.encode import Encoder
+
+#: The split whose loss is measured at every checkpoint, and how much of it.
+VALIDATION, MOST = "val", 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembled:
+    """What a run is made of, and what of it is written down."""
+
+    ingredients: Ingredients
+    trainee: Trainee
+    train: TrainingData
+    facts: DataFacts
+
+
+def assemble(config: Config, data: Path, targets: Path, accelerator: Any) -> Assembled:
+    """Open the data and build the model; nothing is trained yet.
+
+    ``targets`` is the folder of cached targets, for objectives that need them. Raises
+    ``UsageError`` and ``BadInput`` naming what does not fit together.
+    """
+    plan = plan_views(config.objective)
+    sha256 = data_sha256(data)
+    reader = DatasetReader(data)
+    numbers_of(reader, config.data.split)  # before minutes are spent on a large model
+    backbone = build_trained(config)
+    encoder = Encoder(
+        backbone.processor,
+        backbone.tokens,
+        data=config.data,
+        objective=config.objective,
+        max_pixels=config.model.max_pixels,
+    )
+    samples = partial(_samples, config, reader, encoder, accelerator)
+    train = samples(plan, config.data.split)
+    validation = _validation(config, reader, samples)
+    trainee = make_trainee(backbone, config)
+    cached: Callable[[Batch], Any] = no_targets
+    if "cache" in needs(config.objective):
+        whole = samples(target_plan(config.objective), config.data.split)
+        cached = _cached_targets(config, backbone, whole, train, targets, accelerator)
+    ingredients = Ingredients(
+        trainee=trainee,
+        batches=partial(_until, train, config.optim.steps),
+        moment=partial(moment, config),
+        targets=cached,
+        after_update=trainee.after_update,
+        panel=Panel(config.objective),
+        validation=partial(validation.once, most=MOST) if validation else None,
+        beside_checkpoint=partial(_save_processor, backbone),
+    )
+    facts = DataFacts(
+        path=str(data.resolve()),
+        manifest_sha256=sha256,
+        split=config.data.split,
+        samples=len(train),
+        validation_samples=min(len(validation), MOST) if validation else 0,
+    )
+    return Assembled(ingredients=ingredients, trainee=trainee, train=train, facts=facts)
+
+
+def build_trained(config: Config) -> Backbone:
+    """The network with all tokens that any objective may ask for: controls differ in none."""
+    return build_backbone(
+        config.model,
+        pred_tokens=max(config.objective.pred_tokens, 4),
+        pause_tokens=max(config.objective.pause_tokens, 4),
+        train_pred=config.objective.pred == "trained",
+        seed=config.seed,
+    )
+
+
+def _samples(
+    config: Config,
+    reader: DatasetReader,
+    encoder: Encoder,
+    accelerator: Any,
+    plan: ViewPlan,
+    split: str,
+) -> TrainingData:
+    return TrainingData(
+        reader,
+        plan,
+        encoder,
+        split=split,
+        seed=config.seed,
+        batch=config.optim.batch,
+        micro_batch=config.optim.micro_batch,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        workers=config.data.workers,
+    )
+
+
+def _until(train: TrainingData, steps: int, start: int) -> Iterator[Sequence[Batch]]:
+    return train.batches(start, steps)
+
+
+def _validation(
+    config: Config, reader: DatasetReader, samples: Callable[[ViewPlan, str], TrainingData]
+) -> TrainingData | None:
+    """The validation split in the views of the control: lambda 0, so no target is made."""
+    if config.data.split == VALIDATION or not _has(reader.places, VALIDATION):
+        return None
+    control = msgspec.structs.replace(config.objective, weight=0.0)
+    return samples(plan_views(control), VALIDATION)
+
+
+def _has(places: Sequence[Place], split: str) -> bool:
+    return any(place.line.split == split for place in places)
+
+
+def _cached_targets(
+    config: Config,
+    backbone: Backbone,
+    whole: TrainingData,
+    train: TrainingData,
+    folder: Path,
+    accelerator: Any,
+) -> TargetCache:
+    """All targets, computed now where they are not there yet; samples without one are left out."""
+    places = whole.samples.reader.places
+    keys = {places[number].line.key: number for number in whole.numbers}
+    cache = TargetCache(folder, target_identity(backbone, config), _record_hashes(whole))
+    lacking = set(cache.missing(keys))
+    if lacking:
+        whole.numbers = [n for n in whole.numbers if places[n].line.key in lacking]
+        backbone.to(accelerator.device)
+        with ExitStack() as stack:
+            bar = Progress("targets", len(whole.numbers), "samples")
+            if accelerator.is_main_process:
+                stack.enter_context(bar)
+
+            def tell(done: int) -> None:
+                if accelerator.is_main_process:
+                    bar.advance(done * accelerator.num_processes - bar.done)
+
+            batches = (batch for some in whole.once() for batch in some)
+            fill(cache, backbone, batches, config, tell=tell)
+        accelerator.wait_for_everyone()
+        cache.refresh()
+    without = {keys[key] for key in cache.missing(keys)}
+    if without:
+        train.numbers = [n for n in train.numbers if n not in without]
+        for reason, dropped in whole.tally.dropped.items():
+            train.tally.dropped.setdefault(reason, {}).update(dropped)
+        sys.stderr.write(f"{len(without)} samples are left out: their trajectory does not fit\n")
+    if not train.numbers:
+        raise UsageError("expected samples whose trajectory fits data.max_tokens, got none")
+    return cache
+
+
+def _record_hashes(data: TrainingData) -> dict[str, str]:
+    """The sha256 of each sample's record, from the index or, for a bare tar, from its bytes."""
+    reader = data.samples.reader
+    found = {}
+    for number in data.numbers:
+        line = reader.places[number].line
+        known = next((slot.sha256 for slot in line.members if slot.name == "json"), None)
+        if known is None:
+            record = msgspec.json.encode(reader[number].trajectory)
+            known = hashlib.sha256(record).hexdigest()
+        found[line.key] = known
+    return found
+
+
+def _save_processor(backbone: Backbone, folder: Path) -> None:
+    backbone.processor.save_pretrained(folder / "processor")

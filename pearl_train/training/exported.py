@@ -1,0 +1,44 @@
+"""The trained model of a run as a folder of its own: for plain transformers, for other people."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pearl_tools.errors import UsageError
+from pearl_train.asking.trained import EXPORTED, find
+from pearl_train.model.export import check_reloads
+from pearl_train.run.folder import RunFolder
+from pearl_train.settings.load import resolved_toml
+
+
+def export_run(run: Path, to: Path) -> Path:
+    """Network, processor, card and choices of the finished run ``run`` in the new folder ``to``.
+
+    The folder appears whole or not at all. Raises ``UsageError`` where ``run`` is no finished run
+    or ``to`` holds anything.
+    """
+    if to.exists() and any(to.iterdir()):
+        raise UsageError(f"--to {to}: expected a new or empty folder, found something there")
+    folder = RunFolder(run)
+    config = folder.read_config()
+    place = find(str(run))
+    partial = to.with_name(f".{to.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(folder.model, partial)
+    if folder.card.is_file():
+        shutil.copyfile(folder.card, partial / "README.md")
+    (partial / EXPORTED).write_text(resolved_toml(config), encoding="utf-8")
+    check_reloads(partial, _vocabulary(Path(place.config.model.id)))
+    if to.exists():
+        to.rmdir()
+    partial.rename(to)
+    return to
+
+
+def _vocabulary(folder: Path) -> int:
+    """How many tokens the processor in ``folder`` knows."""
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]  # theirs
+    return len(processor.tokenizer)

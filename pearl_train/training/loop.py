@@ -1,0 +1,124 @@
+"""A whole run: from a configuration and a data set to a folder with a trained model.
+
+:func:`train` builds what there is to train (:mod:`pearl_train.training.assemble`), lets it train
+(:mod:`pearl_train.training.session`), and writes what people want afterwards: the model for plain
+transformers, the curves, the card.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pearl_tools.errors import UsageError
+from pearl_train.objectives import plan_views
+from pearl_train.objectives.trainee import make_trainee
+from pearl_train.run.environment import describe, note_session
+from pearl_train.run.folder import RunFolder, same_data, write_json
+from pearl_train.run.result import RunResult
+from pearl_train.settings.config import Config
+from pearl_train.training.assemble import Assembled, assemble, build_trained
+from pearl_train.training.checkpoint import newest_whole
+from pearl_train.training.processes import accelerator_for, first_process
+from pearl_train.training.session import fit
+
+
+def train(
+    config: Config, data: Path, out: Path, *, resume: bool = False, progress: bool = True
+) -> RunResult:
+    """Train what ``config`` says on the dataset ``data``; everything is written to ``out``.
+
+    With ``resume`` the run in ``out`` goes on from its newest whole checkpoint, with ``config`` and
+    ``data`` as it began with; where there is no run yet it begins. Without, ``out`` must be new.
+    Raises ``UsageError``, ``BadInput``, ``RunInterrupted``, ``Diverged`` or ``Collapsed``; a run
+    that began can then be resumed.
+    """
+    folder = RunFolder(out)
+    plan_views(config.objective)
+    accelerator = accelerator_for(config)
+    begun = resume and folder.config.is_file()
+    if begun:
+        _same_choices(folder, config)
+        same_data(folder, data)
+    else:
+        first_process(folder.must_be_free)
+    made = assemble(config, data, folder.targets, accelerator)
+    if not begun:
+        first_process(lambda: folder.create(config, made.facts))
+    found = fit(
+        made.ingredients,
+        config,
+        folder,
+        resume=resume,
+        progress=progress,
+        accelerator=accelerator,
+        began=lambda step: _note(folder, accelerator, step),
+    )
+    result = msgspec.structs.replace(found, left_out=made.train.tally.counts())
+    first_process(lambda: _finish(folder, config, made))
+    return result
+
+
+def _same_choices(folder: RunFolder, config: Config) -> None:
+    if folder.read_config() != config:
+        raise UsageError(
+            f"{folder.path}: expected the choices that the run began with (config.toml), got "
+            "others; resume with those, or start a new run"
+        )
+
+
+def _note(folder: RunFolder, accelerator: Any, step: int) -> None:
+    """Add this session to ``environment.json``."""
+    if accelerator.is_main_process:
+        session = {"from_step": step, "processes": accelerator.num_processes, **describe()}
+        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        note_session(folder.environment, {"began": began, **session})
+
+
+def _finish(folder: RunFolder, config: Config, made: Assembled) -> None:
+    """The model, the curves and the card; by the first process."""
+    from pearl_train.model.export import export_model
+    from pearl_train.report.card import write_card
+    from pearl_train.report.curves import draw_curves
+
+    if not (folder.model / "config.json").is_file():  # it appears whole or not at all
+        with no_bars():
+            export_model(_bare_backbone(folder, config, made), folder.model)
+    facts = folder.read_data()
+    write_json(folder.data, msgspec.structs.replace(facts, left_out=made.train.tally.counts()))
+    draw_curves(folder.metrics, folder.curves, title=folder.path.name)
+    write_card(folder)
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Inside, transformers draws no progress bars."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
+
+
+def _bare_backbone(folder: RunFolder, config: Config, made: Assembled) -> Any:
+    """The trained backbone with whole weights: as it is, or, where it is sharded, from the last
+    checkpoint.
+    """
+    backbone = made.trainee.backbone
+    if not any(hasattr(p, "full_tensor") for p in backbone.parameters()):
+        return backbone
+    bare = make_trainee(build_trained(config), config)
+    last = newest_whole(folder.checkpoints, lambda _: None)
+    if last is None:
+        raise UsageError(f"{folder.checkpoints}: expected a checkpoint to export, got none")
+    bare.load_state_dict(last.tensors("weights"), strict=False)
+    return bare.backbone

@@ -1,0 +1,118 @@
+"""Devices and processes, by Accelerate: one CPU, one GPU, or many under torchrun (DDP, FSDP2)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from pearl_tools.errors import PearlError, UsageError
+from pearl_train.settings.config import Config
+
+T = TypeVar("T")
+
+
+def accelerator_for(config: Config) -> Any:
+    """The Accelerator for ``config``: its device and way of sharing the work.
+
+    The backbone enters autocast itself. Raises ``UsageError`` for FSDP2 without GPUs, which
+    Accelerate does not do.
+    """
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    launched, gpu = "LOCAL_RANK" in os.environ, torch.cuda.is_available()
+    if launched and config.parallel == "fsdp2" and not gpu:
+        raise UsageError(
+            'parallel: expected "ddp" where there is no GPU, got "fsdp2", which shards over GPUs'
+        )
+    # which weights a step leaves out depends on the objective and the family (vision heads, loss
+    # dropout), so DDP has to look
+    handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(
+        cpu=not gpu,
+        mixed_precision="no",
+        fsdp_plugin=sharding() if launched and config.parallel == "fsdp2" else None,
+        kwargs_handlers=[handler],
+        step_scheduler_with_optimizer=False,
+    )
+
+
+def sharding() -> Any:
+    """How FSDP2 shards: layer by layer, from weights that every process has loaded."""
+    from accelerate.utils import FullyShardedDataParallelPlugin
+
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        reshard_after_forward=True,
+        cpu_ram_efficient_loading=False,
+        state_dict_type="FULL_STATE_DICT",
+    )
+
+
+def prepare(
+    accelerator: Any, trainee: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[nn.Module, Any]:
+    """The trainee on its device, wrapped by DDP or sharded, and its optimizer."""
+    if accelerator.is_fsdp2:
+        present = {type(module).__name__ for module in trainee.modules()}
+        told = {
+            name
+            for module in trainee.modules()
+            for name in getattr(module, "_no_split_modules", None) or ()
+        }
+        accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = sorted(told & present)
+    return accelerator.prepare(trainee, optimizer)  # type: ignore[no-any-return]
+
+
+def first_process(work: Callable[[], T]) -> T | None:
+    """``work`` done by the first process alone, its value there; its ``PearlError`` for all."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    state = PartialState()
+    if state.num_processes == 1:
+        return work()
+    value, failure = None, None
+    if state.is_main_process:
+        try:
+            value = work()
+        except PearlError as error:
+            failure = error
+    told = [(type(failure).__name__, str(failure)) if failure else None]
+    broadcast_object_list(told)
+    if failure:
+        raise failure
+    if told[0]:
+        raise PearlError(told[0][1])
+    return value
+
+
+def said_by_first(accelerator: Any, value: T) -> T:
+    """What the first process has as ``value``, in all of them."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    told = [value]
+    broadcast_object_list(told)
+    return told[0]
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Only algorithms that give the same bits twice, while the block runs. Meant for CPU."""
+    options: Any = torch.utils.deterministic
+    before, fill = torch.are_deterministic_algorithms_enabled(), options.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    options.fill_uninitialized_memory = False  # costs time and hides nothing here
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        options.fill_uninitialized_memory = fill

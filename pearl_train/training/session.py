@@ -1,0 +1,343 @@
+"""One stretch of a run: updates, and between them metrics, panels, validation and checkpoints.
+
+:func:`fit` knows nothing of shards, processors or objectives: it drives what it is given, so tests
+drive it with a toy. A run that stops for any reason and is resumed ends with the same weights,
+moments and ``metrics.jsonl``, bit for bit, as one that never stopped: all state is the step number
+and what a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from pearl_tools.errors import BadInput
+from pearl_train.errors import Collapsed, RunInterrupted
+from pearl_train.objectives.base import Terms
+from pearl_train.run.folder import RunFolder
+from pearl_train.run.metrics import Metrics, TrainingLine, Window
+from pearl_train.run.result import RunResult
+from pearl_train.settings.config import Config
+from pearl_train.training.checkpoint import (
+    Checkpoint,
+    Snapshot,
+    expect_names,
+    newest_whole,
+    prune,
+    sweep,
+    write_checkpoint,
+)
+from pearl_train.training.collapse import SPAN
+from pearl_train.training.ingredients import Ingredients, Watcher
+from pearl_train.training.interrupt import Wish, wish_to_stop
+from pearl_train.training.optim import learning_rate, make_optimizer, set_learning_rate
+from pearl_train.training.pace import Pace
+from pearl_train.training.processes import accelerator_for, deterministic, prepare, said_by_first
+from pearl_train.training.state import (
+    TrainingState,
+    capture,
+    frozen_fingerprint,
+    kept_names,
+    restore,
+)
+from pearl_train.training.update import Machine, Update, evaluate_loss, update
+from pearl_train.views.batch import Batch
+
+
+def fit(
+    ingredients: Ingredients,
+    config: Config,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    accelerator: Any = None,
+    began: Callable[[int], None] | None = None,
+) -> RunResult:
+    """Train ``ingredients.trainee`` until ``config.optim.steps`` updates are done.
+
+    With ``resume`` the newest whole checkpoint in ``folder`` is the start; without one, or without
+    ``resume``, the beginning. ``began`` is told at which step. Raises ``RunInterrupted`` after a
+    checkpoint was written, and ``Diverged`` or ``Collapsed`` naming what to do.
+    """
+    with ExitStack() as stack:
+        if not torch.cuda.is_available():
+            stack.enter_context(deterministic())
+        wish = stack.enter_context(wish_to_stop())
+        session = _Session(
+            ingredients,
+            config,
+            folder,
+            wish,
+            accelerator=accelerator or accelerator_for(config),
+            progress=progress,
+        )
+        stack.callback(session.close)
+        session.start(resume=resume)
+        if began:
+            began(session.step)
+        return session.run()
+
+
+class _Session:
+    """One stretch of a run in one process: from a start or a checkpoint to its end or a stop."""
+
+    def __init__(
+        self,
+        ingredients: Ingredients,
+        config: Config,
+        folder: RunFolder,
+        wish: Wish,
+        *,
+        accelerator: Any,
+        progress: bool,
+    ) -> None:
+        self.parts, self.config, self.folder, self.wish = ingredients, config, folder, wish
+        self.accelerator = accelerator
+        self.main = bool(self.accelerator.is_main_process)
+        self.kept = kept_names(ingredients.trainee)
+        self.base = frozen_fingerprint(ingredients.trainee)
+        optimizer = make_optimizer(ingredients.trainee, config.optim)
+        self.trained = sum(p.numel() for g in optimizer.param_groups for p in g["params"])
+        model, prepared = prepare(accelerator, ingredients.trainee, optimizer)
+        self.machine = Machine(
+            accelerator=self.accelerator,
+            model=model,
+            optimizer=prepared,
+            seed=config.seed,
+            clip=config.optim.clip,
+            targets=ingredients.targets,
+        )
+        self.step = 0
+        self.saved = -1
+        self.samples = self.tokens = 0
+        self.window = Window()
+        self.losses: dict[str, float] = {}
+        self.best: float | None = None
+        self.warned: list[str] = []
+        self.metrics: Metrics | None = None
+        self.line: TrainingLine | None = None
+        self.progress = progress and self.main
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The bare optimizer."""
+        found = self.machine.optimizer
+        return getattr(found, "optimizer", found)  # type: ignore[no-any-return]
+
+    def start(self, *, resume: bool) -> None:
+        """Take up the newest whole checkpoint, or begin; open the files."""
+        kept_bytes = 0
+        if self.main:
+            self.folder.checkpoints.mkdir(parents=True, exist_ok=True)
+            sweep(self.folder.checkpoints)
+        self.accelerator.wait_for_everyone()
+        found = newest_whole(self.folder.checkpoints, self.tell) if resume else None
+        if found:
+            kept_bytes = self._restore(found)
+        if self.main:
+            self.metrics = Metrics(self.folder, self.config, start=self.step, kept_bytes=kept_bytes)
+        if self.progress:
+            self.line = TrainingLine(self.config.optim.steps, self.step)
+
+    def run(self) -> RunResult:
+        """All updates that are left."""
+        options, began, tokens_before = self.config.optim, time.monotonic(), self.tokens
+        self.machine.model.train()
+        stream = self.parts.batches(self.step)
+        pace = Pace()
+        while self.step < options.steps:
+            with pace.waiting():
+                micro_batches = next(stream)
+            done = self._update(micro_batches)
+            pace.add(done)
+            last = self.step == options.steps
+            if last or self.step % self.config.log.every == 0:
+                self._write_line()
+                if self.metrics:
+                    self.metrics.timing(self.step, pace.rates())
+                pace = Pace()
+            if last or self.step % self.config.checkpoint.every == 0:
+                with pace.outside():
+                    self._validate_and_save()
+            if done.stop and not last:
+                self._stop()
+        return self._result(time.monotonic() - began, self.tokens - tokens_before)
+
+    def _update(self, micro_batches: Sequence[Batch]) -> Update:
+        """One update with its panel, its values and its line."""
+        step, panel = self.step, self.parts.panel
+        every, last = self.config.log.panel_every, self.config.optim.steps - 1
+        due = panel is not None and (step % every == 0 or step == last)
+        set_learning_rate(self.optimizer, learning_rate(self.config.optim, step))
+        moment = self.parts.moment(step)
+
+        def look(number: int, terms: Terms, counts: Mapping[str, float]) -> None:
+            if panel and due and number == 0:
+                panel.look(terms, counts, self.machine.model)
+            elif panel:
+                panel.see(terms)
+
+        near = min(-step % every, last - step) < SPAN  # older views are forgotten anyway
+        done = update(
+            self.machine,
+            micro_batches,
+            moment,
+            stop=self.wish.stop,
+            look=look if panel and near else None,
+        )
+        self.parts.after_update()
+        self.step += 1
+        self.samples += done.samples
+        self.tokens += done.tokens
+        self.window.add(done.values)
+        if due and panel:
+            self._panel(step, panel)
+        if self.line:
+            self.line.values = done.values
+            self.line.advance()
+        return done
+
+    def _panel(self, step: int, panel: Watcher) -> None:
+        """Write the panel's values; warn, or stop, if they show a collapse."""
+        values, warning = panel.report()
+        warning = said_by_first(self.accelerator, warning)
+        if self.metrics and values:
+            self.metrics.log(step, {f"panel/{name}": value for name, value in values.items()})
+        if not warning:
+            return
+        if self.config.log.on_collapse == "stop" and panel.collapsed:
+            self._save(None)
+            raise Collapsed(f"step {step}: {warning}")
+        if warning not in self.warned:
+            self.warned.append(warning)
+            self.tell(f"warning: step {step}: {warning}")
+
+    def _write_line(self) -> None:
+        """The means since the last line, and where the run stands."""
+        self.losses = self.window.means()
+        self.window = Window()
+        if self.metrics:
+            rate = learning_rate(self.config.optim, self.step - 1)
+            standing = {"lr": rate, "samples": self.samples, "tokens": self.tokens}
+            self.metrics.log(self.step, {**self.losses, **standing})
+
+    def _validate_and_save(self) -> None:
+        """Measure the validation split, if there is one; write a checkpoint."""
+        loss = None
+        values = (
+            evaluate_loss(self.machine, self.parts.validation(), self.step)
+            if self.parts.validation
+            else {}
+        )
+        if values:
+            loss = values["loss"]
+            self.best = loss if self.best is None else min(self.best, loss)
+            if self.metrics:
+                named = {f"validation/{name}": value for name, value in values.items()}
+                self.metrics.log(self.step, named)
+        self._save(loss)
+
+    def _save(self, validation: float | None) -> None:
+        """Write a checkpoint and remove those no longer kept."""
+        if self.saved == self.step:
+            return
+        state = capture(self.machine.model, self.optimizer, self.kept)
+        panel_tensors, panel_state = self.parts.panel.state() if self.parts.panel else ({}, {})
+        if self.main and self.metrics:
+            snapshot = Snapshot(
+                step=self.step,
+                tensors={
+                    "weights": state.weights,
+                    "moments": state.moments,
+                    "panel": panel_tensors,
+                },
+                state={
+                    "step": self.step,
+                    "samples": self.samples,
+                    "tokens": self.tokens,
+                    "window": self.window.state(),
+                    "losses": self.losses,
+                    "best": self.best,
+                    "metrics_bytes": self.metrics.durable_bytes(),
+                    "groups": state.groups,
+                    "base": self.base,
+                    "panel": panel_state,
+                },
+                validation=validation,
+            )
+            write_checkpoint(self.folder.checkpoints, snapshot, self.parts.beside_checkpoint)
+            keep = self.config.checkpoint
+            prune(self.folder.checkpoints, keep.keep_last, keep_best=keep.keep_best)
+        self.saved = self.step
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self, found: Checkpoint) -> int:
+        """Take up ``found``; the length that metrics.jsonl had then."""
+        state = found.state()
+        if state["base"] != self.base:
+            raise BadInput(
+                f"{found.path}: expected the frozen weights that the run began with, got others; "
+                f"check model.id {self.config.model.id} and model.revision"
+            )
+        weights = found.tensors("weights")
+        expect_names(found.path, set(self.kept), set(weights))
+        groups = state["groups"]
+        restored = TrainingState(weights=weights, moments=found.tensors("moments"), groups=groups)
+        restore(self.machine.model, self.optimizer, restored)
+        if self.parts.panel:
+            self.parts.panel.restore(found.tensors("panel"), state["panel"])
+        self.step = self.saved = found.step
+        self.samples, self.tokens = state["samples"], state["tokens"]
+        self.window = Window(state["window"])
+        self.losses, self.best = state["losses"], state["best"]
+        self.tell(f"going on from {found.path}")
+        return int(state["metrics_bytes"])
+
+    def _stop(self) -> None:
+        """Leave on somebody's wish, in a state that can be resumed."""
+        self._save(None)
+        raise RunInterrupted(
+            f"interrupted after step {self.step} of {self.config.optim.steps}; a checkpoint is "
+            f"written. Go on with: pearl-train run --resume {self.folder.path}"
+        )
+
+    def _result(self, seconds: float, tokens: int) -> RunResult:
+        cuda = self.accelerator.device.type == "cuda"
+        return RunResult(
+            out=str(self.folder.path),
+            objective=self.config.objective.name,
+            model=self.config.model.id,
+            steps=self.step,
+            samples=self.samples,
+            tokens=self.tokens,
+            losses=self.losses,
+            validation=self.best,
+            trained_parameters=self.trained,
+            processes=self.machine.world,
+            device=str(self.accelerator.device),
+            seconds=round(seconds, 3),
+            tokens_per_s=round(tokens / max(seconds, 1e-9), 1),
+            peak_memory_bytes=torch.cuda.max_memory_allocated() if cuda else None,
+            warnings=self.warned,
+        )
+
+    def tell(self, text: str) -> None:
+        """One line on stderr, from the first process only."""
+        if self.main:
+            if self.line and sys.stderr.isatty():
+                sys.stderr.write("\r\x1b[K")
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Finish the line and the files."""
+        if self.line:
+            self.line.__exit__(None, None, None)
+        if self.metrics:
+            self.metrics.close()

@@ -1,0 +1,1 @@
+"""A trajectory as a model sees it: conversations, templates, tokens, pictures, batches."""

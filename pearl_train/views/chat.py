@@ -1,0 +1,219 @@
+"""A trajectory as conversations: what the person, the assistant and the tools say and show.
+
+Pure words and names of pictures; no tokens, no pixels. The *context* is all that exists at
+inference: the root pictures and the question. The others are what may follow it, or, for the
+target R, stand alone. Left out: templates (:mod:`pearl_train.views.templates`), tokens
+(:mod:`pearl_train.views.encode`).
+
+Only the roles system, user and assistant are used: many templates drop the pictures of a tool turn.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from pearl_data.trajectory import Call, Task, Trajectory
+from pearl_tools.errors import BadInput, ToolError
+from pearl_train.settings.config import TargetConfig
+
+ANSWER_PREFIX = "Answer:"
+"""How every answer begins; given to the model as its first word where it must answer at once."""
+
+Role = Literal["system", "user", "assistant"]
+Answers = Literal["text", "letter"]
+
+
+class Show(NamedTuple):
+    """A place where a picture is shown: the id of its medium."""
+
+    medium: str
+
+
+class Turn(NamedTuple):
+    """One turn: its texts and pictures in order, and what is special about it.
+
+    ``learn``: the assistant's words are learned as next tokens. ``conclusion``: the last thought
+    and the answer.
+    """
+
+    role: Role
+    content: tuple[str | Show, ...]
+    learn: bool = False
+    conclusion: bool = False
+
+
+class Seen(NamedTuple):
+    """What one call returned, in words and pictures."""
+
+    media: tuple[str, ...]
+    text: str
+    error: ToolError | None = None
+
+
+def context_turns(
+    question: str,
+    choices: Sequence[str],
+    roots: Sequence[str],
+    *,
+    system: str = "",
+    answers: Answers = "text",
+) -> tuple[Turn, ...]:
+    """(I0, Q): the system message if there is one, then the pictures and the question."""
+    asked = Turn("user", (*map(Show, roots), question_text(question, choices, answers)))
+    return (*_system(system), asked)
+
+
+def question_text(question: str, choices: Sequence[str], answers: Answers) -> str:
+    """The question with its choices, if any, in one line or as lettered lines.
+
+    >>> print(question_text("Which colour?", ["red", "blue"], "text"))
+    Which colour?
+    Choices: red, blue
+    >>> print(question_text("Which colour?", ["red", "blue"], "letter"))
+    Which colour?
+    (A) red
+    (B) blue
+    """
+    question = question.strip()
+    if not choices:
+        return question
+    if answers == "text":
+        return f"{question}\nChoices: {', '.join(choices)}"
+    lines = (f"{letter(number)} {choice}" for number, choice in enumerate(choices))
+    return "\n".join([question, *lines])
+
+
+def letter(number: int) -> str:
+    """The name of choice ``number``: ``(A)``, ``(B)`` ...; raises ``BadInput`` beyond ``(Z)``."""
+    if number >= len(string.ascii_uppercase):
+        raise BadInput(
+            f"choices: expected at most {len(string.ascii_uppercase)} to letter, got more; "
+            'set data.answers = "text"'
+        )
+    return f"({string.ascii_uppercase[number]})"
+
+
+def answer_text(task: Task, answers: Answers = "text") -> str:
+    """The right answer as the model has to write it: its words, or the letter of the choice."""
+    if answers == "text" or not task.choices:
+        return task.answer.strip()
+    if task.answer not in task.choices:
+        raise BadInput(
+            f"task.answer: expected one of {task.choices}, got {task.answer!r}; "
+            'run pearl-data validate, or set data.answers = "text"'
+        )
+    return letter(task.choices.index(task.answer))
+
+
+def answer_turns(task: Task, answers: Answers = "text") -> tuple[Turn, ...]:
+    """The answer by itself: ``Answer: X``."""
+    return (Turn("assistant", (f"{ANSWER_PREFIX} {answer_text(task, answers)}",), learn=True),)
+
+
+def trajectory_turns(trajectory: Trajectory, answers: Answers = "text") -> tuple[Turn, ...]:
+    """All steps with what their calls returned, then the conclusion. Steps that the record marks
+    as mistakes are there, as context, but not learned.
+    """
+    turns = []
+    for step, mask in zip(trajectory.steps, trajectory.loss_mask, strict=True):
+        turns.append(Turn("assistant", (step_text(step.thought, step.calls),), learn=bool(mask)))
+        if step.calls:
+            turns.append(observation_turn(_seen(step.calls)))
+    return (*turns, _conclusion(trajectory, answers))
+
+
+def target_turns(
+    trajectory: Trajectory,
+    roots: Sequence[str],
+    options: TargetConfig,
+    *,
+    system: str = "",
+    answers: Answers = "text",
+) -> tuple[Turn, ...]:
+    """R: the trajectory by itself, without the question and, unless asked for, without I0.
+
+    Steps marked as mistakes are left out with what they returned, unless ``wrong_steps``.
+    """
+    turns = [*_system(system)]
+    if options.include_image:
+        turns.append(Turn("user", tuple(map(Show, roots))))
+    for step, mask in zip(trajectory.steps, trajectory.loss_mask, strict=True):
+        if mask or options.wrong_steps:
+            turns.append(Turn("assistant", (step_text(step.thought, step.calls),)))
+            if step.calls:
+                turns.append(observation_turn(_seen(step.calls)))
+    if options.include_answer:
+        turns.append(_conclusion(trajectory, answers)._replace(learn=False))
+    return tuple(turns)
+
+
+def step_text(thought: str, calls: Iterable[Call]) -> str:
+    """A thought and the calls it leads to, as the assistant writes them."""
+    return "\n".join([*filter(None, [thought.strip()]), *map(call_text, calls)])
+
+
+def call_text(call: Call) -> str:
+    """One call in the tags that Hermes and Qwen templates use, as our own parser reads it.
+
+    A call that could not be understood stands as it was written.
+    """
+    if call.arguments is None:
+        name = json.dumps(call.tool, ensure_ascii=False)
+        body = f'{{"name": {name}, "arguments": {call.arguments_raw}}}'
+    else:
+        body = json.dumps({"name": call.tool, "arguments": call.arguments}, ensure_ascii=False)
+    return f"<tool_call>\n{body}\n</tool_call>"
+
+
+def observation_turn(seen: Iterable[Seen]) -> Turn:
+    """What the calls of a step returned, each with its words before its pictures; the same in
+    training and when tools run at inference.
+    """
+    content: list[str | Show] = []
+    for one in seen:
+        words = observation_text(one)
+        if content:
+            words = f"\n{words}"
+        content += [words, *map(Show, one.media)]
+    return Turn("user", tuple(content))
+
+
+def observation_text(seen: Seen) -> str:
+    """The words of one observation: which media came and what they are, or what went wrong.
+
+    >>> observation_text(Seen(("o1",), "the crop (Image Size: 64x48)"))
+    'o1: the crop (Image Size: 64x48)'
+    """
+    if seen.error is not None:
+        error = seen.error
+        hint = error.hint or f"expected {error.expected}, got {error.got}"
+        return f"Error {error.code}: {hint}"
+    text = seen.text.strip()
+    if not seen.media or text.startswith(f"{seen.media[0]} "):
+        return text
+    return f"{', '.join(seen.media)}: {text}"
+
+
+def media_of(turns: Iterable[Turn]) -> tuple[str, ...]:
+    """The pictures that ``turns`` show, in order of appearance."""
+    return tuple(part.medium for turn in turns for part in turn.content if isinstance(part, Show))
+
+
+def _system(text: str) -> tuple[Turn, ...]:
+    return (Turn("system", (text.strip(),)),) if text.strip() else ()
+
+
+def _seen(calls: Iterable[Call]) -> Iterable[Seen]:
+    for call in calls:
+        result = call.result
+        yield Seen(tuple(result.media), result.text, result.error)
+
+
+def _conclusion(trajectory: Trajectory, answers: Answers) -> Turn:
+    thought = trajectory.final.thought.strip()
+    answer = f"{ANSWER_PREFIX} {answer_text(trajectory.task, answers)}"
+    words = f"{thought}\n{answer}" if thought else answer
+    return Turn("assistant", (words,), learn=True, conclusion=True)

@@ -1,0 +1,131 @@
+"""Pictures of a sample, as the model's processor prepares them: opened, made smaller if asked.
+
+Each is prepared once for all views that show it. Left out: which are needed, and how small
+(:mod:`pearl_train.views.encode`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pearl_data.shards import Sample
+from pearl_tools.errors import BadInput, ToolFailure, UsageError
+from pearl_tools.media import open_image
+from pearl_train.views.batch import EncodedImage
+
+#: What a processor returns about the text.
+_OF_TEXT = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"})
+
+
+class Prepared(NamedTuple):
+    """A picture with the tokens that stand for it, its frame of other tokens included.
+
+    ``size_px`` is (width, height) of what the processor was given.
+    """
+
+    image: EncodedImage
+    ids: tuple[int, ...]
+    is_image: tuple[bool, ...]
+    size_px: tuple[int, int]
+
+
+def open_picture(sample: Sample, medium: str) -> Image.Image:
+    """The RGB picture of ``medium``; a depth map's grey one. Raises ``BadInput``."""
+    trajectory = sample.trajectory
+    record = next((m for m in trajectory.media if m.id == medium), None)
+    if record is None:
+        raise BadInput(f"expected a medium {medium!r} in the record, got none")
+    name = record.picture_in_sample or record.name_in_sample
+    if name is None or name not in sample.members:
+        raise BadInput(f"medium {medium}: expected its picture ({name}) in the sample, got none")
+    if name.endswith(".npy"):
+        raise BadInput(f"medium {medium}: expected a picture of the depth map, got {name} alone")
+    try:
+        opened = open_image(sample.members[name], id=medium, name=name)
+    except ToolFailure as failure:
+        raise BadInput(str(failure.error)) from failure
+    return Image.fromarray(np.asarray(opened.pixels, dtype=np.uint8))
+
+
+def content_key(sample: Sample, medium: str) -> str:
+    """A name for the pixels of ``medium`` that other samples with the same pixels share."""
+    record = next(m for m in sample.trajectory.media if m.id == medium)
+    return f"{record.kind == 'depth'}:{record.pixel_sha256}"
+
+
+def shrunk(picture: Image.Image, max_pixels: int | None) -> Image.Image:
+    """``picture`` with at most ``max_pixels``, its shape kept as well as whole pixels allow."""
+    width, height = picture.size
+    if max_pixels is None or width * height <= max_pixels:
+        return picture
+    scale = math.sqrt(max_pixels / (width * height))
+    size = max(1, math.floor(width * scale)), max(1, math.floor(height * scale))
+    return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+class PicturePreparer:
+    """The picture half of ``processor``; ``placeholder`` is what its template writes for one."""
+
+    def __init__(self, processor: Any, placeholder: str) -> None:
+        if getattr(processor, "image_processor", None) is None:
+            raise UsageError(
+                f"the model's processor: expected one with an image processor, got "
+                f"{type(processor).__name__}; its folder must name the real processor class"
+            )
+        self._processor = processor
+        self._placeholder = placeholder
+        self.image_token_id = self._find_id()
+
+    def prepare(self, picture: Image.Image, medium: str, content: str = "") -> Prepared:
+        """``picture`` as tensors and tokens. Raises ``BadInput`` where the processor refuses it."""
+        made = self._call(picture, medium)
+        ids = tuple(made["input_ids"][0].tolist())
+        is_image = tuple(number == self.image_token_id for number in ids)
+        inputs = {name: value for name, value in made.items() if name not in _OF_TEXT}
+        tensors = all(isinstance(value, torch.Tensor) for value in inputs.values())
+        if not inputs or not tensors or not any(is_image):
+            raise UsageError(
+                f"the model's processor: expected tensors and image tokens for {medium}, got "
+                f"{sorted(made)} and {sum(is_image)} image tokens"
+            )
+        key = f"{content}:{picture.width}x{picture.height}" if content else ""
+        image = EncodedImage(medium=medium, inputs=inputs, tokens=sum(is_image), content=key)
+        return Prepared(image, ids, is_image, picture.size)
+
+    def _call(self, picture: Image.Image, medium: str) -> Any:
+        try:
+            return self._processor(
+                images=[picture],
+                text=[self._placeholder],
+                add_special_tokens=False,
+                return_tensors="pt",
+            )
+        except Exception as error:
+            raise BadInput(
+                f"medium {medium}: expected a picture that {type(self._processor).__name__} takes, "
+                f"got {picture.width}x{picture.height} px: {error}"
+            ) from error
+
+    def _find_id(self) -> int:
+        """The id of image tokens: of those that the processor names, the one that fills a picture.
+
+        Some name the token that a template writes (Gemma 3), or the frame as well (InternVL).
+        """
+        named = [
+            getattr(self._processor, "image_token_id", None),
+            *(getattr(self._processor, "image_token_ids", None) or ()),
+            getattr(self._processor.tokenizer, "image_token_id", None),
+        ]
+        ids = self._call(Image.new("RGB", (96, 64)), "of a test")["input_ids"][0].tolist()
+        found = max(named, key=lambda number: 0 if number is None else ids.count(number))
+        if found is None or found not in ids:
+            raise UsageError(
+                f"the model's processor: expected its image token ({named}) for a picture, got "
+                f"{ids[:8]} ...; use the processor that belongs to the model"
+            )
+        return int(found)
