@@ -35,7 +35,7 @@ bench: $(INSTALLED)  ## speed against named floors and peers
 	$(BIN)/python bench/tools.py
 	$(BIN)/python bench/train.py
 
-depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (about 1 h)
+depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (about 2 1/2 h)
 	$(BIN)/python training/depth/train.py --export
 	$(BIN)/python training/depth/evaluate.py --card
 

@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from export import WEIGHTS, write_card
-from progress import Progress
 from scenes import photo_bank
 
+from pearl_data.progress import Progress
 from pearl_data.rendering import Rendered, SceneBrief, SceneNotFoundError, render, sample_scene
+from pearl_data.wilson import Share, share
 from pearl_tools.depth import DepthModel, load_depth_model
 
 EVALUATION_SEED = 1 << 41
@@ -38,28 +39,10 @@ Map = npt.NDArray[np.float32]
 
 
 class Figure(NamedTuple):
-    """Share of right answers among `n`, with its Wilson 95 % interval."""
+    """Right answers under a name."""
 
     name: str
-    right: int
-    n: int
-
-    @property
-    def share(self) -> float:
-        """Right answers over all."""
-        return self.right / self.n if self.n else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson 95 % interval."""
-        if not self.n:
-            return (math.nan, math.nan)
-        z2 = 1.96**2
-        middle = (self.right + z2 / 2) / (self.n + z2)
-        half = (
-            1.96 / (self.n + z2) * math.sqrt(self.right * (self.n - self.right) / self.n + z2 / 4)
-        )
-        return (middle - half, middle + half)
+    share: Share
 
 
 class Tally:
@@ -76,7 +59,7 @@ class Tally:
 
     def figures(self) -> list[Figure]:
         """All counts, by name."""
-        return [Figure(name, right, n) for name, (right, n) in sorted(self._counts.items())]
+        return [Figure(name, share(right, n)) for name, (right, n) in sorted(self._counts.items())]
 
 
 def held_out_scene(index: int) -> Rendered:
@@ -187,11 +170,16 @@ def evaluate(model: DepthModel, scenes: int, shared: Path) -> list[Figure]:
         judge_objects(drawn, predicted, tally, "clean" if index % 2 else "wild")
         rng = np.random.default_rng((EVALUATION_SEED, index))
         judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, "pixels", tally)
-        progress.at(index + 1)
+        progress.advance()
     for index, (name, image, depth_m) in enumerate(real_frames(shared)):
         rng = np.random.default_rng((EVALUATION_SEED, 1 << 20, index))
         judge_pixels(depth_m, predict(model, image), rng, 20_000, name, tally)
     return tally.figures()
+
+
+def rounded(rate: float | None) -> float:
+    """To four digits; not a number where nothing was counted."""
+    return round(math.nan if rate is None else rate, 4)
 
 
 def main() -> None:
@@ -216,9 +204,9 @@ def main() -> None:
     rows = [
         {
             "name": f.name,
-            "share": round(f.share, 4),
-            "n": f.n,
-            "wilson95": [round(v, 4) for v in f.interval],
+            "share": rounded(f.share.rate),
+            "n": f.share.n,
+            "wilson95": [rounded(f.share.low), rounded(f.share.high)],
         }
         for f in figures
     ]
@@ -229,9 +217,9 @@ def main() -> None:
     if options.json:
         print(json.dumps(rows, indent=2))
         return
-    for f in figures:
-        low, high = f.interval
-        print(f"{f.name:42s} {f.share:.3f}  n = {f.n:6d}  95 % {low:.3f}-{high:.3f}")
+    for row in rows:
+        low, high = row["wilson95"]
+        print(f"{row['name']:42s} {row['share']:.3f}  n = {row['n']:6d}  95 % {low:.3f}-{high:.3f}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The card exists twice: `embedded.json` for machines, `embedded.card.md` made fro
 Figures come later, from `evaluate.py --card`. Leaves out training.
 """
 
-import argparse
 import hashlib
 import json
 import platform
@@ -15,7 +14,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from scenes import MIXED
 from torch import Tensor
 
 import pearl_tools.depth
@@ -25,10 +23,9 @@ WEIGHTS = Path(pearl_tools.depth.__file__).parent / "weights"
 
 def export(
     average: dict[str, Tensor],
-    recipe: dict[str, Any],
+    stages: list[dict[str, Any]],
     *,
-    renderer: str,
-    steps_done: int,
+    renderers: list[str],
     notes: str = "",
 ) -> None:
     """Replace `embedded.safetensors` and its card by these averaged weights, without figures."""
@@ -49,12 +46,12 @@ def export(
             "output": "relative inverse depth, float32, larger = nearer; long side 256 px",
             "script": "training/depth/train.py",
             "commit": _commit(),
-            "recipe": recipe,
-            "steps_done": steps_done,
+            "stages": stages,
             "data": (
-                f"{recipe['scenes']} scenes of pearl_data.rendering at 256x192 ({renderer}): of "
-                f"the first {MIXED} three in four wild, the rest clean; the only photographs are "
-                "scikit-image's CC0 and public-domain ones, as textures"
+                f"pictures of 256x192 rendered by pearl_data.rendering ({', '.join(renderers)}): "
+                "scenes of the data toolkit (mixed: three in four of wild colours) and worlds of "
+                "training/depth/worlds.py, as many of each as a stage says; the only photographs "
+                "are scikit-image's CC0 and public-domain ones, as textures"
             ),
             "machine": f"{platform.system()} {platform.machine()}, 1 CPU thread, "
             f"torch {torch.__version__}",
@@ -86,7 +83,12 @@ def write_card(card: dict[str, Any]) -> None:
 
 def card_text(card: dict[str, Any]) -> str:
     """The card as Markdown."""
-    recipe = ", ".join(f"{name} {value}" for name, value in card["recipe"].items())
+    stages = "\n".join(
+        f"- Stage {stage['name']}: "
+        + ", ".join(f"{name} {value}" for name, value in stage.items() if name != "name")
+        + "."
+        for stage in card["stages"]
+    )
     rows = "\n".join(
         f"| {row['name']} | {row['share']:.3f} | {row['n']} | "
         f"{row['wilson95'][0]:.3f}-{row['wilson95'][1]:.3f} |"
@@ -107,7 +109,7 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
 - Weights: {card["bytes"]} bytes, sha256 `{card["weights_sha256"]}`; stored in half precision,
   computed in single.
 - Data: {card["data"]}.
-- Recipe: {recipe}; {card["steps_done"]} steps done, seed {card["recipe"]["seed"]}.
+{stages}
 - Machine: {card["machine"]}.
 - Licence: {card["licence"]}.
 - Notes: {card["notes"] or "none"}
@@ -128,24 +130,3 @@ stopped. Compare each model row with the rule of the same pictures: on frames th
 not make, the rule "lower is nearer" may well be the better guess. Pass a transformers model where
 photographs matter. Small gaps are hard: prefer pairs with a ratio above 2.
 """
-
-
-def main() -> None:
-    """Export a checkpoint before its training has ended."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--renderer", default="renderer of the cache beside the checkpoint")
-    parser.add_argument("--notes", default="", help="what a reader of the card must know besides")
-    options = parser.parse_args()
-    saved = torch.load(options.checkpoint, weights_only=True)
-    export(
-        saved["average"],
-        saved["recipe"],
-        renderer=options.renderer,
-        steps_done=saved["step"],
-        notes=options.notes,
-    )
-
-
-if __name__ == "__main__":
-    main()

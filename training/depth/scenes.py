@@ -1,21 +1,23 @@
-"""The rendered scenes that the depth network learns from, cached in whole shards.
+"""The rendered pictures that the depth network learns from, cached in whole shards.
 
-A shard is one `.npz` of raw arrays: image uint8 (N, H, W, 3), inverse depth float16 (N, H, W) in
-1/m, instance uint8 (N, H, W). It appears under its name only when whole. The cache folder is named
-after the *pixels* of two reference scenes, so a changed renderer never mixes its pictures with
-older ones. Leaves out augmentation (`augment.py`).
+Two sources: `toolkit`, the scenes of the data toolkit, and `worlds`, those of `worlds.py`. A shard
+is one `.npz` of raw arrays: image uint8 (N, H, W, 3), inverse depth float16 (N, H, W) in
+1/m, instance uint8 (N, H, W). It appears under its name only when whole. A cache folder is named
+after its source and the *pixels* of two reference pictures, so a changed renderer never mixes its
+pictures with older ones. Leaves out augmentation (`augment.py`).
 """
 
 import hashlib
-import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from progress import Progress
+from worlds import draw_world
 
+from pearl_data.progress import Progress
 from pearl_data.rendering import (
     Rendered,
     SceneBrief,
@@ -36,6 +38,9 @@ MIXED = 9_500
 ones are clean."""
 PHOTOS = ("astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "rocket")
 """Photographs of scikit-image used as textures; all CC0 or public domain."""
+
+
+Draw = Callable[[int, TextureBank], Rendered]
 
 
 class Shard(NamedTuple):
@@ -78,11 +83,19 @@ def training_scene(index: int, bank: TextureBank) -> Rendered:
     raise SceneNotFoundError(f"training scene {index}: no scene in 20 seeds")
 
 
-def fingerprint(bank: TextureBank) -> str:
-    """First 12 hex digits of the hash of two reference scenes."""
+def training_world(index: int, bank: TextureBank) -> Rendered:
+    """Training world number `index`, drawn at 256 x 192."""
+    return draw_world(TRAIN_SEED + index, bank, WIDTH, HEIGHT)
+
+
+SOURCES: dict[str, Draw] = {"toolkit": training_scene, "worlds": training_world}
+
+
+def fingerprint(draw: Draw, bank: TextureBank) -> str:
+    """First 12 hex digits of the hash of two reference pictures."""
     digest = hashlib.sha256()
     for index in (0, 1):
-        drawn = training_scene(index, bank)
+        drawn = draw(index, bank)
         digest.update(drawn.image.tobytes() + drawn.depth_m.tobytes())
     return digest.hexdigest()[:12]
 
@@ -92,43 +105,30 @@ def shard_path(cache: Path, number: int) -> Path:
     return cache / f"scenes-{number:04d}.npz"
 
 
-def fill_cache(root: Path, scenes: int, *, seconds: float = float("inf")) -> tuple[Path, int]:
-    """Render what is missing.
-
-    Args:
-        root: cache root; a folder named after the renderer's fingerprint is made in it.
-        scenes: wanted number of scenes, rounded up to whole shards.
-        seconds: stop after this time.
-
-    Returns:
-        The folder and the number of whole shards in it, counted from 0 without a gap.
-
+def fill_cache(root: Path, source: str, numbers: Sequence[int]) -> Path:
+    """The folder of `source` under `root`, named after the renderer's fingerprint; its shards
+    `numbers` are rendered where they are missing.
     """
     cv2.setNumThreads(1)
-    bank = photo_bank()
-    cache = root / f"renderer-{fingerprint(bank)}"
+    bank, draw = photo_bank(), SOURCES[source]
+    cache = root / f"{source}-{fingerprint(draw, bank)}"
     cache.mkdir(parents=True, exist_ok=True)
-    wanted = -(-scenes // SHARD)
-    started = time.monotonic()
-    progress = Progress("render", wanted * SHARD, "scenes")
-    for number in range(wanted):
-        if not shard_path(cache, number).exists():
-            if time.monotonic() - started > seconds:
-                return cache, number
-            _write(cache, number, bank, progress)
-        progress.at((number + 1) * SHARD)
-    return cache, wanted
+    missing = [number for number in numbers if not shard_path(cache, number).exists()]
+    with Progress(f"render {source}", len(missing) * SHARD, "scenes") as progress:
+        for number in missing:
+            _write(cache, number, draw, bank, progress)
+    return cache
 
 
-def _write(cache: Path, number: int, bank: TextureBank, progress: Progress) -> None:
+def _write(cache: Path, number: int, draw: Draw, bank: TextureBank, progress: Progress) -> None:
     image = np.empty((SHARD, HEIGHT, WIDTH, 3), np.uint8)
     inverse = np.empty((SHARD, HEIGHT, WIDTH), np.float16)
     instance = np.empty((SHARD, HEIGHT, WIDTH), np.uint8)
     for row in range(SHARD):
-        drawn = training_scene(number * SHARD + row, bank)
+        drawn = draw(number * SHARD + row, bank)
         image[row], instance[row] = drawn.image, drawn.instance
         inverse[row] = 1 / drawn.depth_m
-        progress.at(number * SHARD + row)
+        progress.advance()
     unfinished = cache / f".scenes-{number:04d}.tmp.npz"
     np.savez(unfinished, image=image, inverse=inverse, instance=instance)
     unfinished.rename(shard_path(cache, number))

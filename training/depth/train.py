@@ -2,27 +2,31 @@
 
     python training/depth/train.py --export
 
-renders what its cache lacks, trains, and (with --export) replaces the packaged weights and their
+renders what its cache lacks, trains both stages, and (with --export) replaces the packaged weights and their
 card. Measured: see README.md beside this file. Leaves out evaluation (`evaluate.py`).
 """
 
 import argparse
+import hashlib
 import math
+import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from augment import augment
 from export import export
 from losses import WEIGHTS, objective
-from progress import Progress
 from safetensors.torch import load_file
 from scenes import MIXED, SHARD, Shard, fill_cache, read_shard
 from torch import Tensor
 
+from pearl_data.progress import Progress
 from pearl_tools.depth.network import DepthNetwork
 
 SIZES = ((192, 256), (192, 256), (192, 256), (192, 192), (160, 256), (256, 192))
@@ -31,18 +35,25 @@ shapes.
 """
 
 LATE_CLEAN_SHARE = 0.75
-"""Share of clean scenes after `Recipe.settle`."""
+"""Share of clean scenes among those of the toolkit after `Recipe.settle`."""
+
+Scene = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16], npt.NDArray[np.uint8]]
+"""Image (H, W, 3), log inverse depth (H, W), instance (H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the weights.
+    """Everything that decides what one stage makes of the weights it starts from.
 
     Attributes:
-        scenes: rendered scenes.
+        name: of the stage.
+        mixed: scenes of the toolkit, one in four of clean colours, three wild.
+        clean: scenes of the toolkit, all of clean colours, drawn once settled.
+        worlds: scenes of `worlds.py`.
+        worlds_share: expected share of worlds in a batch.
         steps, batch: length of the training.
-        settle: step from which most pictures are clean and augmentation is gentle. Starting with
-            the hard pictures and settling on the plain ones learns objects faster than mixing.
+        settle: step from which most toolkit scenes are clean and augmentation is gentle. Starting
+            with the hard pictures and settling on the plain ones learns objects faster than mixing.
         rate, decay: peak learning rate (cosine to 1 % of it after a linear start) and weight decay
             of AdamW.
         average: decay of the exponential moving average that is exported.
@@ -51,15 +62,90 @@ class Recipe:
 
     """
 
-    scenes: int = 12_500
-    steps: int = 3_600
-    settle: int = 1_000
+    name: str
+    mixed: int
+    clean: int
+    worlds: int = 0
+    worlds_share: float = 0.0
+    steps: int
+    settle: int
     batch: int = 16
-    rate: float = 1.5e-3
+    rate: float
     decay: float = 0.03
     average: float = 0.997
     bfloat16: bool = True
-    seed: int = 0
+    seed: int
+
+
+STAGES = (
+    Recipe(
+        name="objects", mixed=9_500, clean=3_000, steps=3_600, settle=1_000, rate=1.5e-3, seed=0
+    ),
+    Recipe(
+        name="worlds",
+        mixed=2_000,
+        clean=3_000,
+        worlds=8_000,
+        worlds_share=0.6,
+        steps=6_000,
+        settle=3_600,
+        rate=1.0e-3,
+        seed=1,
+    ),
+)
+"""In turn, each from the averaged weights of the one before. First the scenes in which position
+tells nothing, so that the network must see; then, among those, worlds as photographers meet them.
+"""
+
+
+class Scenes(NamedTuple):
+    """The rendered scenes of a stage, by shards, and how many there are."""
+
+    mixed: list[Shard]
+    clean: list[Shard]
+    worlds: list[Shard]
+    rendered_by: list[str]
+
+    def pick(self, recipe: Recipe, rng: np.random.Generator, *, settled: bool) -> list[Scene]:
+        """The scenes of one batch."""
+        rows = rng.integers(recipe.mixed, size=recipe.batch)
+        picked = [_row(self.mixed, int(row)) for row in rows]
+        if settled and recipe.clean:
+            plain = rng.random(recipe.batch) < LATE_CLEAN_SHARE
+            rows = rng.integers(recipe.clean, size=recipe.batch)
+            picked = [
+                _row(self.clean, int(row)) if now else scene
+                for row, now, scene in zip(rows, plain, picked, strict=True)
+            ]
+        if recipe.worlds:
+            abroad = rng.random(recipe.batch) < recipe.worlds_share
+            rows = rng.integers(recipe.worlds, size=recipe.batch)
+            picked = [
+                _row(self.worlds, int(row)) if now else scene
+                for row, now, scene in zip(rows, abroad, picked, strict=True)
+            ]
+        return picked
+
+
+def _row(shards: list[Shard], row: int) -> Scene:
+    shard, place = shards[row // SHARD], row % SHARD
+    return shard.image[place], shard.log_inverse[place], shard.instance[place]
+
+
+def read_scenes(root: Path, recipe: Recipe) -> Scenes:
+    """All scenes of a stage, rendered where the cache lacks them."""
+
+    def shards(source: str, first: int, count: int) -> tuple[Path, list[Shard]]:
+        numbers = range(first // SHARD, -(-(first + count) // SHARD))
+        cache = fill_cache(root, source, numbers)
+        return cache, [read_shard(cache, number) for number in numbers]
+
+    cache, mixed = shards("toolkit", 0, recipe.mixed)
+    _, clean = shards("toolkit", MIXED, recipe.clean)
+    if not recipe.worlds:
+        return Scenes(mixed, clean, [], [cache.name])
+    worlds_cache, worlds = shards("worlds", 0, recipe.worlds)
+    return Scenes(mixed, clean, worlds, [cache.name, worlds_cache.name])
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -69,36 +155,24 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.rate * warm * (0.01 + 0.99 * fall)
 
 
-def batches(
-    recipe: Recipe, shards: list[Shard], start: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def batches(recipe: Recipe, scenes: Scenes, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Image (B, 3, H, W) in 0..1, log inverse depth (B, H, W), instance (B, H, W); batch k depends
     on seed and k only.
     """
-    mixed = min(MIXED, recipe.scenes)
     for step in range(start, recipe.steps):
         rng = np.random.default_rng((recipe.seed, step))
         size = SIZES[int(rng.integers(len(SIZES)))]
-        rows = rng.integers(mixed, size=recipe.batch)
         settled = step >= recipe.settle
-        if settled and recipe.scenes > mixed:
-            clean = rng.random(recipe.batch) < LATE_CLEAN_SHARE
-            rows = np.where(clean, rng.integers(mixed, recipe.scenes, size=recipe.batch), rows)
-        samples = []
-        for row in rows:
-            shard, place = shards[row // SHARD], row % SHARD
-            scene = (shard.image[place], shard.log_inverse[place], shard.instance[place])
-            samples.append(augment(rng, *scene, size, gentle=settled))
-        image = (
+        samples = [
+            augment(rng, *scene, size, gentle=settled)
+            for scene in scenes.pick(recipe, rng, settled=settled)
+        ]
+        yield (
             torch.from_numpy(np.stack([sample.image for sample in samples]))
             .permute(0, 3, 1, 2)
             .float()
-            / 255
-        )
-        log_inverse = torch.from_numpy(np.stack([sample.log_inverse for sample in samples]))
-        yield (
-            image,
-            log_inverse,
+            / 255,
+            torch.from_numpy(np.stack([sample.log_inverse for sample in samples])),
             torch.from_numpy(np.stack([sample.instance for sample in samples])),
         )
 
@@ -114,22 +188,21 @@ def update_average(average: dict[str, Tensor], network: DepthNetwork, decay: flo
 
 def train(
     recipe: Recipe,
-    shards: list[Shard],
+    scenes: Scenes,
     checkpoint: Path,
     *,
-    initial: Path | None = None,
+    initial: dict[str, Tensor] | None = None,
     save_every: int = 250,
 ) -> dict[str, Tensor]:
     """The averaged weights after all steps.
 
-    Resumes from `checkpoint` if it exists and has the same recipe; else starts from the exported
-    weights `initial`, or from random ones.
+    Resumes from `checkpoint` if it exists and has the same recipe; else starts from the weights
+    `initial`, or from random ones.
     """
     torch.manual_seed(recipe.seed)
     network = DepthNetwork().to(memory_format=torch.channels_last)
     if initial is not None:
-        stored = {name: value.float() for name, value in load_file(initial).items()}
-        network.load_state_dict(stored, strict=False)  # batch counters are not stored
+        network.load_state_dict(initial, strict=False)  # batch counters are not exported
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     start = 0
@@ -138,15 +211,15 @@ def train(
         if saved["recipe"] != asdict(recipe):
             raise SystemExit(
                 f"{checkpoint}: made by another recipe ({saved['recipe']}); "
-                "move it away or pass --checkpoint"
+                "move it away or pass another --cache"
             )
         network.load_state_dict(saved["network"])
         average, start = saved["average"], saved["step"]
         optimiser.load_state_dict(saved["optimiser"])
-    progress = Progress("train", recipe.steps, "steps", every_s=20)
     network.train()
     running: dict[str, float] = {}
-    for step, (image, log_inverse, instance) in enumerate(batches(recipe, shards, start), start):
+    progress = Progress(f"train {recipe.name}", recipe.steps, "steps", done=start)
+    for step, (image, log_inverse, instance) in enumerate(batches(recipe, scenes, start), start):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step)
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
@@ -164,7 +237,7 @@ def train(
             running[name] = 0.98 * running.get(name, float(term.detach())) + 0.02 * float(
                 term.detach()
             )
-        progress.at(step + 1, " ".join(f"{name} {value:.3f}" for name, value in running.items()))
+        progress.advance()
         if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
             unfinished = checkpoint.with_suffix(".tmp")
             torch.save(
@@ -178,11 +251,13 @@ def train(
                 unfinished,
             )
             unfinished.replace(checkpoint)
+            terms_now = " ".join(f"{name} {value:.3f}" for name, value in running.items())
+            print(f"step {step + 1}: {terms_now}", file=sys.stderr, flush=True)
     return average
 
 
 def main() -> None:
-    """Parse, render, train, export."""
+    """Parse, render, train stage after stage, export."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -190,37 +265,52 @@ def main() -> None:
         "--cache",
         type=Path,
         default=Path(".cache/depth"),
-        help="rendered scenes and the checkpoint",
+        help="rendered scenes and the checkpoints",
+    )
+    names = [stage.name for stage in STAGES]
+    parser.add_argument(
+        "--stage", choices=names, help="only this stage; needs --initial or is first"
     )
     parser.add_argument("--initial", type=Path, help="exported weights to start from, not random")
-    parser.add_argument("--checkpoint", type=Path, help="default: CACHE/checkpoint.pt")
+    parser.add_argument("--trial", action="store_true", help="4 steps on 250 scenes: does it run?")
     parser.add_argument(
         "--export", action="store_true", help="replace the packaged weights when done"
     )
-    for name, value in asdict(Recipe()).items():
-        if isinstance(value, bool):
-            parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=value)
-        else:
-            parser.add_argument(f"--{name}", type=type(value), default=value)
-    options = vars(parser.parse_args())
-    recipe = Recipe(**{name: options[name] for name in asdict(Recipe())})
+    options = parser.parse_args()
+    stages = [stage for stage in STAGES if options.stage in (None, stage.name)]
+    if options.trial:
+        stages = [shrunk(stage) for stage in stages]
+    if stages[0] is not STAGES[0] and not options.trial and options.initial is None:
+        parser.error(f"--stage {options.stage} goes on from weights: say which with --initial FILE")
     # One thread: the sums of a training step come out the same again, and another job has the other
     # core.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    cache, ready = fill_cache(options["cache"], recipe.scenes)
-    shards = [read_shard(cache, number) for number in range(ready)]
-    checkpoint = options["checkpoint"] or options["cache"] / "checkpoint.pt"
-    average = train(recipe, shards, checkpoint, initial=options["initial"])
-    if options["export"]:
-        notes = f"Started from {options['initial'].name}." if options["initial"] else ""
-        export(
-            average,
-            asdict(recipe),
-            renderer=cache.name,
-            steps_done=recipe.steps,
-            notes=notes,
-        )
+    average, notes = None, ""
+    if options.initial is not None:
+        average = {name: value.float() for name, value in load_file(options.initial).items()}
+        digest = hashlib.sha256(options.initial.read_bytes()).hexdigest()
+        notes = f"Started from {options.initial.name}, sha256 {digest}."
+    renderers: list[str] = []
+    for stage in stages:
+        scenes = read_scenes(options.cache, stage)
+        checkpoint = options.cache / f"checkpoint-{stage.name}{'-trial' * options.trial}.pt"
+        average = train(stage, scenes, checkpoint, initial=average)
+        renderers += [name for name in scenes.rendered_by if name not in renderers]
+    if options.export and average is not None:
+        export(average, [asdict(stage) for stage in stages], renderers=renderers, notes=notes)
+
+
+def shrunk(stage: Recipe) -> Recipe:
+    """The same stage, so small that it ends within a minute."""
+    return replace(
+        stage,
+        mixed=SHARD,
+        clean=min(stage.clean, SHARD),
+        worlds=min(stage.worlds, SHARD),
+        steps=4,
+        settle=2,
+    )
 
 
 if __name__ == "__main__":

@@ -91,8 +91,9 @@ def test_the_card_tells_how_the_weights_came_about() -> None:
     assert card["weights_sha256"] == hashlib.sha256(data).hexdigest()
     assert card["weights_sha256"] in text
     assert card["bytes"] == len(data)
-    assert {"seed", "steps", "scenes"} <= card["recipe"].keys()
-    assert {"commit", "script", "data", "machine", "steps_done", "figures"} <= card.keys()
+    assert card["stages"]
+    assert all({"name", "seed", "steps", "worlds"} <= stage.keys() for stage in card["stages"])
+    assert {"commit", "script", "data", "machine", "figures"} <= card.keys()
 
 
 def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:  # noqa: ANN001

@@ -66,28 +66,33 @@ def test_a_picture_without_objects_still_has_a_gradient(losses: ModuleType) -> N
 
 
 @pytest.mark.slow
-def test_one_command_renders_trains_and_resumes(tmp_path: Path) -> None:
+def test_one_command_renders_trains_both_stages_and_resumes(tmp_path: Path) -> None:
     root = TRAINING.parents[1]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'tools'}{os.pathsep}{root}"}
-    command = [sys.executable, str(TRAINING / "train.py"), "--cache", str(tmp_path)]
-    command += ["--scenes", "250", "--steps", "2", "--batch", "2"]
-    first = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=root, env=environment
-    )
-    assert "train: 2/2 steps" in first.stderr
-    before = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    subprocess.run(command, check=True, capture_output=True, cwd=root, env=environment)
-    after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert all(
-        torch.equal(before["average"][name], after["average"][name]) for name in before["average"]
-    )
-    other = subprocess.run(
-        [*command, "--rate", "0.1"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=root,
-        env=environment,
-    )
+    command = [sys.executable, str(TRAINING / "train.py"), "--cache", str(tmp_path), "--trial"]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=root, env=environment
+        )
+
+    first = run()
+    assert first.returncode == 0, first.stderr
+    stages = ("objects", "worlds")
+    kept = [tmp_path / f"checkpoint-{stage}-trial.pt" for stage in stages]
+    before = [torch.load(path, weights_only=True) for path in kept]
+    assert [saved["step"] for saved in before] == [4, 4]
+    assert run().returncode == 0
+    for path, saved in zip(kept, before, strict=True):
+        after = torch.load(path, weights_only=True)["average"]
+        assert all(torch.equal(saved["average"][name], after[name]) for name in after)
+    # The second stage goes on from the first: a few steps do not carry it far.
+    stem = next(name for name, value in before[0]["average"].items() if value.ndim == 4)
+    drift = (before[1]["average"][stem] - before[0]["average"][stem]).abs().max()
+    assert 0 < float(drift) < 0.01
+
+    before[1]["recipe"]["rate"] = 0.1
+    torch.save(before[1], kept[1])
+    other = run()
     assert other.returncode == 1
     assert "made by another recipe" in other.stderr
