@@ -15,6 +15,7 @@ from PIL import Image
 from pearl_data.depth_eval.evaluate import Seen
 from pearl_data.depth_eval.records import DepthReport, Row, SetReport
 from pearl_data.depth_eval.text import HEADS, cell, count_words, figures
+from pearl_data.html import Markup, data_uri, page, tag
 from pearl_data.report.depth_colours import (
     UNKNOWN,
     Limits,
@@ -24,7 +25,6 @@ from pearl_data.report.depth_colours import (
     limits_of,
     mark_ends,
 )
-from pearl_data.report.html import Markup, data_uri, page, tag
 from pearl_data.report.pictures import encode
 from pearl_data.report.type_setting import face
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 from PIL import Image
 
+from pearl_data.html import Markup, data_uri, join, tag
 from pearl_data.report.depth_colours import mark_ends
-from pearl_data.report.html import Markup, data_uri, join, tag
 from pearl_data.report.pictures import Shown, encode, show_medium
 from pearl_data.report.story import medium_line
 from pearl_data.report.view import CallView, StepView, TrajectoryView, view_of

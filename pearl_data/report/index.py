@@ -9,8 +9,9 @@ from pearl_data.audit import Audit, audit_paths
 from pearl_data.audit.reading import Collection, open_collection
 from pearl_data.audit.records import AuditReport
 from pearl_data.audit.tables import Table, interval, percent, report_tables
+from pearl_data.html import Markup, page, tag
 from pearl_data.report.gallery import card, choose
-from pearl_data.report.html import Markup, page, tag
+from pearl_data.report.style import STYLE
 from pearl_data.shards.files import write_whole
 from pearl_tools.errors import BadInput
 
@@ -49,7 +50,7 @@ def write_index(
         tables.append(_unreadable(report))
     parts += [tag("h2", "Audit"), tag("div", *map(_table, tables), class_="tables")]
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, page(title, *parts).encode("utf-8", "replace"))
+    write_whole(out, page(title, *parts, style=STYLE).encode("utf-8", "replace"))
 
 
 def _subtitle(report: AuditReport) -> str:

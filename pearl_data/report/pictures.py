@@ -2,7 +2,7 @@
 
 Pictures of broken or missing members become a grey field that says so, because a report must show
 the rest. Left out: the colours of depth (:mod:`pearl_data.report.depth_colours`) and layout
-(:mod:`pearl_data.report.figure`, :mod:`pearl_data.report.html`).
+(:mod:`pearl_data.report.figure`, :mod:`pearl_data.html`).
 """
 
 from __future__ import annotations

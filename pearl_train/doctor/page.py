@@ -1,12 +1,10 @@
 """What the doctor saw, as files: its report as JSON, one HTML page, the contact sheet.
 
-The page is one file: style and pictures inside, no scripts, nothing fetched.
+The page is one file that fetches nothing (:mod:`pearl_data.html`).
 """
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from itertools import groupby
 from pathlib import Path
@@ -14,27 +12,17 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
+from pearl_data import html
+from pearl_data.html import Markup, data_uri, join, tag
 from pearl_data.shards.files import write_whole
 from pearl_train.doctor.findings import Finding, Piece, Report, summary
 
 REPORT, PAGE, SHEET = "doctor.json", "sample.html", "pictures.png"
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2024; --soft: #5b646d; --line: #dde1e5; --paper: #fff;
-  --learned: #bfe8cd; --read: #eef0f2; --edge: #ffffff; --image: #d5e3f7; --pass: #2f7d4f;
-  --warn: #9a6700; --fail: #b0344a; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #9aa4ad; --line: #343a40;
-  --paper: #15181b; --learned: #1d5635; --read: #262b30; --edge: #15181b; --image: #1f3c63;
-  --pass: #6cc391; --warn: #e0b052; --fail: #ef7d90; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 40px 24px 80px; }
-h1 { font-size: 30px; line-height: 1.2; margin: 0 0 4px; }
-h2 { font-size: 20px; margin: 44px 0 10px; }
-h3 { font-size: 15px; margin: 22px 0 6px; }
-p { margin: 0 0 8px; }
-.soft { color: var(--soft); }
+:root { --learned: #bfe8cd; --read: #eef0f2; --edge: #ffffff; --image: #d5e3f7; --warn: #9a6700; }
+@media (prefers-color-scheme: dark) { :root { --learned: #1d5635; --read: #262b30;
+  --edge: #15181b; --image: #1f3c63; --warn: #e0b052; } }
 .tokens { font: 13.5px/2.0 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
   overflow-wrap: anywhere; }
 .tokens i { font-style: normal; background: var(--read); border-right: 2px solid var(--edge);
@@ -43,10 +31,8 @@ p { margin: 0 0 8px; }
 .tokens i.learned { background: var(--learned); font-weight: 600; }
 .tokens i.image { background: var(--image); padding: 3px 8px; white-space: nowrap; }
 .legend i { padding: 3px 8px; }
-table { border-collapse: collapse; font-size: 14px; }
-td { padding: 6px 16px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.pass, td.warn, td.fail { font-weight: 600; }
-td.pass { color: var(--pass); } td.warn { color: var(--warn); } td.fail { color: var(--fail); }
+td.pass { color: var(--good); } td.warn { color: var(--warn); } td.fail { color: var(--bad); }
 td.skip { color: var(--soft); }
 td:nth-child(2) { white-space: nowrap; }
 td pre { margin: 4px 0 0; font: 12.5px/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono",
@@ -54,7 +40,6 @@ td pre { margin: 4px 0 0; font: 12.5px/1.5 ui-monospace, Menlo, Consolas, "DejaV
 .sheet { background: #fff; border: 1px solid var(--line); border-radius: 6px; overflow-x: auto; }
 .sheet img { display: block; max-width: 100%; }
 """
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _WORDS = {
     "context": "context: the picture and the question, all that there is at inference",
     "answer": "answer branch: continues the context",
@@ -81,73 +66,59 @@ def write_files(report: Report, sheet: Image.Image | None, folder: Path) -> list
 def page(report: Report, sheet: bytes) -> str:
     """The page: the sample in colours, its pictures, every finding."""
     about = f"objective {report.objective} on {report.data}; {summary(report)}"
-    body = [
-        f"<h1>What {_text(report.model)} will see</h1>",
-        f'<p class="soft">{_text(about)}</p>',
-    ]
+    body = [tag("h1", f"What {report.model} will see"), tag("p", about, class_="soft")]
     if report.pieces:
-        body += [f"<h2>{_text(report.sample)}, token by token</h2>", _LEGEND]
+        body += [tag("h2", f"{report.sample}, token by token"), _LEGEND]
         body += [_view(branch, list(of)) for branch, of in groupby(report.pieces, _branch)]
     if sheet:
-        uri = f"data:image/png;base64,{base64.b64encode(sheet).decode()}"
         alt = "pictures of a few samples with their ids, tokens and sizes"
-        body += [
-            "<h2>Pictures as the model sees them</h2>",
-            f'<div class="sheet"><img alt="{alt}" src="{uri}"></div>',
-        ]
-    rows = "".join(map(_finding, report.checks))
-    body.append(f"<h2>Checks</h2><table>{rows}</table>")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>pearl-train doctor: {_text(report.sample or report.model)}</title>"
-        f"<style>{_STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
-    )
+        shown = tag("img", alt=alt, src=data_uri(sheet, "image/png"))
+        body += [tag("h2", "Pictures as the model sees them"), tag("div", shown, class_="sheet")]
+    body += [tag("h2", "Checks"), tag("table", *map(_finding, report.checks))]
+    title = f"pearl-train doctor: {report.sample or report.model}"
+    return html.page(title, *body, style=_STYLE)
 
 
-_LEGEND = (
-    '<p class="tokens legend"><i class="learned">learned as a next token</i> '
-    '<i>read, not learned</i> <i class="image">a picture</i></p>'
+_LEGEND = tag(
+    "p",
+    *(tag("i", "learned as a next token", class_="learned"), " "),
+    *(tag("i", "read, not learned"), " "),
+    tag("i", "a picture", class_="image"),
+    class_="tokens legend",
 )
 
 
-def _view(branch: str, pieces: list[Piece]) -> str:
+def _view(branch: str, pieces: list[Piece]) -> Markup:
     number = sum(piece.count for piece in pieces)
     learned = sum(piece.count for piece in pieces if piece.learned)
     head = f"{_WORDS.get(branch, branch)}: {number} tokens, {learned} learned"
-    return f'<h3>{_text(head)}</h3><p class="tokens">{"".join(map(_piece, pieces))}</p>'
+    return join(tag("h3", head), tag("p", *map(_piece, pieces), class_="tokens"))
 
 
-def _piece(piece: Piece) -> str:
+def _piece(piece: Piece) -> Markup:
     if piece.medium:
-        return f'<i class="image">{_text(piece.text)}</i><wbr>'
-    kind = ' class="learned"' if piece.learned else ""
+        return join(tag("i", piece.text, class_="image"), tag("wbr"))
+    return join(*(_token(token, learned=piece.learned) for token in piece.tokens))
+
+
+def _token(token: str, *, learned: bool) -> Markup:
     # lines break before words, and where the text does, outside of tokens
-    return "".join(
-        ("<wbr>" if token[:1] in {" ", "<"} else "")
-        + f"<i{kind}>{_text(token).replace(chr(10), '↵')}</i>"
-        + ("<br>" if token.endswith("\n") else "")
-        for token in piece.tokens
-    )
+    shown = tag("i", token.replace("\n", "↵"), **({"class_": "learned"} if learned else {}))
+    before = [tag("wbr")] if token[:1] in {" ", "<"} else []
+    after = [tag("br")] if token.endswith("\n") else []
+    return join(*before, shown, *after)
 
 
-def _finding(finding: Finding) -> str:
-    remedy = f"<br>→ {_text(finding.remedy)}" if finding.remedy else ""
-    lines = [] if finding.check == "sees" else finding.lines
-    details = f"<pre>{_text(chr(10).join(lines))}</pre>" if lines else ""
-    return (
-        f'<tr><td class="{finding.status}">{finding.status}</td><td>{_text(finding.check)}</td>'
-        f"<td>{_text(finding.told)}{remedy}{details}</td></tr>"
-    )
+def _finding(finding: Finding) -> Markup:
+    told = [finding.told, *([tag("br"), f"→ {finding.remedy}"] if finding.remedy else [])]
+    if finding.lines and finding.check != "sees":
+        told.append(tag("pre", "\n".join(finding.lines)))
+    status = tag("td", finding.status, class_=finding.status)
+    return tag("tr", status, tag("td", finding.check), tag("td", *told))
 
 
 def _branch(piece: Piece) -> str:
     return piece.branch
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
 
 
 def _png(sheet: Image.Image) -> bytes:

@@ -5,13 +5,12 @@ Left out: rows and sentences (:mod:`pearl_train.report.comparison_table`).
 
 from __future__ import annotations
 
-import base64
-import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pearl_data.html import Markup, data_uri, page, tag
 from pearl_data.shards.files import write_whole
 from pearl_train.report.comparison_table import (
     MAIN,
@@ -25,41 +24,35 @@ if TYPE_CHECKING:
     from pearl_train.comparing.compare import Comparison
 
 
-def write_page(found: Comparison, page: Path, picture: Path) -> None:
-    """``page`` (HTML, everything in it) and ``picture`` (PNG)."""
+def write_page(found: Comparison, out: Path, picture: Path) -> None:
+    """``out`` (HTML, everything in it) and ``picture`` (PNG)."""
     image = draw(found)
     write_whole(picture, image)
-    write_whole(page, render(found, image).encode())
+    write_whole(out, render(found, image).encode())
 
 
 def render(found: Comparison, picture: bytes) -> str:
     """The page: table, picture, families, what the tests show, what was compared how."""
-    uri = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     families = family_rows(found)
     titles = [Column(title, number=number > 0) for number, title in enumerate(families[0])]
-    body = [
-        "<h1>Objectives compared</h1>",
-        (
-            f"<p class=soft>{_e(found.model)} trained for {found.steps} steps on "
-            f"{found.train_samples} trajectories, asked {found.test_questions} held-out questions. "
-            f"{_e(found.how[:1].upper() + found.how[1:])}.</p>"
-        ),
-        f'<img src="{uri}" alt="Accuracy of each objective with 95 % intervals">',
+    about = (
+        f"{found.model} trained for {found.steps} steps on {found.train_samples} trajectories, "
+        f"asked {found.test_questions} held-out questions. {found.how[:1].upper()}{found.how[1:]}."
+    )
+    alt = "Accuracy of each objective with 95 % intervals"
+    return page(
+        "Objectives compared",
+        tag("h1", "Objectives compared"),
+        tag("p", about, class_="soft"),
+        tag("img", src=data_uri(picture, "image/png"), alt=alt, class_="chart"),
         _html_table(MAIN, list(main_rows(found))),
-        "<h2>What the figures show</h2>",
-        "<ul>" + "".join(f"<li>{_e(line)}</li>" for line in conclusions(found)) + "</ul>",
-        "<h2>By family of questions</h2>",
+        tag("h2", "What the figures show"),
+        _list(conclusions(found)),
+        tag("h2", "By family of questions"),
         _html_table(titles, families[1:]),
-        "<h2>How to read this</h2>",
-        "<ul>" + "".join(f"<li>{_e(line)}</li>" for line in _NOTES) + "</ul>",
-    ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-        f"<title>Objectives compared</title><style>{_STYLE}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>\n"
+        tag("h2", "How to read this"),
+        _list(_NOTES),
+        style=_STYLE,
     )
 
 
@@ -103,21 +96,19 @@ def draw(found: Comparison) -> bytes:
     return stream.getvalue()
 
 
-def _html_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+def _html_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Markup:
     used = [at for at in range(len(columns)) if any(row[at] for row in rows)]
-    head = "".join(_cell("th", columns[at].title, columns[at]) for at in used)
-    body = "".join(
-        "<tr>" + "".join(_cell("td", row[at], columns[at]) for at in used) + "</tr>" for row in rows
-    )
-    return f"<div class=scroll><table><tr>{head}</tr>{body}</table></div>"
+    head = tag("tr", *(_cell("th", columns[at].title, columns[at]) for at in used))
+    body = (tag("tr", *(_cell("td", row[at], columns[at]) for at in used)) for row in rows)
+    return tag("div", tag("table", head, *body), class_="scroll")
 
 
-def _cell(tag: str, text: str, column: Column) -> str:
-    return f"<{tag}{' class=number' if column.number else ''}>{_e(text)}</{tag}>"
+def _cell(name: str, text: str, column: Column) -> Markup:
+    return tag(name, text, **({"class_": "right-aligned"} if column.number else {}))
 
 
-def _e(text: str) -> str:
-    return html.escape(text)
+def _list(lines: Iterable[str]) -> Markup:
+    return tag("ul", *(tag("li", line) for line in lines))
 
 
 _NOTES = (
@@ -148,19 +139,7 @@ _NOTES = (
 )
 
 _STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #1c2024;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 1240px; margin: 0 auto; padding: 40px 24px 80px; }
-h1 { font-size: 32px; line-height: 1.2; margin: 0 0 4px; }
-h2 { font-size: 22px; margin: 48px 0 12px; }
-.soft { color: #5b646d; }
-img { display: block; max-width: min(100%, 900px); margin: 24px 0; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid #dde1e5;
-  white-space: nowrap; }
-th { color: #5b646d; font-weight: 500; }
-.number { text-align: right; }
+.chart { display: block; max-width: min(100%, 900px); margin: 24px 0; background: #fff; }
+.scroll td { white-space: nowrap; }
 li { margin-bottom: 6px; max-width: 80ch; }
 """

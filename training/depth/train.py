@@ -2,8 +2,8 @@
 
     python training/depth/train.py --export
 
-renders what its cache lacks, trains both stages, and (with --export) replaces the packaged weights and their
-card. Measured: see README.md beside this file. Leaves out evaluation (`evaluate.py`).
+renders what its cache lacks, trains both stages, and (with --export) replaces the packaged weights
+and their card. Measured: see README.md beside this file. Leaves out evaluation (`evaluate.py`).
 """
 
 import argparse

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from trajectories import build_block, build_sample
 
+from pearl_data.html import Markup, tag
 from pearl_data.report import write_index
 from pearl_data.report.gallery import choose
-from pearl_data.report.html import Markup, tag
 from pearl_data.shards import DatasetWriter
 from pearl_data.trajectory import canonical_json
 
