@@ -22,7 +22,7 @@ from pearl_train.run.metrics import read_metrics
 from pearl_train.training.checkpoint import Checkpoint, whole
 from pearl_train.training.processes import accelerator_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LEFT = 8
 
 

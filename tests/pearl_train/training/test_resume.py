@@ -25,7 +25,7 @@ from pearl_train.training.loop import train
 from pearl_train.training.session import fit
 from pearl_train.views.batch import Batch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def ending(folder: RunFolder) -> dict[str, bytes]:
