@@ -13,6 +13,7 @@ from pearl_data.cli.output import depth_model_option, leave
 from pearl_data.cli.tools_check import check
 from pearl_data.cli.tools_eval import evaluation
 from pearl_data.command_line import json_option, print_json
+from pearl_data.report.pictures import depth_for_eyes, encode, show_medium
 from pearl_tools.arguments import parse_arguments
 from pearl_tools.dialects import DIALECTS, ParsedCall
 from pearl_tools.errors import BadInput, ToolError, ToolFailure
@@ -21,7 +22,7 @@ from pearl_tools.media import MediaError, open_image
 from pearl_tools.registry import TOOLS
 from pearl_tools.settings import OnPartlyOutside
 from pearl_tools.stored import stored_form
-from pearl_tools.types import Observation, ObservationRecord, ToolCall
+from pearl_tools.types import MediaRecord, Observation, ObservationRecord, ToolCall
 
 
 @click.group(invoke_without_command=True)
@@ -77,7 +78,8 @@ def _signature(schema: dict[str, Any]) -> str:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the pictures that the call returns (PNG; a depth map also as .npy).",
+    help="Folder for the pictures that the call returns: PNG; a depth map as .npy, in grey as a "
+    "model sees it, and in colour with its legend.",
 )
 @json_option
 @click.option(
@@ -157,13 +159,18 @@ def _with_image(arguments: str) -> str:
 
 
 def _write_media(observation: Observation, out: Path) -> ObservationRecord:
-    """Writes every new medium into ``out``; the record with their names and file hashes."""
+    """Writes every new medium into ``out``, depth also for eyes; the record with the names of what
+    a data set would store, and their hashes.
+    """
     out.mkdir(parents=True, exist_ok=True)
     records = []
     for medium in observation.media:
         record, files = stored_form(medium)
         for file_name, data in files.items():
             (out / file_name).write_bytes(data)
+        if record.kind == "depth":
+            coloured = depth_for_eyes(show_medium(record, files))
+            (out / _for_eyes(record)).write_bytes(encode(coloured, "PNG"))
         records.append(record)
     return msgspec.structs.replace(observation.to_record(), media=records)
 
@@ -175,5 +182,11 @@ def _print_for_people(record: ObservationRecord, out: Path | None) -> None:
     click.echo(record.text)
     for medium in record.media:
         names = [n for n in (medium.name_in_sample, medium.picture_in_sample) if n]
+        if medium.kind == "depth":
+            names.append(_for_eyes(medium))
         for name in names if out else []:
             click.echo(str((out or Path()) / name))
+
+
+def _for_eyes(medium: MediaRecord) -> str:
+    return f"{medium.id}-depth.png"

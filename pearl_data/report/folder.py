@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pearl_data.audit.reading import safe_members
-from pearl_data.report.depth_colours import mark_ends, with_legend
 from pearl_data.report.figure import draw_trajectory
-from pearl_data.report.pictures import draw_boxes, encode, show_medium
+from pearl_data.report.pictures import depth_for_eyes, draw_boxes, encode, show_medium
 from pearl_data.report.view import view_of
 from pearl_data.shards import Sample
-
-#: Depth maps are small; they are shown at least this wide.
-_DEPTH_WIDTH = 640
 
 
 def write_pictures(sample: Sample, out: Path) -> list[Path]:
@@ -40,10 +36,7 @@ def _files(sample: Sample) -> Iterator[tuple[str, bytes]]:
         if shown.problem:
             continue
         if medium.kind == "depth":
-            scale = max(1.0, _DEPTH_WIDTH / shown.image.width)
-            size = (round(shown.image.width * scale), round(shown.image.height * scale))
-            picture = with_legend(mark_ends(shown.image.resize(size), shown.ends))
-            yield f"{medium.id}-depth.png", encode(picture, "PNG")
+            yield f"{medium.id}-depth.png", encode(depth_for_eyes(shown), "PNG")
         boxes = view.boxes_on(medium.id)
         if boxes:
             drawn = draw_boxes(shown.image, (medium.width, medium.height), boxes)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pearl_data.report.depth_colours import Ends, colour_depth, ends_of
+from pearl_data.report.depth_colours import Ends, colour_depth, ends_of, mark_ends, with_legend
 from pearl_data.report.type_setting import face
 from pearl_data.report.view import CallView
 from pearl_tools.errors import ToolFailure
@@ -24,6 +24,8 @@ from pearl_tools.types import MediaRecord
 
 #: A depth map larger than this is refused, as pictures are by ``open_image``.
 MAX_DEPTH_BYTES = 256 << 20
+
+_DEPTH_WIDTH = 640
 
 
 class Shown(NamedTuple):
@@ -52,6 +54,15 @@ def show_medium(medium: MediaRecord, members: Mapping[str, bytes]) -> Shown:
         return _missing(medium, str(failure.error))
     except (ValueError, EOFError, OSError, MemoryError) as error:
         return _missing(medium, str(error))
+
+
+def depth_for_eyes(shown: Shown) -> Image.Image:
+    """A depth map as :func:`show_medium` gives it, at least :data:`_DEPTH_WIDTH` pixels wide, its
+    ends marked and the legend under it.
+    """
+    scale = max(1.0, _DEPTH_WIDTH / shown.image.width)
+    size = (round(shown.image.width * scale), round(shown.image.height * scale))
+    return with_legend(mark_ends(shown.image.resize(size), shown.ends))
 
 
 def draw_boxes(

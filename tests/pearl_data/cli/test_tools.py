@@ -119,6 +119,9 @@ def test_depth_writes_the_map_and_a_picture_of_it(
     values = np.load(tmp_path / "o1.npy", allow_pickle=False)
     assert (values.dtype, values.shape) == (np.float32, (8, 12))
     assert open_image((tmp_path / "o1.png").read_bytes()).pixels.shape == (8, 12, 3)
+    in_colour = open_image((tmp_path / "o1-depth.png").read_bytes()).pixels
+    assert in_colour.shape[1] == 640
+    assert np.ptp(in_colour.astype(int), axis=2).max() > 100
 
 
 def test_call_in_another_dialect_takes_its_names_and_units(photo: Path) -> None:
