@@ -33,6 +33,7 @@ bench: $(INSTALLED)  ## speed against named floors and peers
 	$(BIN)/python bench/validate.py
 	$(BIN)/python bench/synth.py
 	$(BIN)/python bench/tools.py
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python bench/memory.py
 	$(BIN)/python bench/train.py
 
 depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (about 2 1/2 h)

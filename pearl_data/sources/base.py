@@ -7,7 +7,7 @@ tried counts as an input. A source that cannot offer a candidate says why with a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from pearl_data.trajectory import Source, Task
@@ -72,5 +72,7 @@ class QuestionSource(Protocol):
     def config(self) -> dict[str, Any]:
         """What identifies the source's content, for the run's configuration hash."""
 
-    def block(self, index: int) -> list[Slot]:
-        """The slots of block ``index``, the same whenever and wherever it is computed."""
+    def block(self, index: int) -> Iterable[Slot]:
+        """The slots of block ``index``, the same whenever and wherever it is computed. Pictures
+        are opened when their slot, or its candidate, is asked for: not all are held at once.
+        """

@@ -153,13 +153,14 @@ class CocoSource:
         """The annotation file by content."""
         return {"kind": "coco", "name": self.name, "sha256": self._file_sha256}
 
-    def block(self, index: int) -> list[Slot]:
+    def block(self, index: int) -> Iterator[Slot]:
         """One slot per question, and one per annotation or picture that cannot be used."""
         images = self._images[index * _IMAGES_PER_BLOCK : (index + 1) * _IMAGES_PER_BLOCK]
         if not images:
-            return [iter([rejected]) for rejected in self._rejected]
+            yield from (iter([rejected]) for rejected in self._rejected)
         turns = Turns(index * _TURNS_APART)
-        return [slot for image in images for slot in self._image_slots(image, turns)]
+        for image in images:
+            yield from self._image_slots(image, turns)
 
     def _image_slots(self, image: _Image, turns: Turns) -> Iterator[Slot]:
         stem = f"{slug(self.name)}-{slug(str(image.id))}"

@@ -24,7 +24,7 @@ from pearl_data.trajectory import Evidence, Source, Task
 from pearl_tools.errors import BadInput, ToolError, ToolFailure, tool_error
 from pearl_tools.types import Box, Medium
 
-_ROWS_PER_BLOCK = 32
+ROWS_PER_BLOCK = 8
 
 
 class _RowEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +67,7 @@ class JsonlSource:
 
     def blocks(self) -> int:
         """Blocks of 32 rows."""
-        return -(-len(self._lines) // _ROWS_PER_BLOCK)
+        return -(-len(self._lines) // ROWS_PER_BLOCK)
 
     def config(self) -> dict[str, Any]:
         """The rows by content."""
@@ -75,8 +75,11 @@ class JsonlSource:
 
     def block(self, index: int) -> list[Slot]:
         """One slot per row."""
-        lines = self._lines[index * _ROWS_PER_BLOCK : (index + 1) * _ROWS_PER_BLOCK]
-        return [iter([self._row(number, line)]) for number, line in lines]
+        lines = self._lines[index * ROWS_PER_BLOCK : (index + 1) * ROWS_PER_BLOCK]
+        return [self._slot(number, line) for number, line in lines]
+
+    def _slot(self, number: int, line: bytes) -> Slot:
+        yield self._row(number, line)  # opened only when its turn comes
 
     def _row(self, number: int, line: bytes) -> Candidate | Rejected:
         stem = f"{slug(self.name)}-{number:06d}"

@@ -7,13 +7,17 @@ did what before.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from pearl_data.experts.base import Expert
 from pearl_data.shards import CallTiming, Quarantined, Sample
 from pearl_data.sources.base import Candidate, QuestionSource, Slot
 from pearl_data.synthesise.trial import Trial
 from pearl_tools.executor import ToolExecutor
+
+PIXELS_AT_ONCE: Final = 48_000_000
+"""Slots are worked on side by side until their pictures have so many pixels: bounds memory."""
 
 
 class SlotResult(NamedTuple):
@@ -60,7 +64,9 @@ class _OpenSlot:
             self.quarantined.append(outcome)
         else:
             self.sample = outcome
+            self._candidates = iter(())  # those not tried hold pictures too
         self.timings += self.trial.timings
+        self.trial = None  # and with it the pictures
 
 
 def run_block(
@@ -73,16 +79,45 @@ def run_block(
     val_share: float,
 ) -> list[SlotResult]:
     """The results of block ``index``, one per slot, in the source's order."""
+
+    def begin(slot: _OpenSlot) -> bool:
+        return slot.next_trial(expert, seed, val_share)
+
     executor.clear_cache()
-    slots = [_OpenSlot(slot) for slot in source.block(index)]
-    waiting = slots
-    while waiting:
-        running = [slot for slot in waiting if slot.next_trial(expert, seed, val_share)]
+    slots: list[_OpenSlot] = []
+    side_by_side: list[_OpenSlot] = []
+    for candidates in source.block(index):
+        slot = _OpenSlot(candidates)
+        slots.append(slot)
+        if begin(slot):
+            side_by_side.append(slot)
+        if _open_pixels(side_by_side) >= PIXELS_AT_ONCE:
+            _finish(side_by_side, begin, executor)
+            side_by_side = []
+    _finish(side_by_side, begin, executor)
+    return [SlotResult(slot.sample, slot.quarantined, slot.timings) for slot in slots]
+
+
+def _open_pixels(slots: list[_OpenSlot]) -> int:
+    """Pixels of the pictures that the trials of ``slots`` hold, shared ones once."""
+    roots = {
+        id(root): root.record
+        for slot in slots
+        if slot.trial is not None
+        for root in slot.trial.candidate.roots
+    }
+    return sum(record.width * record.height for record in roots.values())
+
+
+def _finish(
+    running: list[_OpenSlot], begin: Callable[[_OpenSlot], bool], executor: ToolExecutor
+) -> None:
+    """Carries out the trials of ``running``, and what is tried after those that fail."""
+    while running:
         _carry_out([slot.trial for slot in running if slot.trial is not None], executor)
         for slot in running:
             slot.settle()
-        waiting = [slot for slot in running if slot.sample is None]
-    return [SlotResult(slot.sample, slot.quarantined, slot.timings) for slot in slots]
+        running = [slot for slot in running if slot.sample is None and begin(slot)]
 
 
 def _carry_out(trials: list[Trial], executor: ToolExecutor) -> None:

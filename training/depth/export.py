@@ -117,16 +117,16 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
 ## Figures
 
 Ordinal accuracy on {card["evaluated_scenes"]} rendered scenes with seeds of their own, half clean
-and half wild, beside the rules of thumb. "Lower is wrong" are the pairs where the nearer object is
-the higher one. Motorcycle (Middlebury 2014) and redwood (rendered ICL-NUIM) took no part in
-training or selection.
+and half wild, beside the rules of thumb, and on half as many worlds. "Lower is wrong" are the pairs
+where the nearer object is the higher one. Motorcycle (Middlebury 2014) and redwood (rendered
+ICL-NUIM) took no part in training or selection.
 
 {table}
 
 ## Limits
 
-Trained on rendered solids only, for less than an hour of one core, and still learning when it
-stopped. Compare each model row with the rule of the same pictures: on frames that this renderer did
-not make, the rule "lower is nearer" may well be the better guess. Pass a transformers model where
-photographs matter. Small gaps are hard: prefer pairs with a ratio above 2.
+Trained on rendered solids only, for about an hour and a half of one core, and still learning when
+it stopped. Compare each model row with the rule of the same pictures: on the frames that this
+renderer did not make, the rule "lower is nearer" orders pixels better. Pass a transformers model
+where photographs matter. Small gaps are hard: prefer pairs with a ratio above 2.
 """
