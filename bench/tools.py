@@ -1,6 +1,5 @@
 """Each tool against its floor, in one run: opening, crop and zoom on a 12-megapixel JPEG, depth
-against the bare network and against transformers' own pipeline; with `--memory`, the peak while
-synthesising.
+against the bare network and against transformers' own pipeline. Memory: `bench/memory.py`.
 
 The floor of a picture tool is the same pixels from direct library calls: decode (OpenCV), slice,
 resize, encode as PNG. Ours adds what the contract asks for: checks, the hash of every root and
@@ -11,23 +10,18 @@ those of the whole picture, and a zoom from a smaller one would be other pixels.
 transformers model are random; that changes no timing.
 
     python bench/tools.py                    # about a minute
-    python bench/tools.py --memory           # peak memory of synthesis too, some minutes
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 import cv2
@@ -62,8 +56,7 @@ class Way(NamedTuple):
 
 @click.command()
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(min=1))
-@click.option("--memory", is_flag=True, help="Measure the peak while synthesising, too.")
-def main(rounds: int, memory: bool) -> None:
+def main(rounds: int) -> None:
     """Print milliseconds and ratios to the floor."""
     one_thread(depth=True)
     data = twelve_megapixels()
@@ -77,9 +70,6 @@ def main(rounds: int, memory: bool) -> None:
     compare(f"depth of {PICTURES} pictures of 640x480, embedded", embedded(), rounds)
     with tempfile.TemporaryDirectory() as folder:
         compare(f"depth of {PICTURES} pictures, a transformers model", hub(Path(folder)), rounds)
-    if memory:
-        with tempfile.TemporaryDirectory() as folder:
-            peaks(Path(folder), data)
 
 
 def compare(title: str, ways: Sequence[Way], rounds: int) -> None:
@@ -301,78 +291,6 @@ def jpeg(pixels: Image8) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=90)
     return file.getvalue()
-
-
-def peaks(folder: Path, data: bytes) -> None:
-    """Peak memory of ``pearl-data synth`` on 12-megapixel pictures, with 1 and 2 workers."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    pixels = decode(data)
-    for number in range(12):
-        shifted = np.roll(pixels, 200 * number, axis=1)
-        (folder / f"{number}.jpg").write_bytes(jpeg(shifted))
-        images.append({"id": number, "file_name": f"{number}.jpg", "width": WIDTH,
-                       "height": HEIGHT})  # fmt: skip
-        annotations += [
-            {
-                "id": number * 10 + k,
-                "image_id": number,
-                "category_id": 1 + k % 3,
-                "bbox": [200 + 600 * k, 400 + 300 * k, 150, 150],
-                "depth_rank": k,
-                "attributes": {"color": ("red", "green", "blue")[(k + number) % 3]},
-            }
-            for k in range(6)
-        ]
-    names = [{"id": 1, "name": "mark"}, {"id": 2, "name": "spot"}, {"id": 3, "name": "patch"}]
-    document = {"images": images, "annotations": annotations, "categories": names}
-    (folder / "set.json").write_text(json.dumps(document))
-    print("\npeak memory of synth --tools crop,zoom,depth on twelve 12-megapixel JPEGs")
-    print("  (proportional set size of all its processes, sampled every 0.1 s)")
-    for workers in (1, 2):
-        arguments = ["synth", "--tools", "crop,zoom,depth", "--source", f"coco:{folder}/set.json"]
-        arguments += ["--images", str(folder), "--out", str(folder / f"out{workers}")]
-        arguments += ["--workers", str(workers), "--samples-per-shard", "16"]
-        start = time.perf_counter()
-        peak, processes = watched([sys.executable, "-m", "pearl_data.cli.main", *arguments])
-        took = time.perf_counter() - start
-        print(f"  {workers} worker{'s' * (workers > 1)}: {peak / 2**20:.0f} MiB in at most "
-              f"{processes} processes, {took:.0f} s")  # fmt: skip
-
-
-def watched(command: list[str]) -> tuple[int, int]:
-    """(bytes at the peak, most processes) of a command and all below it."""
-    import psutil
-
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    # nothing of the command's own output is wanted here
-    child = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    parent = psutil.Process(child.pid)
-    peak = processes = 0
-    while child.poll() is None:
-        total = count = 0
-        for process in _family(parent):
-            try:
-                total += process.memory_full_info().pss
-                count += 1
-            except psutil.Error:
-                continue
-        peak, processes = max(peak, total), max(processes, count)
-        time.sleep(0.1)
-    if child.returncode:
-        raise SystemExit(f"synth failed: {child.stderr.read() if child.stderr else ''}")
-    return peak, processes
-
-
-def _family(parent: Any) -> list[Any]:
-    import psutil
-
-    try:
-        return [parent, *parent.children(recursive=True)]
-    except psutil.Error:
-        return []
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pearl_tools.color import NotAPictureError, to_rgb8
 from pearl_tools.errors import FaultOwner, ToolFailure, tool_error
+from pearl_tools.jpeg import plain_pixels
 from pearl_tools.pixels import decode_npy, encode_npy, encode_png, pixel_sha256
 from pearl_tools.types import MediaRecord, Medium, Pixels
 
@@ -110,8 +111,7 @@ def open_image(
         image = _open_header(data, where, max_pixels)
         try:
             changes, suffix = _file_facts(image, data), FORMATS[image.format or ""]
-            upright, turned = _load_upright(image)
-            pixels, converted = to_rgb8(upright, white_16=image.format == "PPM")
+            pixels, changed = _decode(image, data)
         except MemoryError:
             raise
         except NotAPictureError as error:
@@ -131,7 +131,7 @@ def open_image(
         file_sha256=hashlib.sha256(data).hexdigest(),
         name_in_sample=id + suffix,
         box_root=(0.0, 0.0, float(width), float(height)),
-        changes=[*changes, *turned, *converted],
+        changes=[*changes, *changed],
     )
     return Medium(record=record, pixels=pixels, file_bytes=data, file_suffix=suffix)
 
@@ -204,6 +204,17 @@ def _file_facts(image: Image.Image, data: bytes) -> list[str]:
     if image.format == "PNG" and len(data) > 24 and data[24] == 16 and image.mode != "I;16":
         facts.append("bits:16/256")  # Pillow keeps the high byte of 16-bit colour
     return facts
+
+
+def _decode(image: Image.Image, data: bytes) -> tuple[NDArray[np.uint8], list[str]]:
+    """The upright 8-bit RGB pixels of the first frame, and the changes that made them."""
+    if _orientation(image) not in _UPRIGHT:
+        plain = plain_pixels(image, data)
+        if plain is not None:
+            return plain, []
+    upright, turned = _load_upright(image)
+    pixels, converted = to_rgb8(upright, white_16=image.format == "PPM")
+    return pixels, [*turned, *converted]
 
 
 def _load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
