@@ -27,7 +27,7 @@ from scenes import MIXED, SHARD, Shard, fill_cache, read_shard
 from torch import Tensor
 
 from pearl_data.progress import Progress
-from pearl_tools.depth.network import DepthNetwork
+from pearl_tools.depth.network import ENCODER, DepthNetwork
 
 SIZES = ((192, 256), (192, 256), (192, 256), (192, 192), (160, 256), (256, 192))
 """Picture sizes (height, width) of a batch, one drawn per step: photographs come in several
@@ -192,6 +192,7 @@ def train(
     checkpoint: Path,
     *,
     initial: dict[str, Tensor] | None = None,
+    encoder: str = ENCODER,
     save_every: int = 250,
 ) -> dict[str, Tensor]:
     """The averaged weights after all steps.
@@ -200,7 +201,7 @@ def train(
     `initial`, or from random ones.
     """
     torch.manual_seed(recipe.seed)
-    network = DepthNetwork().to(memory_format=torch.channels_last)
+    network = DepthNetwork(encoder).to(memory_format=torch.channels_last)
     if initial is not None:
         network.load_state_dict(initial, strict=False)  # batch counters are not exported
     average = {name: value.clone() for name, value in network.state_dict().items()}

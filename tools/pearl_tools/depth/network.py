@@ -74,11 +74,17 @@ class Fuse(nn.Module):
 
 
 class DepthNetwork(nn.Module):
-    """RGB to the logarithm of relative inverse depth."""
+    """RGB to the logarithm of relative inverse depth.
 
-    def __init__(self) -> None:
+    Args:
+        encoder_name: a timm model that gives features at strides 2 to 32; the packaged weights are
+            those of `ENCODER`, the others are for `training/depth/encoders.py` to compare.
+
+    """
+
+    def __init__(self, encoder_name: str = ENCODER) -> None:
         super().__init__()
-        encoder: Any = timm.create_model(ENCODER, features_only=True, pretrained=False)
+        encoder: Any = timm.create_model(encoder_name, features_only=True, pretrained=False)
         channels: list[int] = encoder.feature_info.channels()
         self.encoder = encoder
         self.narrow = nn.Conv2d(channels[-1], 2 * WIDTH, 1)
