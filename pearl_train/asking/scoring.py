@@ -19,6 +19,7 @@ _MARK = re.compile(r"answer\s*:", re.IGNORECASE)
 #: ``(B)``, ``B)``, ``B.``, ``B:`` or ``B`` alone; what follows may repeat the choice's words.
 _LETTER = re.compile(r"^\(?([A-Za-z])(?:\)|[.:]|$)\s*(.*)$", re.DOTALL)
 _BRACKETED = re.compile(r"^\(([A-Za-z])\)")
+_BARE = re.compile(r"^\s*[A-Za-z]\s*$")
 _NUMBER = re.compile(r"^[+-]?\d+(?:\.\d+)?$")
 
 
@@ -44,8 +45,8 @@ class Expected(NamedTuple):
 def judge(reply: str, expected: Expected, form: AnswerForm = "text") -> Verdict:
     """The verdict on ``reply``; ``form`` is how the question asked to be answered.
 
-    Where choices are themselves letters, ``B`` alone is the choice named B if answers are words,
-    and the second choice if answers are letters.
+    Where choices are themselves letters and answers are words, ``B`` alone is the choice named B,
+    or none; where answers are letters it is the second choice. ``(B)`` is always the second.
 
     >>> judge("Answer: Dark  Red.", Expected("dark red", ["blue", "dark red"])).correct
     True
@@ -80,6 +81,8 @@ def stated_part(reply: str) -> str:
 def stated_choice(said: str, choices: Sequence[str], form: AnswerForm = "text") -> str | None:
     """The one of ``choices`` that ``said`` states, or None."""
     by_words = _by_words(said, choices)
+    if form == "text" and _BARE.match(said) and any(map(_BARE.match, choices)):
+        return by_words
     by_letter = _by_letter(said, choices)
     if form == "letter" or (by_words is None or _BRACKETED.match(said)):
         return by_letter if by_letter is not None else by_words

@@ -73,6 +73,9 @@ def test_choices_that_are_letters_are_words_unless_letters_were_asked_for() -> N
     assert judge("A", Expected("K", tags), "letter").correct
     assert judge("(A)", Expected("K", tags), "text").correct
     assert judge("K", Expected("K", tags), "letter").correct
+    # a tag that was not offered is no choice, and not the second one either
+    assert judge("B", Expected("X", ["T", "X", "7"]), "text").stated is None
+    assert judge("B) X", Expected("X", ["T", "X", "7"]), "text").correct
 
 
 @pytest.mark.parametrize(
