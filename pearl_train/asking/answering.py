@@ -120,6 +120,7 @@ class Answerer:
         generated = decoder.generate(self.config.evaluate.max_new_tokens, self.encoder.stop_ids)
         return Answered(
             reply=self.words(generated),
+            opening=ANSWER_PREFIX,
             tokens=_spent(generated),
             latency_s=0.0,
             ended=generated.ended,
@@ -224,7 +225,9 @@ class _Speaker:
         self._decoder.continue_as(encoded.context, encoded.images)
         generated = self._decoder.generate(max_tokens, self._model.encoder.stop_ids)
         text = self._model.words(generated)
-        self._turns.append(Turn("assistant", (text,)))
+        # what stands before every reply is the template's, which writes it again
+        written = text.removeprefix(self._model.encoder.template.glue)
+        self._turns.append(Turn("assistant", (written,)))
         return Spoken(text, _spent(generated), generated.ended)
 
     def hear(self, seen: Sequence[Seen], pictures: Mapping[str, Picture]) -> None:

@@ -36,6 +36,8 @@ class Answered:
 
     ``tokens`` counts those generated, over all turns; ``thought_tokens`` pause tokens and latents
     put before the answer. ``tools`` and ``errors`` count calls by tool and by ``stage.code``.
+    ``opening`` was given to the model and not said by it, such as ``Answer:``; a reply is judged
+    together with it, as one that the model said whole.
     """
 
     reply: str
@@ -47,6 +49,7 @@ class Answered:
     tools: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    opening: str = ""
 
 
 class Answers(Protocol):
@@ -142,7 +145,7 @@ def _lines(model: Answers, task: Task, folder: Path | None) -> Iterator[ItemLine
 
 def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
     """The line of one question."""
-    verdict = judge(answered.reply, item.expected, form)
+    verdict = judge(answered.opening + answered.reply, item.expected, form)
     return ItemLine(
         key=item.question.key,
         family=item.family,

@@ -63,7 +63,7 @@ def answered(
 ) -> Prediction:
     """The answer of an opened model."""
     reply = model.answer(question)
-    said = stated_part(reply.reply)
+    said = stated_part(reply.opening + reply.reply)
     form = model.config.data.answers
     return Prediction(
         answer=said,

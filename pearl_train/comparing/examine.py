@@ -45,6 +45,8 @@ def examine(
         header = header_of(
             place.name, weights_sha256(place), data, split or place.config.evaluate.split, model
         )
+        if limit is not None:  # scores of some questions never replace those of all
+            header = msgspec.structs.replace(header, options={**header.options, "limit": limit})
         folder = out
         if folder is None and place.run is not None:
             folder = place.run.path / "eval" / header.digest

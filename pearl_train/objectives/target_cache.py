@@ -224,7 +224,8 @@ def fill(
         for batch in batches:
             if not batch.keys:
                 continue
-            made.append(embed_rows(backbone, batch, config.objective.target).cpu())
+            rows = batch.to(backbone.device)
+            made.append(embed_rows(backbone, rows, config.objective.target).cpu())
             keys += batch.keys
             done += len(batch.keys)
             if tell:

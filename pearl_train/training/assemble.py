@@ -28,7 +28,7 @@ from pearl_train.run.folder import DataFacts, data_sha256
 from pearl_train.settings.config import Config
 from pearl_train.training.collapse import Panel
 from pearl_train.training.ingredients import Ingredients, no_targets
-from pearl_train.training.loader import TrainingData, numbers_of
+from pearl_train.training.loader import Tally, TrainingData, numbers_of
 from pearl_train.views.batch import Batch, ViewPlan
 from pearl_train.views.encode import Encoder
 
@@ -175,8 +175,7 @@ def _cached_targets(
     without = {keys[key] for key in cache.missing(keys)}
     if without:
         train.numbers = [n for n in train.numbers if n not in without]
-        for reason, dropped in whole.tally.dropped.items():
-            train.tally.dropped.setdefault(reason, {}).update(dropped)
+        train.tally.merge(Tally(dropped=whole.tally.dropped))
         sys.stderr.write(f"{len(without)} samples are left out: their trajectory does not fit\n")
     if not train.numbers:
         raise UsageError("expected samples whose trajectory fits data.max_tokens, got none")

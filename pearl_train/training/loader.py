@@ -63,6 +63,12 @@ class Tally:
         """Count one changed sample."""
         self.changed.setdefault(what, {})[key] = ""
 
+    def merge(self, other: Tally) -> None:
+        """Count what ``other`` counted, too; a sample that both know counts once."""
+        for mine, theirs in ((self.dropped, other.dropped), (self.changed, other.changed)):
+            for reason, keys in theirs.items():
+                mine.setdefault(reason, {}).update(keys)
+
 
 class Fault(NamedTuple):
     """An error on its way from a worker to the process that reports it."""

@@ -8,7 +8,7 @@ transformers, the curves, the card.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
 from pearl_train.training.assemble import Assembled, assemble, build_trained
 from pearl_train.training.checkpoint import newest_whole
-from pearl_train.training.processes import accelerator_for, first_process
+from pearl_train.training.processes import accelerator_for, first_process, from_all
 from pearl_train.training.session import fit
 
 
@@ -59,9 +59,19 @@ def train(
         accelerator=accelerator,
         began=lambda step: _note(folder, accelerator, step),
     )
-    result = msgspec.structs.replace(found, left_out=made.train.tally.counts())
-    first_process(lambda: _finish(folder, config, made))
+    for tally in from_all(accelerator, made.train.tally):
+        made.train.tally.merge(tally)
+    left_out = most(folder.read_data().left_out, made.train.tally.counts())
+    result = msgspec.structs.replace(found, left_out=left_out)
+    first_process(lambda: _finish(folder, config, made, left_out))
     return result
+
+
+def most(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    """The larger count of each reason: a resumed run meets only the samples that are still to come,
+    and those it met before may be the same.
+    """
+    return {name: max(before.get(name, 0), now.get(name, 0)) for name in sorted({*before, *now})}
 
 
 def _same_choices(folder: RunFolder, config: Config) -> None:
@@ -80,7 +90,9 @@ def _note(folder: RunFolder, accelerator: Any, step: int) -> None:
         note_session(folder.environment, {"began": began, **session})
 
 
-def _finish(folder: RunFolder, config: Config, made: Assembled) -> None:
+def _finish(
+    folder: RunFolder, config: Config, made: Assembled, left_out: Mapping[str, int]
+) -> None:
     """The model, the curves and the card; by the first process."""
     from pearl_train.model.export import export_model
     from pearl_train.report.card import write_card
@@ -90,7 +102,7 @@ def _finish(folder: RunFolder, config: Config, made: Assembled) -> None:
         with no_bars():
             export_model(_bare_backbone(folder, config, made), folder.model)
     facts = folder.read_data()
-    write_json(folder.data, msgspec.structs.replace(facts, left_out=made.train.tally.counts()))
+    write_json(folder.data, msgspec.structs.replace(facts, left_out=dict(left_out)))
     draw_curves(folder.metrics, folder.curves, title=folder.path.name)
     write_card(folder)
 

@@ -104,6 +104,16 @@ def said_by_first(accelerator: Any, value: T) -> T:
     return told[0]
 
 
+def from_all(accelerator: Any, value: T) -> list[T]:
+    """Every process's ``value``, in the order of processes."""
+    if accelerator.num_processes == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    found: list[T] = gather_object([value])
+    return found
+
+
 @contextmanager
 def deterministic() -> Iterator[None]:
     """Only algorithms that give the same bits twice, while the block runs. Meant for CPU."""

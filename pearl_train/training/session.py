@@ -206,12 +206,13 @@ class _Session:
     def _panel(self, step: int, panel: Watcher) -> None:
         """Write the panel's values; warn, or stop, if they show a collapse."""
         values, warning = panel.report()
-        warning = said_by_first(self.accelerator, warning)
+        # each process has judged samples of its own: all do what the first one found
+        warning, collapsed = said_by_first(self.accelerator, (warning, panel.collapsed))
         if self.metrics and values:
             self.metrics.log(step, {f"panel/{name}": value for name, value in values.items()})
         if not warning:
             return
-        if self.config.log.on_collapse == "stop" and panel.collapsed:
+        if self.config.log.on_collapse == "stop" and collapsed:
             self._save(None)
             raise Collapsed(f"step {step}: {warning}")
         if warning not in self.warned:

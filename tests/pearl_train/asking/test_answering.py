@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import chat_templates
 import numpy as np
 import pytest
 import torch
@@ -155,13 +156,20 @@ def test_dummies_leave_the_latents_out(backbone: Backbone) -> None:
     assert not torch.allclose(real[1], blank[1])
 
 
+@pytest.mark.parametrize("template", [None, chat_templates.LLAVA], ids=["own", "spaced"])
 @pytest.mark.parametrize("number", [1, 2, 3, 7])
-def test_the_tool_loop_reads_the_tokens_of_training(backbone: Backbone, number: int) -> None:
+def test_the_tool_loop_reads_the_tokens_of_training(
+    backbone: Backbone, number: int, template: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A model that says what the expert said sees, token by token, what it was trained on."""
+    if template is not None:
+        written = template.replace("<image>", str(backbone.processor.image_token))
+        monkeypatch.setattr(backbone.processor, "chat_template", written)
     sample = tiny_sample(number)
     model = answerer(backbone, "tools", executor=ToolExecutor(depth_model=RampModel()))
     lines = expert_lines(sample)
-    model.words = lambda _: next(lines)  # type: ignore[method-assign]  # the script
+    glue = model.encoder.template.glue  # a model says the space that it was trained to say, too
+    model.words = lambda _: glue + next(lines)  # type: ignore[method-assign]  # the script
     item = item_of(sample, "tar")
     speaker = _Speaker(model, item.question)
     assert model.executor is not None

@@ -174,3 +174,15 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     path.write_text("no picture")
     with pytest.raises(BadInput, match=r"notes\.png.*expected a picture"):
         opened([path], "What is it?")
+
+
+def test_a_reply_is_judged_with_the_opening_that_was_given(task: Task) -> None:
+    """What follows the line of the answer does not count, whoever wrote ``Answer:``."""
+
+    def talkative(question: Question) -> Answered:
+        said = f" {question.choices[0]}\nIt is in the middle."
+        return Answered(reply=said, tokens=9, latency_s=0.1, opening="Answer:")
+
+    plain = evaluate(Fake(first_choice), task).overall
+    assert evaluate(Fake(talkative), task).overall.accuracy == plain.accuracy
+    assert plain.unparsed == 0

@@ -111,6 +111,13 @@ def test_other_ways_of_decoding_are_kept_apart(run: Path, tiny_data: Path) -> No
     assert len(set((run / "eval").glob("*")) - before) == 1
 
 
+def test_scores_of_a_few_questions_do_not_replace_those_of_all(run: Path, tiny_data: Path) -> None:
+    examine(str(run), tiny_data, split="test")
+    before = {path: path.read_bytes() for path in (run / "eval").glob("*/scores.json")}
+    assert examine(str(run), tiny_data, split="test", limit=2).overall.accuracy.n == 2
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_the_command_prints_the_answer_alone(run: Path, photo: Path) -> None:
     arguments = [str(run), "--image", str(photo), "--question", "Which?", "--choices", "red, blue"]
     plain = CliRunner().invoke(predict_command, arguments)

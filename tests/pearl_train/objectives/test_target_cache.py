@@ -67,6 +67,23 @@ def test_the_cached_target_is_the_computed_one(tmp_path: Path) -> None:
     assert torch.equal(again(shuffled), expected)
 
 
+def test_batches_are_moved_to_where_the_network_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    moved: list[object] = []
+    to = Batch.to
+
+    def told(batch: Batch, device: torch.device | str) -> Batch:
+        moved.append(device)
+        return to(batch, device)
+
+    monkeypatch.setattr(Batch, "to", told)
+    fill(cache, network, batches(), FROZEN)
+    assert moved == [network.device] * 2
+
+
 def test_files_hold_many_targets_and_several_processes_may_write(tmp_path: Path) -> None:
     network = backbone()
     identity = target_identity(network, FROZEN)
