@@ -12,12 +12,15 @@ from pearl_train.settings.config import Config
 class Training(Record, frozen=True, kw_only=True):
     """What training cost: updates, seconds in all and per update (median), on this machine.
 
-    Without validation and checkpoints; None where the run wrote no timings.
+    Without validation and checkpoints; None where the run wrote no timings. ``left_out`` counts the
+    samples that did not fit, by what became of them: a row that has some did not learn from exactly
+    what the others did.
     """
 
     steps: int
     seconds: float | None
     step_s_median: float | None
+    left_out: dict[str, int] = {}
 
 
 def training_cost(folder: RunFolder, config: Config) -> Training:
@@ -34,4 +37,5 @@ def training_cost(folder: RunFolder, config: Config) -> Training:
         steps=config.optim.steps,
         seconds=sum(spent) if spent else None,
         step_s_median=quantile(list(seconds.values()), 0.5),
+        left_out=folder.read_data().left_out if folder.data.is_file() else {},
     )

@@ -74,6 +74,13 @@ def conclusions(found: Comparison) -> list[str]:
             f"{found.shared_pictures} test pictures occur in training with other questions: "
             "results are not about new pictures."
         )
+    for row in found.rows:
+        if row.training and row.training.left_out:
+            what = ", ".join(f"{n} {name}" for name, n in sorted(row.training.left_out.items()))
+            lines.append(
+                f"{row.name} did not see exactly what the others saw: of its samples {what} "
+                "(data.max_tokens)."
+            )
     latents = found.latents
     if latents is not None:
         blank, test = latents.with_dummies, latents.dummies_against_latents

@@ -274,5 +274,18 @@ def test_the_latents_and_shared_pictures_are_told() -> None:
     assert "by chance in 25.0 %" in text
 
 
+def test_a_row_that_lost_samples_is_told() -> None:
+    found = made_up([True], [False])
+    lost = Training(steps=1, seconds=None, step_s_median=None, left_out={"dropped: too-long": 3})
+    rows = [*found.rows[:-1], msgspec.structs.replace(found.rows[-1], training=lost)]
+    [line] = [
+        line
+        for line in conclusions(msgspec.structs.replace(found, rows=rows))
+        if "did not see exactly" in line
+    ]
+    assert "3 dropped: too-long" in line
+    assert not any("did not see exactly" in line for line in conclusions(found))
+
+
 def test_names_of_people_cannot_break_the_page() -> None:
     assert "<data>" not in render(made_up([True], [False]), b"png")
