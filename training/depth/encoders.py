@@ -32,7 +32,6 @@ CANDIDATES = (
     "regnety_002",
     "mobilenetv3_large_100",
     "efficientnet_lite0",
-    "fastvit_t8",
 )
 PICTURES = 200
 EVALUATION_SEED = 1 << 42
