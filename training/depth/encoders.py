@@ -26,6 +26,7 @@ from train import STAGES, read_scenes, train
 from worlds import draw_world
 
 from pearl_tools.depth.network import DepthNetwork
+from pearl_tools.processor import fast_in_bfloat16
 
 CANDIDATES = (
     "regnetx_002",
@@ -94,7 +95,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    stage = replace(STAGES[1], steps=options.steps, settle=options.steps * 6 // 10, rate=1.5e-3)
+    stage = replace(
+        STAGES[1],
+        steps=options.steps,
+        settle=options.steps * 6 // 10,
+        rate=1.5e-3,
+        bfloat16=fast_in_bfloat16(),
+    )
     scenes = read_scenes(options.cache, stage)
     print(
         f"{'encoder':24s}{'worlds':>8}{'scenes':>8}{'objects':>9}{'MB':>6}{'ms':>7}{'steps/s':>9}"

@@ -3,11 +3,11 @@
     python training/depth/evaluate.py          # the embedded model, 400 rendered scenes
     python training/depth/evaluate.py --model path/to/model --scenes 100
 
-Half as many worlds (`worlds.py`) follow. A pair counts if its true depths differ by a factor above
-1.25. Object pairs compare the median prediction in the boxes of the objects' visible pixels. Real
-frames are added if PEARL_SHARED (default ../shared) has them; they never take part in training or
-selection. Pairs of one picture are not independent, so the Wilson intervals are a little too
-narrow. Leaves out training.
+Half as many worlds (`worlds.py`) and interiors (`interiors.py`) follow. A pair counts if its true
+depths differ by a factor above 1.25. Object pairs compare the median prediction in the boxes of the
+objects' visible pixels. Real frames are added if PEARL_SHARED (default ../shared) has them; they
+never take part in training or selection. Pairs of one picture are not independent, so the Wilson
+intervals are a little too narrow. Leaves out training.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from export import WEIGHTS, write_card
+from interiors import draw_interior
 from scenes import photo_bank
 from worlds import draw_world
 
@@ -165,7 +166,7 @@ def real_frames(shared: Path) -> list[tuple[str, npt.NDArray[np.uint8], Map]]:
 def evaluate(model: DepthModel, scenes: int, shared: Path) -> list[Figure]:
     """All figures; deterministic."""
     tally = Tally()
-    progress = Progress("evaluate", scenes + scenes // 2, "scenes")
+    progress = Progress("evaluate", scenes + 2 * (scenes // 2), "scenes")
     for index in range(scenes):
         drawn = held_out_scene(index)
         predicted = predict(model, drawn.image)
@@ -173,12 +174,13 @@ def evaluate(model: DepthModel, scenes: int, shared: Path) -> list[Figure]:
         rng = np.random.default_rng((EVALUATION_SEED, index))
         judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, "pixels", tally)
         progress.advance()
-    for index in range(scenes // 2):
-        drawn = draw_world(EVALUATION_SEED + index, _BANK, WIDTH, HEIGHT)
-        rng = np.random.default_rng((EVALUATION_SEED, 1 << 21, index))
-        predicted = predict(model, drawn.image)
-        judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, "worlds", tally)
-        progress.advance()
+    for place, (name, draw) in enumerate((("worlds", draw_world), ("interiors", draw_interior))):
+        for index in range(scenes // 2):
+            drawn = draw(EVALUATION_SEED + index, _BANK, WIDTH, HEIGHT)
+            rng = np.random.default_rng((EVALUATION_SEED, (1 << 21) + place, index))
+            predicted = predict(model, drawn.image)
+            judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, name, tally)
+            progress.advance()
     for index, (name, image, depth_m) in enumerate(real_frames(shared)):
         rng = np.random.default_rng((EVALUATION_SEED, 1 << 20, index))
         judge_pixels(depth_m, predict(model, image), rng, 20_000, name, tally)

@@ -117,9 +117,9 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
 ## Figures
 
 Ordinal accuracy on {card["evaluated_scenes"]} rendered scenes with seeds of their own, half clean
-and half wild, beside the rules of thumb, and on half as many worlds. "Lower is wrong" are the pairs
-where the nearer object is the higher one. Motorcycle (Middlebury 2014) and redwood (rendered
-ICL-NUIM) took no part in training or selection.
+and half wild, beside the rules of thumb, and on half as many worlds and interiors. "Lower is wrong"
+are the pairs where the nearer object is the higher one. Motorcycle (Middlebury 2014) and redwood
+(rendered ICL-NUIM) took no part in training or selection.
 
 {table}
 

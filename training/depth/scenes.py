@@ -1,10 +1,10 @@
 """The rendered pictures that the depth network learns from, cached in whole shards.
 
-Two sources: `toolkit`, the scenes of the data toolkit, and `worlds`, those of `worlds.py`. A shard
-is one `.npz` of raw arrays: image uint8 (N, H, W, 3), inverse depth float16 (N, H, W) in
-1/m, instance uint8 (N, H, W). It appears under its name only when whole. A cache folder is named
-after its source and the *pixels* of two reference pictures, so a changed renderer never mixes its
-pictures with older ones. Leaves out augmentation (`augment.py`).
+Three sources: `toolkit`, the scenes of the data toolkit, `worlds`, those of `worlds.py`, and
+`interiors`, those of `interiors.py`. A shard is one `.npz` of raw arrays: image uint8 (N, H, W, 3),
+inverse depth float16 (N, H, W) in 1/m, instance uint8 (N, H, W). It appears under its name only
+when whole. A cache folder is named after its source and the *pixels* of two reference pictures, so
+a changed renderer never mixes its pictures with older ones. Leaves out augmentation (`augment.py`).
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
+from interiors import draw_interior
 from worlds import draw_world
 
 from pearl_data.progress import Progress
@@ -88,7 +89,16 @@ def training_world(index: int, bank: TextureBank) -> Rendered:
     return draw_world(TRAIN_SEED + index, bank, WIDTH, HEIGHT)
 
 
-SOURCES: dict[str, Draw] = {"toolkit": training_scene, "worlds": training_world}
+def training_interior(index: int, bank: TextureBank) -> Rendered:
+    """Training interior number `index`, drawn at 256 x 192."""
+    return draw_interior(TRAIN_SEED + index, bank, WIDTH, HEIGHT)
+
+
+SOURCES: dict[str, Draw] = {
+    "toolkit": training_scene,
+    "worlds": training_world,
+    "interiors": training_interior,
+}
 
 
 def fingerprint(draw: Draw, bank: TextureBank) -> str:

@@ -2,7 +2,7 @@
 
     python training/depth/train.py --export
 
-renders what its cache lacks, trains both stages, and (with --export) replaces the packaged weights
+renders what its cache lacks, trains all stages, and (with --export) replaces the packaged weights
 and their card. Measured: see README.md beside this file. Leaves out evaluation (`evaluate.py`).
 """
 
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from pearl_data.progress import Progress
 from pearl_tools.depth.network import ENCODER, DepthNetwork
+from pearl_tools.processor import fast_in_bfloat16
 
 SIZES = ((192, 256), (192, 256), (192, 256), (192, 192), (160, 256), (256, 192))
 """Picture sizes (height, width) of a batch, one drawn per step: photographs come in several
@@ -51,13 +52,17 @@ class Recipe:
         clean: scenes of the toolkit, all of clean colours, drawn once settled.
         worlds: scenes of `worlds.py`.
         worlds_share: expected share of worlds in a batch.
+        interiors: scenes of `interiors.py`.
+        interiors_share: expected share of interiors in a batch.
         steps, batch: length of the training.
         settle: step from which most toolkit scenes are clean and augmentation is gentle. Starting
             with the hard pictures and settling on the plain ones learns objects faster than mixing.
         rate, decay: peak learning rate (cosine to 1 % of it after a linear start) and weight decay
             of AdamW.
+        cool: if not 0, the rate stays level and falls only in so many last steps, so that a stage
+            can be planned longer or shorter until then.
         average: decay of the exponential moving average that is exported.
-        bfloat16: run convolutions in bfloat16 (faster where the processor has it).
+        bfloat16: run convolutions in bfloat16; set from what the processor has.
         seed: of initial weights, batches and augmentation.
 
     """
@@ -67,10 +72,13 @@ class Recipe:
     clean: int
     worlds: int = 0
     worlds_share: float = 0.0
+    interiors: int = 0
+    interiors_share: float = 0.0
     steps: int
     settle: int
     batch: int = 16
     rate: float
+    cool: int = 0
     decay: float = 0.03
     average: float = 0.997
     bfloat16: bool = True
@@ -92,9 +100,24 @@ STAGES = (
         rate=1.0e-3,
         seed=1,
     ),
+    Recipe(
+        name="interiors",
+        mixed=1_000,
+        clean=1_000,
+        worlds=4_000,
+        worlds_share=0.5,
+        interiors=4_000,
+        interiors_share=0.45,
+        steps=3_000,
+        settle=1_500,
+        rate=6e-4,
+        cool=1_000,
+        seed=2,
+    ),
 )
 """In turn, each from the averaged weights of the one before. First the scenes in which position
-tells nothing, so that the network must see; then, among those, worlds as photographers meet them.
+tells nothing, so that the network must see; then, among those, worlds as photographers meet them;
+then furnished interiors, which are close, plain and full.
 """
 
 
@@ -104,6 +127,7 @@ class Scenes(NamedTuple):
     mixed: list[Shard]
     clean: list[Shard]
     worlds: list[Shard]
+    interiors: list[Shard]
     rendered_by: list[str]
 
     def pick(self, recipe: Recipe, rng: np.random.Generator, *, settled: bool) -> list[Scene]:
@@ -124,6 +148,13 @@ class Scenes(NamedTuple):
                 _row(self.worlds, int(row)) if now else scene
                 for row, now, scene in zip(rows, abroad, picked, strict=True)
             ]
+        if recipe.interiors:
+            inside = rng.random(recipe.batch) < recipe.interiors_share
+            rows = rng.integers(recipe.interiors, size=recipe.batch)
+            picked = [
+                _row(self.interiors, int(row)) if now else scene
+                for row, now, scene in zip(rows, inside, picked, strict=True)
+            ]
         return picked
 
 
@@ -134,25 +165,43 @@ def _row(shards: list[Shard], row: int) -> Scene:
 
 def read_scenes(root: Path, recipe: Recipe) -> Scenes:
     """All scenes of a stage, rendered where the cache lacks them."""
+    rendered_by: list[str] = []
 
-    def shards(source: str, first: int, count: int) -> tuple[Path, list[Shard]]:
+    def shards(source: str, first: int, count: int) -> list[Shard]:
+        if not count:
+            return []
         numbers = range(first // SHARD, -(-(first + count) // SHARD))
         cache = fill_cache(root, source, numbers)
-        return cache, [read_shard(cache, number) for number in numbers]
+        if cache.name not in rendered_by:
+            rendered_by.append(cache.name)
+        return [read_shard(cache, number) for number in numbers]
 
-    cache, mixed = shards("toolkit", 0, recipe.mixed)
-    _, clean = shards("toolkit", MIXED, recipe.clean)
-    if not recipe.worlds:
-        return Scenes(mixed, clean, [], [cache.name])
-    worlds_cache, worlds = shards("worlds", 0, recipe.worlds)
-    return Scenes(mixed, clean, worlds, [cache.name, worlds_cache.name])
+    return Scenes(
+        shards("toolkit", 0, recipe.mixed),
+        shards("toolkit", MIXED, recipe.clean),
+        shards("worlds", 0, recipe.worlds),
+        shards("interiors", 0, recipe.interiors),
+        rendered_by,
+    )
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """The rate of a step: 200 steps up, then a cosine down to 1 %."""
+    """The rate of a step: 200 steps up, then a cosine down to 1 %, at once or when it cools."""
     warm = min(1.0, (step + 1) / 200)
-    fall = 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+    length = recipe.cool or recipe.steps
+    fall = 0.5 * (1 + math.cos(math.pi * max(0.0, 1 - (recipe.steps - step) / length)))
     return recipe.rate * warm * (0.01 + 0.99 * fall)
+
+
+def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a checkpoint is on the way that this recipe takes; the length of a stage that has
+    not begun to cool is open.
+    """
+    planned = Recipe(**saved["recipe"])
+    level = min(planned.steps - planned.cool, recipe.steps - recipe.cool)
+    if planned.cool and saved["step"] <= level:
+        planned = replace(planned, steps=recipe.steps, cool=recipe.cool)
+    return planned == recipe
 
 
 def batches(recipe: Recipe, scenes: Scenes, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -209,7 +258,7 @@ def train(
     start = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        if saved["recipe"] != asdict(recipe):
+        if not continues(saved, recipe):
             raise SystemExit(
                 f"{checkpoint}: made by another recipe ({saved['recipe']}); "
                 "move it away or pass another --cache"
@@ -278,10 +327,14 @@ def main() -> None:
         "--export", action="store_true", help="replace the packaged weights when done"
     )
     options = parser.parse_args()
-    stages = [stage for stage in STAGES if options.stage in (None, stage.name)]
+    stages = [
+        replace(stage, bfloat16=fast_in_bfloat16())
+        for stage in STAGES
+        if options.stage in (None, stage.name)
+    ]
     if options.trial:
         stages = [shrunk(stage) for stage in stages]
-    if stages[0] is not STAGES[0] and not options.trial and options.initial is None:
+    if stages[0].name != STAGES[0].name and not options.trial and options.initial is None:
         parser.error(f"--stage {options.stage} goes on from weights: say which with --initial FILE")
     # One thread: the sums of a training step come out the same again, and another job has the other
     # core.
@@ -309,6 +362,7 @@ def shrunk(stage: Recipe) -> Recipe:
         mixed=SHARD,
         clean=min(stage.clean, SHARD),
         worlds=min(stage.worlds, SHARD),
+        interiors=min(stage.interiors, SHARD),
         steps=4,
         settle=2,
     )

@@ -47,12 +47,12 @@ def draw_world(seed: int, bank: TextureBank, width: int, height: int) -> Rendere
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng((seed, attempt, 7))
         drawn = render(sample_world(rng, seed, bank, width, height), bank=bank)
-        if _worth_seeing(drawn):
+        if worth_seeing(drawn):
             break
     return drawn
 
 
-def _worth_seeing(drawn: Rendered) -> bool:
+def worth_seeing(drawn: Rendered) -> bool:
     """No thing hides most of the view, and not all is equally far."""
     log_depth = np.log(drawn.depth_m)
     largest = np.bincount(drawn.instance.ravel())[1:].max(initial=0) / drawn.instance.size
@@ -67,7 +67,7 @@ def sample_world(
     kind = KINDS[int(rng.integers(len(KINDS)))]
     if kind in ("room", "tabletop", "workshop"):
         camera, low, high = _indoors(make, kind)
-        lights, air = _lamps(rng, low, high)
+        lights, air = lamps(rng, low, high)
     else:
         camera, low, high = _outdoors(make, kind)
         lights, air = _daylight(rng, high[1])
@@ -90,7 +90,7 @@ def _lens(rng: np.random.Generator) -> float:
     return float(np.clip(rng.normal(58, 13), 32, 92))
 
 
-def _aim(rng: np.random.Generator, eye: Sequence[float], yaw: float, pitch_deg: float) -> Camera:
+def aim(rng: np.random.Generator, eye: Sequence[float], yaw: float, pitch_deg: float) -> Camera:
     """A camera at `eye` that looks along `yaw` (0: towards +y), `pitch_deg` upwards."""
     pitch = np.radians(np.clip(pitch_deg, -85, 60))
     ahead = (np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch))
@@ -139,7 +139,7 @@ def _indoors(
         spot = (rng.uniform(-0.42, 0.42) * wide, rng.uniform(0.1, 0.9) * deep)
         _place(make, free, taken, spot, float(rng.uniform(0, 2 * np.pi)))
     _on_walls(make, wide, deep, tall)
-    return _aim(rng, (x, y, min(z, 0.9 * tall)), yaw, pitch), low, high
+    return aim(rng, (x, y, min(z, 0.9 * tall)), yaw, pitch), low, high
 
 
 def _place(
@@ -232,7 +232,7 @@ def _tabletop(make: Maker, at: tuple[float, float], yaw: float) -> Camera:
             make, Spot(float(x), float(y), 0.0, float(rng.uniform(0, 6.28)))
         )
     eye = (*at, top + rng.uniform(0.15, 0.75))
-    return _aim(rng, eye, yaw + rng.normal(0, 0.15), rng.uniform(-50, -8))
+    return aim(rng, eye, yaw + rng.normal(0, 0.15), rng.uniform(-50, -8))
 
 
 def _outdoors(
@@ -252,7 +252,7 @@ def _outdoors(
             4.0,
         )
         make_road(make, float(rng.uniform(-10, 10)))
-        return _aim(rng, (0.0, 0.0, eye_z), yaw, rng.uniform(-75, -12)), low, high
+        return aim(rng, (0.0, 0.0, eye_z), yaw, rng.uniform(-75, -12)), low, high
     eye_z = float(np.exp(rng.uniform(np.log(0.5), np.log(3.5))))
     pitch = rng.normal(-4, 8) - 2 * eye_z
     if kind == "street":
@@ -275,7 +275,7 @@ def _outdoors(
                 float(np.exp(rng.uniform(1.5, 3.7))),
             )
             car(make, Spot(*at, 0.0, float(np.pi / 2 + rng.normal(0, 0.1))))
-        return _aim(rng, (0.0, 0.0, eye_z), yaw, pitch), low, high
+        return aim(rng, (0.0, 0.0, eye_z), yaw, pitch), low, high
     reach = float(np.exp(rng.uniform(np.log(6), np.log(40))))
     things = (tree, plant, rock, person, rock, plant, crate, chair, contraption, car)
     _scatter(make, things, make.count(5, 18), reach, 0.8)
@@ -286,7 +286,7 @@ def _outdoors(
         make.ball(
             Spot(rng.uniform(-1, 1) * far, away, 0.0, 0.0), (0, 0, 0), hill, make.leaves(far / 4)
         )
-    return _aim(rng, (0.0, 0.0, eye_z), yaw, pitch), low, high
+    return aim(rng, (0.0, 0.0, eye_z), yaw, pitch), low, high
 
 
 def make_road(make: Maker, shift: float) -> None:
@@ -357,9 +357,10 @@ def _shell(
     return Part(solid=box(middle, half), surfaces=(sky, sky, sky, sky, ground, sky), shell=True)  # noqa: S604  no process
 
 
-def _lamps(
+def lamps(
     rng: np.random.Generator, low: Sequence[float], high: Sequence[float]
 ) -> tuple[tuple[Light, ...], Atmosphere]:
+    """One or two lamps under the ceiling of a room, and its air."""
     lights = []
     for _ in range(1 if rng.random() < 0.7 else 2):
         place = [

@@ -5,9 +5,11 @@ Leaves out what a sample is (`samples.py`) and the loop
 """
 
 import random
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import captions
 import numpy as np
 import torch
 from network import IMAGE_TOKENS
@@ -19,20 +21,27 @@ from vocabulary import END, IMAGE, START
 
 IGNORED = -100
 
-FIRST: tuple[dict[str, int], ...] = ({"close_view": 32, "whole": 8, "depth_alone": 8},)
-"""Samples of a step at the beginning, when the eyes learn alone."""
-
-MIX: tuple[dict[str, int], ...] = (
-    {"close_view": 32},
-    {"whole": 6, "depth_alone": 16, "with_view": 3},
-    {"with_depth": 10},
-)
-"""Samples of each kind in a later step, in batches of about one length: little is padded."""
+Mix = tuple[dict[str, int], ...]
+MIXES: dict[str, Mix] = {
+    "eyes": ({"close_view": 32, "whole": 8, "depth_alone": 8},),
+    "captions": (
+        {"close_view": 32},
+        {"whole": 6, "depth_alone": 16, "with_view": 3},
+        {"with_depth": 10},
+    ),
+    "readings": (
+        {"close_view": 16, "numbers": 8},
+        {"whole": 6, "with_view": 10},
+        {"with_depth": 8, "readings": 12},
+        {"depth_alone": 8, "nearer_view": 4},
+    ),
+}
+"""Samples of each kind in one step, in batches of about one length: little is padded."""
 
 
 class Batch(NamedTuple):
     """Token ids (B, S) padded on the right, labels (B, S) with `IGNORED` outside captions, pixels
-    (N, 3, 192, 192) of all pictures in order, and what lies in their cells (N, 5, 36).
+    (N, 3, 192, 192) of all pictures in order, and what lies in their cells (N, 7, 36).
     """
 
     ids: Tensor
@@ -58,19 +67,52 @@ def caption_labels(ids: Tensor, start: int, end: int, opening: Sequence[int]) ->
     return labels
 
 
+_GIVEN = re.compile(f"{captions.GIVEN[0]}(.*?){captions.GIVEN[1]}", re.DOTALL)
+
+
+def unmarked(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text without `captions.GIVEN` marks, and where in it what they held begins and ends.
+
+    Example:
+        >>> unmarked("at ⟦[0, 1]⟧: 3")
+        ('at [0, 1]: 3', [(3, 9)])
+
+    """
+    places = [
+        (found.start() - 2 * number, found.end() - 2 * number - 2)
+        for number, found in enumerate(_GIVEN.finditer(text))
+    ]
+    return captions.plain(text), places
+
+
 def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
-    """The tensors of these samples, equal to what the exported processor makes of them."""
+    """The tensors of these samples, equal to what the exported processor makes of them; at least
+    one has a picture.
+    """
     texts = [processor.apply_chat_template(s.messages, tokenize=False) for s in samples]
     # as the processor does, but without its checks, which take longer than the training step
     texts = [text.replace(IMAGE, IMAGE * IMAGE_TOKENS) for text in texts]
+    clean = [unmarked(text) for text in texts]
     tokenizer = processor.tokenizer
-    ids = tokenizer(texts, padding=True, return_tensors="pt", padding_side="right").input_ids
+    made = tokenizer(
+        [text for text, _ in clean],
+        padding=True,
+        return_tensors="pt",
+        padding_side="right",
+        return_offsets_mapping=True,
+    )
+    ids = made.input_ids
     start, end = tokenizer.convert_tokens_to_ids([START, END])
     opening = tokenizer("assistant\n").input_ids
     pictures = [picture for s in samples for picture in s.pictures]
     pixels = processor.image_processor(pictures, return_tensors="pt").pixel_values
     cells = torch.from_numpy(np.stack([cells for s in samples for cells in s.cells]))
-    return Batch(ids, caption_labels(ids, start, end, opening), pixels, cells)
+    labels = caption_labels(ids, start, end, opening)
+    for row, (_, places) in enumerate(clean):
+        begins, ends = made.offset_mapping[row].unbind(1)
+        for first, last in places:
+            labels[row, (begins >= first) & (ends <= last) & (ends > 0)] = IGNORED
+    return Batch(ids, labels, pixels, cells)
 
 
 def batches(

@@ -3,7 +3,8 @@
 Every function takes a generator and facts, and returns one caption, at times with a line of words
 of which it uses one. Readings of a depth map are
 told in the words of the toolkit's expert (`pearl_data.experts.words`), boxes in the form of its
-questions. Leaves out which view is shown (`samples.py`).
+questions. What nobody could foresee, such as a box drawn at random, stands in `GIVEN` marks: it is
+read, not learnt. Leaves out which view is shown (`samples.py`).
 """
 
 import random
@@ -16,12 +17,15 @@ import numpy.typing as npt
 from scenes import Thing
 
 from pearl_data.experts import words
-from pearl_data.experts.depth_reading import reading
+from pearl_data.experts.depth_reading import DECISIVE_SHARE, reading
 from pearl_data.experts.words import Voice
 from pearl_data.rendering import COLOURS, LABEL_CHARACTERS, PATTERNS, SHAPES
 from pearl_data.sources.facts import box_words
 from pearl_data.sources.questions import plural
 from pearl_tools.types import Box
+
+GIVEN = ("⟦", "⟧")
+"""Around words of a caption that are read but not learnt; no model sees the marks themselves."""
 
 #: Two places of a depth map are compared only if they differ by so much of its range.
 _CLEAR_GAP = 0.05
@@ -119,6 +123,16 @@ class Told(NamedTuple):
 
     line: str
     text: str
+
+
+def given(text: str) -> str:
+    """The text, marked as read but not learnt."""
+    return f"{GIVEN[0]}{text}{GIVEN[1]}"
+
+
+def plain(text: str) -> str:
+    """The text without marks."""
+    return text.replace(GIVEN[0], "").replace(GIVEN[1], "")
 
 
 def _vocabulary(attribute: str) -> Sequence[str]:
@@ -287,16 +301,14 @@ def place_words(x: float, y: float) -> str:
 
 
 _READ_AT = (
-    "at {box} the map reads {value}",
-    "{box}: {value}",
-    "{box} reads {value}",
-    "the part at {box} is at {value} of the range",
+    "at ⟦{box}⟧ the map reads {value}",
+    "⟦{box}⟧: {value}",
+    "⟦{box}⟧ reads {value}",
+    "the part at ⟦{box}⟧ is at {value} of the range",
 )
 _NEARER_AT = (
-    "{near} is nearer than {far}",
-    "{far} is farther than {near}",
-    "of {far} and {near}, {near} is nearer",
-    "of {near} and {far}, {near} is nearer",
+    "of ⟦{far} and {near}⟧, {near} is nearer",
+    "of ⟦{near} and {far}⟧, {near} is nearer",
 )
 
 
@@ -305,7 +317,7 @@ def of_depth(rng: random.Random, depth: npt.NDArray[np.uint8], things: Sequence[
     kind = rng.random()
     if kind < 0.25:
         return _ends(rng, depth)
-    boxes = [_any_box(rng) for _ in range(4)]
+    boxes = [_any_box(rng) for _ in range(5)]
     read = [(box, reading(depth.astype(np.float32), box) / 255) for box in boxes]
     read += [(thing.box, thing.near) for thing in rng.sample(list(things), min(len(things), 3))]
     rng.shuffle(read)
@@ -313,7 +325,7 @@ def of_depth(rng: random.Random, depth: npt.NDArray[np.uint8], things: Sequence[
         wording = rng.choice(_READ_AT)
         said = [
             wording.format(box=box_words(box), value=f"{value:.2f}")
-            for box, value in read[: rng.randint(2, 4)]
+            for box, value in read[: rng.randint(4, 8)]
         ]
         return sentence("; ".join(said)) + "."
     said = []
@@ -364,11 +376,60 @@ _READ_ONE = (
     "{A} is at {da} of the range.",
     "{A} is at {box_a}; there the map reads {da}.",
 )
+_READ_ALL = (
+    ("From 0, farthest, to 1, nearest, ", "{a} reads {da}", ", "),
+    ("Of the map's range, ", "{a} is at {da}", ", "),
+    ("Reading the map, scaled to 0..1: ", "{a} {da}", ", "),
+    ("", "{A}: {da}", ". "),
+    ("", "{a} reads {da}", "; "),
+)
+_LAST_OF_ALL = (" {Near} is nearest.", " Nearest is {near}, farthest {far}.", " {Far} is farthest.")
 _READ_TWO = (
     "{A} reads {da} and {b} {db} of the map's range, so {near} is nearer.",
     "{A}: {da}. {B}: {db}. {Near} is nearer.",
     "{A} at {box_a} reads {da}, {b} at {box_b} reads {db}. {Near} is nearer.",
 )
+
+
+def of_all(rng: random.Random, things: Sequence[Thing]) -> str:
+    """A picture with its depth map: what many named things read, perhaps the nearest of them."""
+    opening, each, between = rng.choice(_READ_ALL)
+    digits = 2 if rng.random() < 0.7 else 1
+    said = [
+        each.format(a=given(f"the {thing.name}"), A=given(f"The {thing.name}"),
+                    da=f"{thing.near:.{digits}f}")
+        for thing in things
+    ]  # fmt: skip
+    text = given(opening) * bool(opening) + between.join(said) + "."
+    order = sorted(things, key=lambda thing: thing.near)
+    if len(order) > 1 and decided(order[-1], order[-2]) and decided(order[0], order[1]):
+        near, far = f"the {order[-1].name}", f"the {order[0].name}"
+        text += rng.choice((*_LAST_OF_ALL, "", "")).format(
+            near=near, Near=sentence(near), far=far, Far=sentence(far)
+        )
+    return text
+
+
+def of_numbers(rng: random.Random) -> str:
+    """No picture at all: which of two things is nearer if they read so and so.
+
+    That larger numbers are larger is what a real base model knows from all it has read.
+    """
+    a, b = (f"the {colour} {rng.choice(SHAPES)}" for colour in rng.sample(COLOURS, 2))
+    first = round(rng.random(), 2)
+    second = round(rng.random(), 2)
+    if rng.random() < 0.3:  # the tenths alike, so that the hundredths decide
+        second = int(first * 10) / 10 + rng.randint(0, 9) / 100
+    if abs(first - second) < DECISIVE_SHARE:
+        return of_numbers(rng)
+    near = a if first > second else b
+    text = Voice(rng).say(
+        words.DEPTH_SHOWED[:3] + _READ_TWO[:2], a=a, b=b, da=f"{first:.2f}", db=f"{second:.2f}",
+        near="\0", Near="\1",
+    )  # fmt: skip
+    finding = min(place for place in (text.find("\0"), text.find("\1")) if place >= 0)
+    text = given(text[:finding]) + text[finding:]
+    return text.replace("\0", near).replace("\1", sentence(near))
 
 
 def decided(a: Thing, b: Thing) -> bool:
@@ -380,7 +441,8 @@ def of_both(rng: random.Random, a: Thing, b: Thing) -> str:
     """A picture with its depth map: which of two things reads nearer, mostly with the readings."""
     voice = Voice(rng)
     near, far = (a, b) if a.near > b.near else (b, a)
-    fields = {"a": f"the {a.name}", "b": f"the {b.name}", "da": f"{a.near:.2f}",
+    fields = {"a": given(f"the {a.name}"), "b": given(f"the {b.name}"), "da": f"{a.near:.2f}",
+              "A": given(f"The {a.name}"), "B": given(f"The {b.name}"),
               "db": f"{b.near:.2f}", "near": f"the {near.name}", "far": f"the {far.name}",
               "box_a": box_words(a.box), "box_b": box_words(b.box)}  # fmt: skip
     kind = rng.random()

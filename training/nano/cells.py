@@ -3,7 +3,10 @@
 The eyes first learn to name what lies in each cell: colour, shape, pattern and tag, and of a depth
 map how near the cell is. Without that start the language model takes the pictures of random eyes
 for noise, learns to shut them out, and the eyes never get a gradient (tried: 450 steps of captions
-alone left every picture alike). Leaves out captions.
+alone left every picture alike). They also learn to say where a cell lies: a convolution does not
+tell by itself, and a language model that cannot see where a token comes from reads depth maps in
+the wrong places (measured before: .36 and .24 of the variance of row and column could be read off
+a picture's tokens, and comparisons stayed at chance). Leaves out captions.
 """
 
 import numpy as np
@@ -25,7 +28,10 @@ KINDS: tuple[tuple[str, ...], ...] = (
     PATTERNS,
     tuple(LABEL_CHARACTERS),
     tuple(f"{tenth / 10:g} of the range" for tenth in range(10)),
+    tuple(f"row {row}" for row in range(GRID)),
+    tuple(f"column {column}" for column in range(GRID)),
 )
+ROWS, COLUMNS = np.divmod(np.arange(GRID * GRID), GRID)
 #: Weight of a cell that shows nothing beside one that shows a thing: they are many.
 _NOTHING_WEIGHT = 0.05
 #: A tag is to be read only where it is so many pixels high for the model.
@@ -34,12 +40,14 @@ Cells = npt.NDArray[np.int64]
 
 
 def nothing_known() -> Cells:
-    """Labels (5, 36) of a picture of which nothing is said."""
-    return np.full((len(KINDS), GRID * GRID), UNKNOWN, np.int64)
+    """Labels (7, 36) of a picture of which nothing is said but where its cells lie."""
+    labels = np.full((len(KINDS), GRID * GRID), UNKNOWN, np.int64)
+    labels[5], labels[6] = ROWS, COLUMNS
+    return labels
 
 
 def cells_of_depth(depth: npt.NDArray[np.uint8]) -> Cells:
-    """Labels (5, 36) of a depth picture (h, w): the tenth of the range of each cell's mean."""
+    """Labels (7, 36) of a depth picture (h, w): the tenth of the range of each cell's mean."""
     height, width = depth.shape
     rows, columns = np.arange(height) * GRID // height, np.arange(width) * GRID // width
     number = (rows[:, None] * GRID + columns).ravel()
@@ -50,7 +58,7 @@ def cells_of_depth(depth: npt.NDArray[np.uint8]) -> Cells:
 
 
 def cells_of(scene: Scene, box: Box) -> Cells:
-    """Labels (5, 36) of the view `box`, rows as in `KINDS`, `UNKNOWN` where nothing is asked.
+    """Labels (7, 36) of the view `box`, rows as in `KINDS`, `UNKNOWN` where nothing is asked.
 
     A thing is named in the cell of its middle, a tag likewise, and "nothing" in the cells that no
     thing's box touches.
@@ -100,7 +108,7 @@ class CellHeads(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(VISION_WIDTH, len(names)) for names in KINDS)
 
     def loss(self, features: Tensor, cells: Tensor) -> Tensor:
-        """Sum of the mean cross-entropies; features (N, C, 6, 6), cells (N, 5, 36)."""
+        """Sum of the mean cross-entropies; features (N, C, 6, 6), cells (N, 7, 36)."""
         tokens = features.flatten(2).transpose(1, 2).float()
         terms = []
         for row, (names, head) in enumerate(zip(KINDS, self.heads, strict=True)):

@@ -10,10 +10,12 @@ of the depth map itself. At most one item of a kind per scene. Leaves out traini
 import argparse
 import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import cv2
@@ -47,6 +49,9 @@ _LEAST_RATIO = 1.4
 MARGINS = (0.2, 0.8, 2.0, 4.0)
 _BATCH = 20
 _TRIES = 6
+
+
+_READ = "own reading of a named thing within 0.1 of the map's"
 
 
 class Item(NamedTuple):
@@ -257,6 +262,25 @@ def own_readings(
     return said
 
 
+#: A reading is right if it is no farther from the map's than this.
+_CLOSE = 0.1
+
+
+def _close(readings: Sequence[str], pair: Pair) -> list[bool]:
+    """Whether each of the two readings is a number and about what the map says."""
+    return [
+        bool(re.fullmatch(r"[01]\.\d\d?", told)) and abs(float(told) - thing.near) <= _CLOSE
+        for told, thing in zip(readings, pair.named, strict=True)
+    ]
+
+
+def _always_the_middle(pairs: Sequence[Pair]) -> str:
+    """The share of things that read about what the median thing does."""
+    values = [thing.near for pair in pairs for thing in pair.named]
+    close = sum(abs(value - median(values)) <= _CLOSE for value in values)
+    return f"{close / len(values):.2f} (always {median(values):.2f})"
+
+
 def _larger(readings: Sequence[str], pair: Pair) -> bool:
     """Whether the nearer thing's reading is a number and the larger one."""
     try:
@@ -296,6 +320,7 @@ def measure(
             right[name] = right_answers(model, processor, items)
             chance[name] = guess or _most_frequent(items)
             progress.advance()
+        every: list[Pair] = []
         for lower in (True, False):
             where = f"where lower is {'right' if lower else 'wrong'}"
             made = [
@@ -305,7 +330,7 @@ def measure(
             pairs = [pair for pair in made if pair is not None]
             readings = own_readings(model, processor, pairs)
             bigger = [area_share(pair.near.box) > area_share(pair.far.box) for pair in pairs]
-            both = zip(readings, pairs, strict=True)
+            both = list(zip(readings, pairs, strict=True))
             answers = {
                 "nearer, with the map": right_answers(
                     model, processor, list(map(pair_item, pairs))
@@ -322,12 +347,16 @@ def measure(
                 "rule: the lower is nearer": [lower] * len(pairs),
                 "rule: the bigger is nearer": bigger,
             }
+            read_right = [right for read, pair in both for right in _close(read, pair)]
+            right[_READ] += read_right
+            every += pairs
             for name, values in answers.items():
                 chance[name] = chance[f"{name}, {where}"] = "1/2"
                 right[name] += values
                 if not name.startswith("rule"):
                     right[f"{name}, {where}"] += values
             progress.advance()
+        chance[_READ] = _always_the_middle(every)
     rows = []
     for name in [*MAKERS, *sorted(set(right) - set(MAKERS))]:
         values = right[name]

@@ -10,12 +10,11 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from batches import FIRST, MIX
+from batches import MIXES, Mix
 from network import SIDE_PX
 from transformers import FastVlmForConditionalGeneration, LlavaProcessor
 
@@ -37,9 +36,20 @@ def export(
     recipe: dict[str, Any],
     *,
     renderer: str,
-    steps_done: int,
+    done: tuple[int, int],
+    notes: str = "",
 ) -> None:
-    """Replace the packaged model and its card by this model, without figures."""
+    """Replace the packaged model and its card by this model, without figures.
+
+    Args:
+        model: what is written, in half precision.
+        processor: what is written beside it.
+        recipe: its fields.
+        renderer: name of the folder of scenes.
+        done: the last stage that was begun, and its steps.
+        notes: where the weights began, if not at random ones.
+
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER.parent) as made:
         folder = Path(made)
@@ -66,9 +76,9 @@ def export(
             "script": "training/nano/pretrain.py",
             "commit": _commit(),
             "recipe": recipe,
-            "first": _counts(FIRST),
-            "mix": _counts(MIX),
-            "steps_done": steps_done,
+            "mixes": {name: _counts(mix) for name, mix in MIXES.items()},
+            "done": list(done),
+            "notes": notes,
             "renderer": renderer,
             "machine": f"{platform.system()} {platform.machine()}, 1 CPU thread, "
             f"torch {torch.__version__}",
@@ -79,7 +89,7 @@ def export(
     )
 
 
-def _counts(mix: Sequence[dict[str, int]]) -> str:
+def _counts(mix: Mix) -> str:
     return ", ".join(f"{number} {kind}" for kinds in mix for kind, number in kinds.items())
 
 
@@ -111,7 +121,15 @@ def read_card() -> dict[str, Any]:
 
 def card_text(card: dict[str, Any]) -> str:
     """The card as Markdown."""
-    recipe = ", ".join(f"{name} {value}" for name, value in card["recipe"].items())
+    stages = card["recipe"]["stages"]
+    recipe = ", ".join(
+        f"{name} {value}" for name, value in card["recipe"].items() if name != "stages"
+    )
+    told = "\n".join(
+        f"  {number}. `{stage['name']}`, {stage['steps']} steps of rate {stage['rate']:g}: "
+        f"{stage['learns']} learn from {card['mixes'][stage['mix']]}."
+        for number, stage in enumerate(stages, 1)
+    )
     rows = "\n".join(
         f"| {row['name']} | {row['share']:.3f} | {row['k']} | {row['n']} | "
         f"{row['wilson95'][0]:.3f}-{row['wilson95'][1]:.3f} | {row['chance']} |"
@@ -123,9 +141,12 @@ def card_text(card: dict[str, Any]) -> str:
         if rows
         else "Not evaluated yet: `python training/nano/evaluate.py --card`."
     )
-    done = card["steps_done"]
-    planned = card["recipe"]["steps"]
-    unfinished = "" if done == planned else f" **Unfinished: {done} of {planned} steps.**"
+    number, steps = card["done"]
+    planned = len(stages) - 1, stages[-1]["steps"]
+    unfinished = "" if (number, steps) == planned else (
+        f" **Unfinished: {steps} steps of stage {number + 1}.**"
+    )  # fmt: skip
+    notes = f"\n  {card['notes']}" if card["notes"] else ""
     return f"""# The nano model
 
 A small vision-language model for trials of a trainer on a CPU, made by `{card["script"]}` at
@@ -137,17 +158,17 @@ commit `{card["commit"]}`; this file is written from `card.json`.{unfinished}
 - Files: {card["bytes"]} bytes; weights in half precision, sha256
   `{card["weights_sha256"]}`; loaded in single precision.
 - Data: {card["recipe"]["scenes"]} scenes of pearl_data.rendering ({card["renderer"]}) with seeds
-  of their own, and depth maps of the embedded depth network. For {card["recipe"]["settle"]} steps
-  of {card["first"]} the eyes alone learn to name colour, shape, pattern and
-  tag in the cells of a view and the tenth of the range in those of a depth map; then they rest, and
-  steps of
-  {card["mix"]}
-  teach captions; a line before some of them lists words of which the caption uses one. No question
-  and no call of a tool was shown.
+  of their own, and depth maps of the embedded depth network. No question and no call of a tool was
+  shown.
+- Stages. Where eyes learn, they name colour, shape, pattern and tag in the cells of a view, the
+  tenth of the range in those of a depth map, and row and column of every cell. Where words learn,
+  the eyes rest, and captions are completed; a line before some of them lists words of which the
+  caption uses one.{notes}
+{told}
 - Tokenizer: byte-level BPE, {card["tokens"]} tokens, learnt from the captions and from the
   wordings of the toolkit's questions, thoughts and tools. One digit is one token, and so is a
   capital that begins no word. Eight tokens `<|spare_0|>` to `<|spare_7|>` are untrained.
-- Recipe: {recipe}; {done} steps done.
+- Recipe: {recipe}.
 - Machine: {card["machine"]}.
 - Licence of weights and pictures: {card["licence"]}.
 

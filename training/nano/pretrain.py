@@ -8,16 +8,18 @@ file. Leaves out evaluation (`evaluate.py`).
 """
 
 import argparse
+import hashlib
 import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import torch
-from batches import FIRST, IGNORED, MIX, Batch, batches
+from batches import IGNORED, MIXES, Batch, batches
+from captions import plain
 from cells import CellHeads
 from export import export
 from network import build_model, build_processor
@@ -25,10 +27,52 @@ from samples import sample
 from scenes import SHARD, Scene, fill_cache, read_shard
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import FastVlmForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    FastVlmForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
 from vocabulary import toolkit_texts, train_tokenizer
 
 from pearl_data.progress import Progress
+from pearl_tools.processor import fast_in_bfloat16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of the training in which one part learns from one mix of samples.
+
+    Attributes:
+        name: of the stage.
+        learns: `eyes` name what lies in the cells of a view (`cells.py`) and nothing else learns;
+            `words` learn captions while the eyes rest (no gradient reaches them).
+        mix: what a step is made of, by its name in `batches.MIXES`.
+        steps: length.
+        rate: highest learning rate of AdamW.
+        warm, cool: steps in which the rate rises at the beginning and falls at the end.
+
+    """
+
+    name: str
+    learns: Literal["eyes", "words"]
+    mix: str
+    steps: int
+    rate: float = 1.2e-3
+    warm: int = 80
+    cool: int = 200
+
+
+STAGES = (
+    Stage(name="eyes", learns="eyes", mix="eyes", steps=2_000),
+    Stage(name="captions", learns="words", mix="captions", steps=2_800),
+    Stage(name="places", learns="eyes", mix="eyes", steps=600, rate=8e-4, warm=40, cool=300),
+    Stage(name="readings", learns="words", mix="readings", steps=900, cool=250),
+)
+"""In turn, each from the weights of the one before. The last two came later: once the eyes say
+where a cell lies, what depth maps read is learnt at named things.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,53 +81,52 @@ class Recipe:
 
     Attributes:
         scenes: rendered scenes, in shards of 100.
-        steps: length of the training.
-        settle: steps at the beginning that take the samples of `batches.FIRST`, in which the eyes
-            learn to name what lies in the cells of a view (`cells.py`). Later steps take those of
-            `batches.MIX`; the eyes rest (no gradient reaches them) and captions are learnt.
-        rate, decay: highest learning rate and weight decay of AdamW.
-        warm, cool: steps in which the rate rises at the beginning and falls at the end
-            of each stage.
+        decay: weight decay of AdamW.
         vocabulary: largest number of tokens.
-        bfloat16: compute in bfloat16 (faster where the processor has it).
+        bfloat16: compute in bfloat16.
         seed: of initial weights and samples.
+        stages: in turn.
 
     """
 
     scenes: int = 2_000
-    steps: int = 4_800
-    settle: int = 2_000
-    rate: float = 1.2e-3
     decay: float = 0.05
-    warm: int = 80
-    cool: int = 200
     vocabulary: int = 1_500
-    bfloat16: bool = True
+    bfloat16: bool
     seed: int = 0
+    stages: tuple[Stage, ...] = STAGES
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """The rate of a step: in each stage up, level, and a half cosine down to 1 %.
+def learning_rate(stage: Stage, step: int) -> float:
+    """The rate of a step: up, level, and a half cosine down to 1 %.
 
     Level for long, so that a stage can be planned longer or shorter until it begins to cool.
     """
-    first, last = (0, recipe.settle) if step < recipe.settle else (recipe.settle, recipe.steps)
-    start = min(1.0, (step - first + 1) / recipe.warm)
-    cooled = max(0.0, 1 - (last - step) / recipe.cool)
-    return recipe.rate * start * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * cooled)))
+    start = min(1.0, (step + 1) / stage.warm)
+    cooled = max(0.0, 1 - (stage.steps - step) / stage.cool)
+    return stage.rate * start * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * cooled)))
 
 
 def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
     """Whether a checkpoint is on the way that this recipe takes.
 
-    It may have been planned with other lengths of stages that it has not reached.
+    Its present stage may have been planned with another length if it has not begun to cool, and
+    later ones are open.
     """
-    planned, step = Recipe(**saved["recipe"]), saved["step"]
-    if step <= min(planned.settle - planned.cool, recipe.settle - recipe.cool):
-        planned = replace(planned, settle=recipe.settle)
-    if step <= min(planned.steps - planned.cool, recipe.steps - recipe.cool):
-        planned = replace(planned, steps=recipe.steps, cool=recipe.cool)
-    return planned == recipe
+    planned, number = recipe_of(saved["recipe"]), saved["stage"]
+    if replace(planned, stages=()) != replace(recipe, stages=()):
+        return False
+    if planned.stages[:number] != recipe.stages[:number] or number >= len(recipe.stages):
+        return False
+    before, now = planned.stages[number], recipe.stages[number]
+    if saved["step"] <= min(before.steps - before.cool, now.steps - now.cool):
+        before = replace(before, steps=now.steps, cool=now.cool)
+    return before == now
+
+
+def recipe_of(saved: dict[str, Any]) -> Recipe:
+    """A recipe from its fields."""
+    return Recipe(**{**saved, "stages": tuple(Stage(**stage) for stage in saved["stages"])})
 
 
 def tokenizer_of(recipe: Recipe, scenes: list[Scene]) -> PreTrainedTokenizerFast:
@@ -93,11 +136,17 @@ def tokenizer_of(recipe: Recipe, scenes: list[Scene]) -> PreTrainedTokenizerFast
 
 def _texts(recipe: Recipe, scenes: list[Scene]) -> Iterator[str]:
     rng = random.Random(f"{recipe.seed}/tokenizer")
-    for kinds in MIX:
-        for kind in kinds:
-            for _ in range(400):
-                for message in sample(rng, scenes, kind).messages:
-                    yield from (part["text"] for part in message["content"] if "text" in part)
+    kinds = {
+        kind: None
+        for stage in recipe.stages
+        if stage.learns == "words"
+        for together in MIXES[stage.mix]
+        for kind in together
+    }
+    for kind in kinds:
+        for _ in range(400):
+            for message in sample(rng, scenes, kind).messages:
+                yield from (plain(part["text"]) for part in message["content"] if "text" in part)
     # the toolkit's own wordings are few; said several times they weigh as much as captions
     for _ in range(20):
         yield from toolkit_texts()
@@ -143,24 +192,35 @@ def optimiser_of(modules: Sequence[torch.nn.Module], recipe: Recipe) -> torch.op
         {"params": matrices, "weight_decay": recipe.decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98))
+
+
+class Start(NamedTuple):
+    """What the training begins with: a model, its processor, the first stage to take."""
+
+    model: FastVlmForConditionalGeneration
+    processor: LlavaProcessor
+    stage: int
+    notes: str
 
 
 def train(
-    recipe: Recipe, scenes: list[Scene], checkpoint: Path, *, save_every: int = 50
+    recipe: Recipe,
+    scenes: list[Scene],
+    checkpoint: Path,
+    *,
+    start: Start,
+    save_every: int = 50,
 ) -> FastVlmForConditionalGeneration:
-    """The model after all steps.
+    """The model after all stages.
 
     Resumes from `checkpoint` if it exists and fits the recipe.
     """
     torch.manual_seed(recipe.seed)
-    tokenizer = tokenizer_of(recipe, scenes)
-    processor = build_processor(tokenizer)
-    model = build_model(tokenizer)
+    model, processor = start.model, start.processor
     heads = CellHeads()
     model.model.vision_tower.to(memory_format=torch.channels_last)
-    optimiser = optimiser_of([model, heads], recipe)
-    start = 0
+    saved: dict[str, Any] = {"stage": start.stage, "step": 0}
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         if not continues(saved, recipe):
@@ -170,41 +230,44 @@ def train(
             )
         with_weights(model, saved["model"])
         heads.load_state_dict(saved["heads"])
-        start = saved["step"]
-        optimiser.load_state_dict(saved["optimiser"])
     model.train()
-    running: list[float] = []
-    with Progress("train", recipe.steps, "steps", done=start) as progress:
-        for step in range(start, recipe.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(recipe, step)
-            # a step's samples depend on the seed and its number only, so that resuming is exact
-            rng = random.Random(f"{recipe.seed}/{step}")
-            alone = step < recipe.settle
-            losses = []
-            for batch in batches(FIRST if alone else MIX, rng, scenes, processor):
-                if alone:
-                    loss = cells_loss(model, heads, batch, bfloat16=recipe.bfloat16)
-                else:
-                    loss = caption_loss(model, batch, bfloat16=recipe.bfloat16)
-                loss.backward()
-                losses.append(float(loss.detach()))
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            if len(running) != len(losses):
-                running = losses
-            pairs = zip(running, losses, strict=True)
-            running = [0.95 * old + 0.05 * new for old, new in pairs]
-            told = " ".join(f"{value:.3f}" for value in running)
-            progress.label = f"train, {'cells' if alone else 'captions'} {told},"
-            progress.advance()
-            if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
-                state = {"recipe": asdict(recipe), "model": dict(model.named_parameters()),
-                         "heads": heads.state_dict(),
-                         "optimiser": optimiser.state_dict(),
-                         "step": step + 1}  # fmt: skip
-                _save(state, checkpoint)
+    for number in range(saved["stage"], len(recipe.stages)):
+        stage = recipe.stages[number]
+        eyes = [model.model.vision_tower, heads]
+        words = [model.model.multi_modal_projector, model.model.language_model]
+        optimiser = optimiser_of(eyes if stage.learns == "eyes" else words, recipe)
+        first = saved["step"] if number == saved["stage"] else 0
+        if first:
+            optimiser.load_state_dict(saved["optimiser"])
+        running: list[float] = []
+        with Progress(f"train {stage.name}", stage.steps, "steps", done=first) as progress:
+            for step in range(first, stage.steps):
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(stage, step)
+                # a step's samples depend on seed, stage and number only: resuming is exact
+                rng = random.Random(f"{recipe.seed}/{stage.name}/{step}")
+                losses = []
+                for batch in batches(MIXES[stage.mix], rng, scenes, processor):
+                    if stage.learns == "eyes":
+                        loss = cells_loss(model, heads, batch, bfloat16=recipe.bfloat16)
+                    else:
+                        loss = caption_loss(model, batch, bfloat16=recipe.bfloat16)
+                    loss.backward()
+                    losses.append(float(loss.detach()))
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+                pairs = zip(running or losses, losses, strict=True)
+                running = [0.95 * old + 0.05 * new for old, new in pairs]
+                told = " ".join(f"{value:.3f}" for value in running)
+                progress.label = f"train {stage.name} {told},"
+                progress.advance()
+                if (step + 1) % save_every == 0 or step + 1 == stage.steps:
+                    state = {"recipe": asdict(recipe), "model": dict(model.named_parameters()),
+                             "heads": heads.state_dict(),
+                             "optimiser": optimiser.state_dict(),
+                             "stage": number, "step": step + 1}  # fmt: skip
+                    _save(state, checkpoint)
     return model.eval()
 
 
@@ -225,6 +288,21 @@ def with_weights(
     return model.eval()
 
 
+def begin(recipe: Recipe, scenes: list[Scene]) -> Start:
+    """Random weights and a tokenizer learnt from captions."""
+    torch.manual_seed(recipe.seed)
+    tokenizer = tokenizer_of(recipe, scenes)
+    return Start(build_model(tokenizer), build_processor(tokenizer), 0, "")
+
+
+def go_on(folder: Path, stage: int) -> Start:
+    """An exported model, to be trained from `stage` on."""
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    notes = f"Started from weights with sha256 {digest}, made by the stages before."
+    return Start(model, AutoProcessor.from_pretrained(folder), stage, notes)
+
+
 def main() -> None:
     """Parse, render, train, export."""
     parser = argparse.ArgumentParser(
@@ -234,35 +312,51 @@ def main() -> None:
                         help="rendered scenes and the checkpoint")  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="default: CACHE/checkpoint.pt")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--scenes", type=int, default=Recipe.scenes)
+    parser.add_argument("--steps", type=int, help="of every stage, to see that everything runs")
+    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction,
+                        help="default: where the processor has it")  # fmt: skip
+    parser.add_argument("--initial", type=Path, help="an exported model to start from, not random")
+    parser.add_argument("--from-stage", choices=[stage.name for stage in STAGES],
+                        help="first stage; needs --initial")  # fmt: skip
     parser.add_argument("--export", action="store_true",
                         help="replace the packaged model when done")  # fmt: skip
     parser.add_argument("--export-now", action="store_true",
                         help="export what the checkpoint holds, without training")  # fmt: skip
-    for name, value in asdict(Recipe()).items():
-        if isinstance(value, bool):
-            parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=value)
-        else:
-            parser.add_argument(f"--{name}", type=type(value), default=value)
-    options = vars(parser.parse_args())
-    recipe = Recipe(**{name: options[name] for name in asdict(Recipe())})
+    options = parser.parse_args()
+    if (options.initial is None) != (options.from_stage is None):
+        parser.error("--initial FOLDER and --from-stage NAME go together")
+    bfloat16 = fast_in_bfloat16() if options.bfloat16 is None else options.bfloat16
+    stages = STAGES
+    if options.steps is not None:
+        stages = tuple(replace(stage, steps=options.steps) for stage in STAGES)
+    recipe = Recipe(scenes=options.scenes, bfloat16=bfloat16, stages=stages)
     # One thread: the sums of a training step come out the same again, and another job has the
     # other core.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    cache, ready = fill_cache(options["cache"], recipe.scenes, workers=options["workers"])
-    checkpoint = options["checkpoint"] or options["cache"] / "checkpoint.pt"
-    if options["export_now"]:
-        scenes = read_shard(cache, 0)
-        saved = torch.load(checkpoint, weights_only=True)
-        recipe = Recipe(**saved["recipe"])
-        tokenizer = tokenizer_of(recipe, scenes)
-        model, steps = with_weights(build_model(tokenizer), saved["model"]), saved["step"]
+    cache, ready = fill_cache(options.cache, recipe.scenes, workers=options.workers)
+    checkpoint = options.checkpoint or options.cache / "checkpoint.pt"
+    scenes = [
+        scene
+        for number in range(1 if options.export_now else ready)
+        for scene in read_shard(cache, number)
+    ]
+    if options.initial is None:
+        start = begin(recipe, scenes)
     else:
-        scenes = [scene for number in range(ready) for scene in read_shard(cache, number)]
-        model, steps = train(recipe, scenes, checkpoint), recipe.steps
-    if options["export"] or options["export_now"]:
-        processor = build_processor(tokenizer_of(recipe, scenes))
-        export(model, processor, asdict(recipe), renderer=cache.name, steps_done=steps)
+        names = [stage.name for stage in STAGES]
+        start = go_on(options.initial, names.index(options.from_stage))
+    if options.export_now:
+        saved = torch.load(checkpoint, weights_only=True)
+        recipe = recipe_of(saved["recipe"])
+        model = with_weights(start.model, saved["model"])
+    else:
+        model = train(recipe, scenes, checkpoint, start=start)
+        saved = torch.load(checkpoint, weights_only=True)
+    if options.export or options.export_now:
+        export(model, start.processor, asdict(recipe), renderer=cache.name, notes=start.notes,
+               done=(saved["stage"], saved["step"]))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -235,6 +235,54 @@ def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
     return Sample(pictures, cells, messages)
 
 
+def readings(rng: random.Random, scene: Scene) -> Sample | None:
+    """A picture with its depth map, in one turn or in two: what all things of a name read."""
+    things = spoken_of(scene)
+    if not things:
+        return None
+    rng.shuffle(things)
+    text = captions.of_all(rng, things[: rng.randint(2, 7)])
+    pictures = [scene.picture, grey(scene)]
+    cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth)]
+    if rng.random() < 0.3:
+        return Sample(pictures, cells, [user(rng, "both", 2), assistant(text)])
+    first = captions.of_scene(rng, things, most=1)
+    later = user(rng, "depth", role=rng.choice(("user", "tool")))
+    return Sample(pictures, cells, [user(rng, "scene"), assistant(first), later, assistant(text)])
+
+
+def numbers(rng: random.Random, scene: Scene) -> Sample:
+    """Two numbers compared, without a picture."""
+    turn = {"role": "user", "content": [{"type": "text", "text": "Brighter is nearer."}]}
+    return Sample([], [], [turn, assistant(captions.of_numbers(rng))])
+
+
+def nearer_view(rng: random.Random, scene: Scene) -> Sample | None:
+    """A picture, its depth map, then a close view of the nearer of two: turn after turn."""
+    things = spoken_of(scene)
+    pairs = [
+        (a, b)
+        for a in things
+        for b in things
+        if a.near > b.near and a.tag is not None and captions.decided(a, b)
+    ]
+    if not pairs:
+        return None
+    near, far = rng.choice(pairs)
+    box = tag_box(rng, near)
+    cut = view(scene.picture, box, zoomed=rng.random() < _ZOOMED)
+    tight = intersection_share(near.box, box) < _TIGHT
+    compared = captions.of_both(rng, *rng.sample([near, far], 2))
+    role = rng.choice(("user", "tool"))
+    messages = [
+        user(rng, "scene"), assistant(captions.of_scene(rng, [near, far], most=2)),
+        user(rng, "depth", role=role), assistant(compared),
+        user(rng, "view", role=role), assistant(captions.of_tag(rng, near, tight=tight)),
+    ]  # fmt: skip
+    cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth), cells_of(scene, box)]
+    return Sample([scene.picture, grey(scene), cut], cells, messages)
+
+
 def with_view(rng: random.Random, scene: Scene) -> Sample | None:
     """A picture and then a close view of it, in one turn or in two."""
     shown = _shown(rng, scene)
@@ -258,6 +306,9 @@ KINDS: dict[str, Callable[[random.Random, Scene], Sample | None]] = {
     "depth_alone": depth_alone,
     "with_depth": with_depth,
     "with_view": with_view,
+    "readings": readings,
+    "nearer_view": nearer_view,
+    "numbers": numbers,
 }
 
 
