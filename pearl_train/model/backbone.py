@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
+from pearl_train.model.groups import length_groups, part_of, place_in_part, row_lengths
 from pearl_train.model.images import ImageFeatures, as_encoded, encode_images, no_images
 from pearl_train.model.masks import attention_mask
 from pearl_train.model.positions import counted_positions, multimodal_positions
@@ -49,6 +50,9 @@ class Backbone(nn.Module):
             layers and attention run in bfloat16, norms and the residual stream in the weights'
             type. With full fine-tuning the weights are float32, so that small updates are not
             rounded away; with LoRA the frozen base is bfloat16 and the adapters are float32.
+        by_length: whether rows of about one length go through the network together. Must be False
+            where processes share the weights of a layer (FSDP2): they have to make equally many
+            passes.
 
     """
 
@@ -59,12 +63,14 @@ class Backbone(nn.Module):
         tokens: SpecialTokens,
         *,
         autocast: torch.dtype | None = None,
+        by_length: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
         self.processor = processor
         self.tokens = tokens
         self.autocast = autocast
+        self.by_length = by_length
 
     @property
     def plain(self) -> Any:
@@ -117,6 +123,25 @@ class Backbone(nn.Module):
 
         The type follows the computation: cast to float32 before distances and losses.
         """
+        groups = length_groups(row_lengths(rows)) if self.by_length else []
+        if len(groups) <= 1:
+            return self._pass(rows, images, fills)
+        count, columns = rows.ids.shape
+        lengths = row_lengths(rows)
+        states = []
+        for numbers in groups:
+            length = lengths[numbers[0]]
+            of_part = None
+            if fills is not None:
+                place = place_in_part(numbers, count, rows.ids.device)[fills.row]
+                inside = place >= 0
+                of_part = Fills(place[inside], fills.column[inside], fills.values[inside])
+            made = self._pass(part_of(rows, numbers, length), images, of_part)
+            states.append(nn.functional.pad(made, (0, 0, 0, columns - length)))
+        order = torch.tensor([number for numbers in groups for number in numbers])
+        return torch.cat(states)[order.argsort().to(rows.ids.device)]
+
+    def _pass(self, rows: Rows, images: ImageFeatures | None, fills: Fills | None) -> Tensor:
         plain = self.plain
         shown = [picture for row in rows.images for picture in row]
         encoded = None

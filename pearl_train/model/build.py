@@ -23,6 +23,7 @@ def build_backbone(
     pred_tokens: int = 4,
     pause_tokens: int = 4,
     train_pred: bool = True,
+    by_length: bool = True,
     seed: int = 0,
 ) -> Backbone:
     """The network of ``config`` with our tokens added, on the CPU, in evaluation mode.
@@ -32,7 +33,8 @@ def build_backbone(
     autocast itself, so the loop need not.
 
     ``train_pred`` False leaves the [PRED] rows out of what LoRA trains; with full fine-tuning the
-    loop holds them with :func:`pearl_train.model.frozen_rows.freeze_rows`.
+    loop holds them with :func:`pearl_train.model.frozen_rows.freeze_rows`. ``by_length`` as in
+    :class:`pearl_train.model.backbone.Backbone`.
     """
     network, processor = load_model(config)
     plain: Any = network
@@ -45,7 +47,7 @@ def build_backbone(
     if config.checkpoint_activations:
         checkpoint_activations(plain)
     autocast = torch.bfloat16 if config.dtype == "bfloat16" else None
-    return Backbone(network.eval(), processor, tokens, autocast=autocast)
+    return Backbone(network.eval(), processor, tokens, autocast=autocast, by_length=by_length)
 
 
 def freeze_vision(plain: Any) -> None:

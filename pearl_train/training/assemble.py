@@ -99,6 +99,7 @@ def build_trained(config: Config) -> Backbone:
         pred_tokens=max(config.objective.pred_tokens, 4),
         pause_tokens=max(config.objective.pause_tokens, 4),
         train_pred=config.objective.pred == "trained",
+        by_length=config.parallel != "fsdp2",
         seed=config.seed,
     )
 

@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-EXAMPLES = ["views.chat", "views.regions", "views.remember"]
+EXAMPLES = ["model.groups", "views.chat", "views.regions", "views.remember"]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
