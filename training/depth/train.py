@@ -103,15 +103,15 @@ STAGES = (
     Recipe(
         name="interiors",
         mixed=1_000,
-        clean=1_000,
-        worlds=4_000,
+        clean=500,
+        worlds=2_500,
         worlds_share=0.5,
-        interiors=4_000,
+        interiors=2_500,
         interiors_share=0.45,
-        steps=3_000,
-        settle=1_500,
+        steps=2_400,
+        settle=1_000,
         rate=6e-4,
-        cool=1_000,
+        cool=900,
         seed=2,
     ),
 )
@@ -365,6 +365,7 @@ def shrunk(stage: Recipe) -> Recipe:
         interiors=min(stage.interiors, SHARD),
         steps=4,
         settle=2,
+        cool=min(stage.cool, 2),
     )
 
 

@@ -30,10 +30,10 @@ MIXES: dict[str, Mix] = {
         {"with_depth": 10},
     ),
     "readings": (
-        {"close_view": 16, "numbers": 8},
-        {"whole": 6, "with_view": 10},
-        {"with_depth": 8, "readings": 12},
-        {"depth_alone": 8, "nearer_view": 4},
+        {"close_view": 12, "numbers": 6},
+        {"whole": 4, "with_view": 6},
+        {"with_depth": 5, "readings": 9},
+        {"depth_alone": 4, "nearer_view": 3},
     ),
 }
 """Samples of each kind in one step, in batches of about one length: little is padded."""

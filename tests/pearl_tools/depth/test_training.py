@@ -66,7 +66,7 @@ def test_a_picture_without_objects_still_has_a_gradient(losses: ModuleType) -> N
 
 
 @pytest.mark.slow
-def test_one_command_renders_trains_both_stages_and_resumes(tmp_path: Path) -> None:
+def test_one_command_renders_trains_every_stage_and_resumes(tmp_path: Path) -> None:
     root = TRAINING.parents[1]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'tools'}{os.pathsep}{root}"}
     command = [sys.executable, str(TRAINING / "train.py"), "--cache", str(tmp_path), "--trial"]
@@ -78,10 +78,10 @@ def test_one_command_renders_trains_both_stages_and_resumes(tmp_path: Path) -> N
 
     first = run()
     assert first.returncode == 0, first.stderr
-    stages = ("objects", "worlds")
+    stages = ("objects", "worlds", "interiors")
     kept = [tmp_path / f"checkpoint-{stage}-trial.pt" for stage in stages]
     before = [torch.load(path, weights_only=True) for path in kept]
-    assert [saved["step"] for saved in before] == [4, 4]
+    assert [saved["step"] for saved in before] == [4, 4, 4]
     assert run().returncode == 0
     for path, saved in zip(kept, before, strict=True):
         after = torch.load(path, weights_only=True)["average"]
