@@ -25,7 +25,8 @@ PASS_TOKENS = 256
 def length_groups(lengths: Sequence[int], *, worth: int | None = None) -> list[list[int]]:
     """Rows, by number, in groups such that padded tokens plus ``worth`` per group are fewest.
 
-    ``lengths`` are the rows' own; ``worth`` is ``PASS_TOKENS`` if not given. Groups come longest first; rows of one length keep their order.
+    ``lengths`` are the rows' own; ``worth`` is ``PASS_TOKENS`` if not given. Groups come longest
+    first; rows of one length keep their order.
 
     Example:
         >>> length_groups([900, 100, 880, 120, 110])

@@ -200,27 +200,33 @@ def test_batches_are_what_the_exported_processor_makes_and_only_captions_are_lea
 
 def test_what_nobody_could_foresee_is_read_but_not_learnt(scene: Any, processor: Any) -> None:
     turn = {"role": "user", "content": [{"type": "image"}]}
-    text = f"At {captions.given('[0.1, 0.2, 0.3, 0.4]')} the map reads 0.25."
+    box = (0.1, 0.2, 0.3, 0.4)
+    text = f"At {captions.given('[0.1, 0.2, 0.3, 0.4]', box)} the map reads 0.25."
     sample = samples.Sample(
         [scene.picture], [cells.nothing_known()], [turn, samples.assistant(text)]
     )
     batch = batches.to_batch([sample], processor)
     read = processor.tokenizer.decode(batch.ids[0])
     assert captions.plain(text) in read
-    assert not set(captions.GIVEN) & set(read)
+    assert not set("⟦¦⟧") & set(read)
     learnt = processor.tokenizer.decode(batch.labels[0][batch.labels[0] != batches.IGNORED])
     assert learnt == f"At  the map reads 0.25.{vocabulary.END}"
+    # the middle of the box lies in the second row and column; its last token says so
+    ((place, cell),) = [(int(p), int(batch.where[0, p])) for p in (batch.where[0] >= 0).nonzero()]
+    assert cell == 1 * 6 + 1
+    assert processor.tokenizer.decode(batch.ids[0, place]).endswith("]")
 
 
-def test_the_finding_of_a_comparison_is_learnt_and_right() -> None:
-    for seed in range(100):
-        text = captions.of_numbers(random.Random(seed))
-        marked, places = batches.unmarked(text)
-        ((first, last),) = places
-        values = [float(value) for value in re.findall(r"\d\.\d\d", marked[first:last])]
-        names = re.findall(r"the (\w+ \w+)", marked[first:last].lower())
-        nearer = names[values.index(max(values))]
-        assert marked[last:].strip().lower().startswith(f"the {nearer}")
+def test_the_findings_of_comparisons_are_learnt_and_right() -> None:
+    for seed in range(60):
+        marked, places = batches.unmarked(captions.of_numbers(random.Random(seed), times=3))
+        ends = [*(place.first for place in places[1:]), len(marked)]
+        assert len(places) == 3
+        for (first, last, _), end in zip(places, ends, strict=True):
+            values = [float(value) for value in re.findall(r"\d\.\d\d", marked[first:last])]
+            names = re.findall(r"the (\w+ \w+)", marked[first:last].lower())
+            nearer = names[values.index(max(values))]
+            assert marked[last:end].strip().lower().startswith(f"the {nearer}")
 
 
 def test_readings_of_all_name_the_nearest_of_them() -> None:

@@ -108,10 +108,10 @@ STAGES = (
         worlds_share=0.5,
         interiors=2_500,
         interiors_share=0.45,
-        steps=2_400,
-        settle=1_000,
+        steps=1_800,
+        settle=900,
         rate=6e-4,
-        cool=900,
+        cool=800,
         seed=2,
     ),
 )

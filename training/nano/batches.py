@@ -5,13 +5,13 @@ Leaves out what a sample is (`samples.py`) and the loop
 """
 
 import random
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import captions
 import numpy as np
 import torch
+from cells import UNKNOWN
 from network import IMAGE_TOKENS
 from samples import Sample, sample
 from scenes import Scene
@@ -35,19 +35,27 @@ MIXES: dict[str, Mix] = {
         {"with_depth": 5, "readings": 9},
         {"depth_alone": 4, "nearer_view": 3},
     ),
+    "grounding": (
+        {"close_view": 6},
+        {"whole": 4, "with_view": 5, "numbers": 8},
+        {"with_depth": 6, "readings": 10},
+        {"depth_alone": 5, "nearer_view": 3},
+    ),
 }
 """Samples of each kind in one step, in batches of about one length: little is padded."""
 
 
 class Batch(NamedTuple):
     """Token ids (B, S) padded on the right, labels (B, S) with `IGNORED` outside captions, pixels
-    (N, 3, 192, 192) of all pictures in order, and what lies in their cells (N, 7, 36).
+    (N, 3, 192, 192) of all pictures in order, what lies in their cells (N, 7, 36), and at the last
+    token of given words the cell of what they name, elsewhere -1 (B, S).
     """
 
     ids: Tensor
     labels: Tensor
     pixels: Tensor
     cells: Tensor
+    where: Tensor
 
 
 def caption_labels(ids: Tensor, start: int, end: int, opening: Sequence[int]) -> Tensor:
@@ -67,21 +75,28 @@ def caption_labels(ids: Tensor, start: int, end: int, opening: Sequence[int]) ->
     return labels
 
 
-_GIVEN = re.compile(f"{captions.GIVEN[0]}(.*?){captions.GIVEN[1]}", re.DOTALL)
+class Given(NamedTuple):
+    """Where given words begin and end in a text without marks, and the cell of what they name."""
+
+    first: int
+    last: int
+    cell: int
 
 
-def unmarked(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text without `captions.GIVEN` marks, and where in it what they held begins and ends.
+def unmarked(text: str) -> tuple[str, list[Given]]:
+    """The text without `captions.GIVEN` marks, and what they held.
 
     Example:
-        >>> unmarked("at ⟦[0, 1]⟧: 3")
-        ('at [0, 1]: 3', [(3, 9)])
+        >>> unmarked("at ⟦[0, 1]¦7⟧: 3")
+        ('at [0, 1]: 3', [Given(first=3, last=9, cell=7)])
 
     """
-    places = [
-        (found.start() - 2 * number, found.end() - 2 * number - 2)
-        for number, found in enumerate(_GIVEN.finditer(text))
-    ]
+    places, taken = [], 0
+    for found in captions.GIVEN.finditer(text):
+        first = found.start() - taken
+        cell = UNKNOWN if found[2] is None else int(found[2])
+        places.append(Given(first, first + len(found[1]), cell))
+        taken += len(found[0]) - len(found[1])
     return captions.plain(text), places
 
 
@@ -108,11 +123,14 @@ def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
     pixels = processor.image_processor(pictures, return_tensors="pt").pixel_values
     cells = torch.from_numpy(np.stack([cells for s in samples for cells in s.cells]))
     labels = caption_labels(ids, start, end, opening)
+    where = torch.full_like(ids, UNKNOWN)
     for row, (_, places) in enumerate(clean):
         begins, ends = made.offset_mapping[row].unbind(1)
-        for first, last in places:
-            labels[row, (begins >= first) & (ends <= last) & (ends > 0)] = IGNORED
-    return Batch(ids, labels, pixels, cells)
+        for first, last, cell in places:
+            inside = (begins >= first) & (ends <= last) & (ends > 0)
+            labels[row, inside] = IGNORED
+            where[row, inside.nonzero()[-1]] = cell
+    return Batch(ids, labels, pixels, cells, where)
 
 
 def batches(

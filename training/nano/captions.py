@@ -8,6 +8,7 @@ read, not learnt. Leaves out which view is shown (`samples.py`).
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,8 +25,11 @@ from pearl_data.sources.facts import box_words
 from pearl_data.sources.questions import plural
 from pearl_tools.types import Box
 
-GIVEN = ("⟦", "⟧")
-"""Around words of a caption that are read but not learnt; no model sees the marks themselves."""
+GIVEN = re.compile(r"⟦(.*?)(?:¦(\d+))?⟧", re.DOTALL)
+"""Words of a caption that are read but not learnt, and perhaps the number of the cell (of a 6 x 6
+grid) in which lies what they name; no model sees the marks themselves.
+"""
+_GRID = 6
 
 #: Two places of a depth map are compared only if they differ by so much of its range.
 _CLEAR_GAP = 0.05
@@ -125,14 +129,18 @@ class Told(NamedTuple):
     text: str
 
 
-def given(text: str) -> str:
-    """The text, marked as read but not learnt."""
-    return f"{GIVEN[0]}{text}{GIVEN[1]}"
+def given(text: str, box: Box | None = None) -> str:
+    """The text, marked as read but not learnt; `box` is where the thing lies that it names."""
+    if box is None:
+        return f"⟦{text}⟧"
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    cell = min(_GRID - 1, int(y * _GRID)) * _GRID + min(_GRID - 1, int(x * _GRID))
+    return f"⟦{text}¦{cell}⟧"
 
 
 def plain(text: str) -> str:
     """The text without marks."""
-    return text.replace(GIVEN[0], "").replace(GIVEN[1], "")
+    return GIVEN.sub(r"\1", text)
 
 
 def _vocabulary(attribute: str) -> Sequence[str]:
@@ -301,10 +309,10 @@ def place_words(x: float, y: float) -> str:
 
 
 _READ_AT = (
-    "at ⟦{box}⟧ the map reads {value}",
-    "⟦{box}⟧: {value}",
-    "⟦{box}⟧ reads {value}",
-    "the part at ⟦{box}⟧ is at {value} of the range",
+    "at {box} the map reads {value}",
+    "{box}: {value}",
+    "{box} reads {value}",
+    "the part at {box} is at {value} of the range",
 )
 _NEARER_AT = (
     "of ⟦{far} and {near}⟧, {near} is nearer",
@@ -324,7 +332,7 @@ def of_depth(rng: random.Random, depth: npt.NDArray[np.uint8], things: Sequence[
     if kind < 0.7:
         wording = rng.choice(_READ_AT)
         said = [
-            wording.format(box=box_words(box), value=f"{value:.2f}")
+            wording.format(box=given(box_words(box), box), value=f"{value:.2f}")
             for box, value in read[: rng.randint(4, 8)]
         ]
         return sentence("; ".join(said)) + "."
@@ -394,10 +402,9 @@ _READ_TWO = (
 def of_all(rng: random.Random, things: Sequence[Thing]) -> str:
     """A picture with its depth map: what many named things read, perhaps the nearest of them."""
     opening, each, between = rng.choice(_READ_ALL)
-    digits = 2 if rng.random() < 0.7 else 1
     said = [
-        each.format(a=given(f"the {thing.name}"), A=given(f"The {thing.name}"),
-                    da=f"{thing.near:.{digits}f}")
+        each.format(a=given(f"the {thing.name}", thing.box), da=f"{thing.near:.2f}",
+                    A=given(f"The {thing.name}", thing.box))
         for thing in things
     ]  # fmt: skip
     text = given(opening) * bool(opening) + between.join(said) + "."
@@ -410,18 +417,22 @@ def of_all(rng: random.Random, things: Sequence[Thing]) -> str:
     return text
 
 
-def of_numbers(rng: random.Random) -> str:
-    """No picture at all: which of two things is nearer if they read so and so.
+def of_numbers(rng: random.Random, *, times: int = 6) -> str:
+    """No picture at all: which of two things is nearer if they read so and so, several times.
 
     That larger numbers are larger is what a real base model knows from all it has read.
     """
+    return " ".join(_compared(rng) for _ in range(times))
+
+
+def _compared(rng: random.Random) -> str:
     a, b = (f"the {colour} {rng.choice(SHAPES)}" for colour in rng.sample(COLOURS, 2))
     first = round(rng.random(), 2)
     second = round(rng.random(), 2)
     if rng.random() < 0.3:  # the tenths alike, so that the hundredths decide
         second = int(first * 10) / 10 + rng.randint(0, 9) / 100
     if abs(first - second) < DECISIVE_SHARE:
-        return of_numbers(rng)
+        return _compared(rng)
     near = a if first > second else b
     text = Voice(rng).say(
         words.DEPTH_SHOWED[:3] + _READ_TWO[:2], a=a, b=b, da=f"{first:.2f}", db=f"{second:.2f}",
@@ -441,9 +452,10 @@ def of_both(rng: random.Random, a: Thing, b: Thing) -> str:
     """A picture with its depth map: which of two things reads nearer, mostly with the readings."""
     voice = Voice(rng)
     near, far = (a, b) if a.near > b.near else (b, a)
-    fields = {"a": given(f"the {a.name}"), "b": given(f"the {b.name}"), "da": f"{a.near:.2f}",
-              "A": given(f"The {a.name}"), "B": given(f"The {b.name}"),
-              "db": f"{b.near:.2f}", "near": f"the {near.name}", "far": f"the {far.name}",
+    fields = {"a": given(f"the {a.name}", a.box), "A": given(f"The {a.name}", a.box),
+              "b": given(f"the {b.name}", b.box), "B": given(f"The {b.name}", b.box),
+              "da": f"{a.near:.2f}", "db": f"{b.near:.2f}",
+              "near": f"the {near.name}", "far": f"the {far.name}",
               "box_a": box_words(a.box), "box_b": box_words(b.box)}  # fmt: skip
     kind = rng.random()
     if kind < 0.15:

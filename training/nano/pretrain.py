@@ -21,7 +21,7 @@ import cv2
 import torch
 from batches import IGNORED, MIXES, Batch, batches
 from captions import plain
-from cells import CellHeads
+from cells import CellHeads, WhereHead
 from export import export
 from network import build_model, build_processor
 from samples import sample
@@ -54,6 +54,7 @@ class Stage:
         steps: length.
         rate: highest learning rate of AdamW.
         warm, cool: steps in which the rate rises at the beginning and falls at the end.
+        where: words also learn in which cell a named thing lies (`cells.WhereHead`).
 
     """
 
@@ -64,16 +65,18 @@ class Stage:
     rate: float = 1.2e-3
     warm: int = 80
     cool: int = 200
+    where: bool = False
 
 
 STAGES = (
     Stage(name="eyes", learns="eyes", mix="eyes", steps=2_000),
     Stage(name="captions", learns="words", mix="captions", steps=2_800),
     Stage(name="places", learns="eyes", mix="eyes", steps=600, rate=8e-4, warm=40, cool=300),
-    Stage(name="readings", learns="words", mix="readings", steps=900, cool=250),
+    Stage(name="readings", learns="words", mix="readings", steps=500, cool=1),
+    Stage(name="grounding", learns="words", mix="grounding", steps=750, warm=40, where=True),
 )
-"""In turn, each from the weights of the one before. The last two came later: once the eyes say
-where a cell lies, what depth maps read is learnt at named things.
+"""In turn, each from the weights of the one before. The last three came later: once the eyes say
+where a cell lies, the words are to say where a named thing lies, and what a map reads there.
 """
 
 
@@ -196,9 +199,14 @@ class RestingEyes:
 
 
 def caption_loss(
-    model: FastVlmForConditionalGeneration, eyes: RestingEyes, batch: Batch, *, bfloat16: bool
+    model: FastVlmForConditionalGeneration,
+    eyes: RestingEyes,
+    batch: Batch,
+    *,
+    where: WhereHead | None,
+    bfloat16: bool,
 ) -> Tensor:
-    """Mean cross-entropy over the captions' tokens, while the eyes rest.
+    """Mean cross-entropy over the captions' tokens, while the eyes rest; with `where`, plus its.
 
     No attention mask: padding is on the right, where causal attention does not look. The logits
     are made only where a caption's token follows.
@@ -206,13 +214,20 @@ def caption_loss(
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         tokens = model.model.multi_modal_projector(eyes(batch.pixels))
         seen = BaseModelOutputWithPooling(pooler_output=tokens)
-        hidden = model.model(
-            input_ids=batch.ids, mm_encoder_outputs={"image": seen}, use_cache=False
-        )[0]
+        read = model.model(
+            input_ids=batch.ids,
+            mm_encoder_outputs={"image": seen},
+            use_cache=False,
+            output_hidden_states=where is not None,
+        )
+        hidden = read.last_hidden_state
         wanted = batch.labels[:, 1:]
         kept = wanted != IGNORED
         logits = model.lm_head(hidden[:, :-1][kept])
-    return cross_entropy(logits.float(), wanted[kept])
+    loss = cross_entropy(logits.float(), wanted[kept])
+    return (
+        loss if where is None else loss + where.loss(read.hidden_states[where.LAYER], batch.where)
+    )
 
 
 def optimiser_of(modules: Sequence[torch.nn.Module], recipe: Recipe) -> torch.optim.AdamW:
@@ -250,7 +265,7 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     model, processor = start.model, start.processor
-    heads = CellHeads()
+    heads, where = CellHeads(), WhereHead()
     model.model.vision_tower.to(memory_format=torch.channels_last)
     saved: dict[str, Any] = {"stage": start.stage, "step": 0}
     if checkpoint.exists():
@@ -262,11 +277,13 @@ def train(
             )
         with_weights(model, saved["model"])
         heads.load_state_dict(saved["heads"])
+        where.load_state_dict(saved["where"])
     model.train()
     for number in range(saved["stage"], len(recipe.stages)):
         stage = recipe.stages[number]
         eyes = [model.model.vision_tower, heads]
         words = [model.model.multi_modal_projector, model.model.language_model]
+        words += [where] if stage.where else []
         optimiser = optimiser_of(eyes if stage.learns == "eyes" else words, recipe)
         first = saved["step"] if number == saved["stage"] else 0
         if first:
@@ -284,7 +301,8 @@ def train(
                     if stage.learns == "eyes":
                         loss = cells_loss(model, heads, batch, bfloat16=recipe.bfloat16)
                     else:
-                        loss = caption_loss(model, resting, batch, bfloat16=recipe.bfloat16)
+                        loss = caption_loss(model, resting, batch, bfloat16=recipe.bfloat16,
+                                            where=where if stage.where else None)  # fmt: skip
                     loss.backward()
                     losses.append(float(loss.detach()))
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -297,7 +315,7 @@ def train(
                 progress.advance()
                 if (step + 1) % save_every == 0 or step + 1 == stage.steps:
                     state = {"recipe": asdict(recipe), "model": dict(model.named_parameters()),
-                             "heads": heads.state_dict(),
+                             "heads": heads.state_dict(), "where": where.state_dict(),
                              "optimiser": optimiser.state_dict(),
                              "stage": number, "step": step + 1}  # fmt: skip
                     _save(state, checkpoint)
