@@ -36,10 +36,10 @@ MIXES: dict[str, Mix] = {
         {"depth_alone": 4, "nearer_view": 3},
     ),
     "grounding": (
-        {"close_view": 6},
-        {"whole": 4, "with_view": 5, "numbers": 8},
-        {"with_depth": 6, "readings": 10},
-        {"depth_alone": 5, "nearer_view": 3},
+        {"named": 48, "close_view": 4},
+        {"whole": 3, "with_view": 4, "numbers": 4},
+        {"with_depth": 5, "readings": 10},
+        {"depth_alone": 4, "nearer_view": 2},
     ),
 }
 """Samples of each kind in one step, in batches of about one length: little is padded."""

@@ -12,7 +12,7 @@ a picture's tokens, and comparisons stayed at chance). Leaves out captions.
 import numpy as np
 import numpy.typing as npt
 import torch
-from network import SIDE_PX, STRIDE, VISION_WIDTH, WIDTH
+from network import SIDE_PX, STRIDE, VISION_WIDTH
 from scenes import Scene
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -98,32 +98,6 @@ def _cell(place: float) -> int | None:
 
 def _cells(low: float, high: float) -> slice:
     return slice(max(0, int(np.floor(low * GRID))), max(0, int(np.ceil(high * GRID))))
-
-
-class WhereHead(nn.Module):
-    """Reads off the language model in which cell the thing lies that has just been named; used in
-    training only.
-
-    Without it, "the red cube reads" is learnt in one leap: find the thing by its name, then the
-    same place in another picture. In 450 steps no reading came out of that (correlation .05). So
-    the first half of the leap has a loss of its own, after the second layer.
-    """
-
-    LAYER = 2
-    WEIGHT = 0.5
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(WIDTH, GRID * GRID)
-
-    def loss(self, states: Tensor, where: Tensor) -> Tensor:
-        """Mean cross-entropy of states (B, S, H) where `where` (B, S) knows a cell, times the
-        weight; 0 if it knows none.
-        """
-        known = where != UNKNOWN
-        if not known.any():
-            return states.sum() * 0
-        return self.WEIGHT * cross_entropy(self.head(states[known]).float(), where[known])
 
 
 class CellHeads(nn.Module):

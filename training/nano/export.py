@@ -80,8 +80,8 @@ def export(
             "done": list(done),
             "notes": notes,
             "renderer": renderer,
-            "machine": f"{platform.system()} {platform.machine()}, 1 CPU thread, "
-            f"torch {torch.__version__}",
+            "machine": f"{platform.system()} {platform.machine()}, "
+            f"{torch.get_num_threads()} CPU thread(s), torch {torch.__version__}",
             "licence": "CC0-1.0",
             "evaluated_scenes": 0,
             "figures": [],

@@ -21,8 +21,9 @@ import cv2
 import torch
 from batches import IGNORED, MIXES, Batch, batches
 from captions import plain
-from cells import CellHeads, WhereHead
+from cells import CellHeads
 from export import export
+from grounding import Grounding, WhereHead
 from network import build_model, build_processor
 from samples import sample
 from scenes import SHARD, Scene, fill_cache, read_shard
@@ -54,7 +55,7 @@ class Stage:
         steps: length.
         rate: highest learning rate of AdamW.
         warm, cool: steps in which the rate rises at the beginning and falls at the end.
-        where: words also learn in which cell a named thing lies (`cells.WhereHead`).
+        grounded: words are also tied to places (`grounding.py`).
 
     """
 
@@ -65,7 +66,7 @@ class Stage:
     rate: float = 1.2e-3
     warm: int = 80
     cool: int = 200
-    where: bool = False
+    grounded: bool = False
 
 
 STAGES = (
@@ -73,7 +74,7 @@ STAGES = (
     Stage(name="captions", learns="words", mix="captions", steps=2_800),
     Stage(name="places", learns="eyes", mix="eyes", steps=600, rate=8e-4, warm=40, cool=300),
     Stage(name="readings", learns="words", mix="readings", steps=500, cool=1),
-    Stage(name="grounding", learns="words", mix="grounding", steps=750, warm=40, where=True),
+    Stage(name="grounding", learns="words", mix="grounding", steps=750, warm=40, grounded=True),
 )
 """In turn, each from the weights of the one before. The last three came later: once the eyes say
 where a cell lies, the words are to say where a named thing lies, and what a map reads there.
@@ -203,10 +204,10 @@ def caption_loss(
     eyes: RestingEyes,
     batch: Batch,
     *,
-    where: WhereHead | None,
+    grounding: Grounding | None,
     bfloat16: bool,
 ) -> Tensor:
-    """Mean cross-entropy over the captions' tokens, while the eyes rest; with `where`, plus its.
+    """Mean cross-entropy over the captions' tokens, while the eyes rest; plus `grounding`.
 
     No attention mask: padding is on the right, where causal attention does not look. The logits
     are made only where a caption's token follows.
@@ -218,16 +219,18 @@ def caption_loss(
             input_ids=batch.ids,
             mm_encoder_outputs={"image": seen},
             use_cache=False,
-            output_hidden_states=where is not None,
+            output_hidden_states=grounding is not None,
+            output_attentions=grounding is not None,
         )
         hidden = read.last_hidden_state
         wanted = batch.labels[:, 1:]
         kept = wanted != IGNORED
         logits = model.lm_head(hidden[:, :-1][kept])
     loss = cross_entropy(logits.float(), wanted[kept])
-    return (
-        loss if where is None else loss + where.loss(read.hidden_states[where.LAYER], batch.where)
-    )
+    if grounding is not None:
+        more = grounding.losses(model, tokens, read.hidden_states, read.attentions, batch)
+        loss = loss + torch.stack(list(more.values())).sum()
+    return loss
 
 
 def optimiser_of(modules: Sequence[torch.nn.Module], recipe: Recipe) -> torch.optim.AdamW:
@@ -283,7 +286,10 @@ def train(
         stage = recipe.stages[number]
         eyes = [model.model.vision_tower, heads]
         words = [model.model.multi_modal_projector, model.model.language_model]
-        words += [where] if stage.where else []
+        words += [where] if stage.grounded else []
+        grounding = Grounding(where, processor.tokenizer) if stage.grounded else None
+        # only eager attention says where it looked
+        model.set_attn_implementation("eager" if grounding else "sdpa")
         optimiser = optimiser_of(eyes if stage.learns == "eyes" else words, recipe)
         first = saved["step"] if number == saved["stage"] else 0
         if first:
@@ -301,8 +307,8 @@ def train(
                     if stage.learns == "eyes":
                         loss = cells_loss(model, heads, batch, bfloat16=recipe.bfloat16)
                     else:
-                        loss = caption_loss(model, resting, batch, bfloat16=recipe.bfloat16,
-                                            where=where if stage.where else None)  # fmt: skip
+                        loss = caption_loss(model, resting, batch, grounding=grounding,
+                                            bfloat16=recipe.bfloat16)  # fmt: skip
                     loss.backward()
                     losses.append(float(loss.detach()))
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -363,6 +369,7 @@ def main() -> None:
                         help="rendered scenes and the checkpoint")  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="default: CACHE/checkpoint.pt")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--threads", type=int, default=1, help="that compute a step")
     parser.add_argument("--scenes", type=int, default=Recipe.scenes)
     parser.add_argument("--steps", type=int, help="of every stage, to see that everything runs")
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction,
@@ -382,9 +389,8 @@ def main() -> None:
     if options.steps is not None:
         stages = tuple(replace(stage, steps=options.steps) for stage in STAGES)
     recipe = Recipe(scenes=options.scenes, bfloat16=bfloat16, stages=stages)
-    # One thread: the sums of a training step come out the same again, and another job has the
-    # other core.
-    torch.set_num_threads(1)
+    # One thread by default: the sums of a training step come out the same again.
+    torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     cache, ready = fill_cache(options.cache, recipe.scenes, workers=options.workers)
     checkpoint = options.checkpoint or options.cache / "checkpoint.pt"

@@ -251,6 +251,17 @@ def readings(rng: random.Random, scene: Scene) -> Sample | None:
     return Sample(pictures, cells, [user(rng, "scene"), assistant(first), later, assistant(text)])
 
 
+def named(rng: random.Random, scene: Scene) -> Sample | None:
+    """A whole picture and the names of its things, none of them to be foreseen: where is each?"""
+    things = spoken_of(scene)
+    if not things:
+        return None
+    rng.shuffle(things)
+    text = ", ".join(captions.given(f"the {thing.name}", thing.box) for thing in things)
+    messages = [user(rng, "scene"), assistant(text)]
+    return Sample([scene.picture], [cells_of(scene, _ALL)], messages)
+
+
 def numbers(rng: random.Random, scene: Scene) -> Sample:
     """Two numbers compared, without a picture."""
     turn = {"role": "user", "content": [{"type": "text", "text": "Brighter is nearer."}]}
@@ -309,6 +320,7 @@ KINDS: dict[str, Callable[[random.Random, Scene], Sample | None]] = {
     "readings": readings,
     "nearer_view": nearer_view,
     "numbers": numbers,
+    "named": named,
 }
 
 
