@@ -23,7 +23,7 @@ from batches import IGNORED, MIXES, Batch, batches
 from captions import plain
 from cells import CellHeads
 from export import export
-from grounding import Grounding, WhereHead
+from grounding import Grounding, Readers
 from network import build_model, build_processor
 from samples import sample
 from scenes import SHARD, Scene, fill_cache, read_shard
@@ -74,7 +74,15 @@ STAGES = (
     Stage(name="captions", learns="words", mix="captions", steps=2_800),
     Stage(name="places", learns="eyes", mix="eyes", steps=600, rate=8e-4, warm=40, cool=300),
     Stage(name="readings", learns="words", mix="readings", steps=500, cool=1),
-    Stage(name="grounding", learns="words", mix="grounding", steps=750, warm=40, grounded=True),
+    Stage(
+        name="grounding",
+        learns="words",
+        mix="grounding",
+        steps=760,
+        warm=40,
+        cool=200,
+        grounded=True,
+    ),
 )
 """In turn, each from the weights of the one before. The last three came later: once the eyes say
 where a cell lies, the words are to say where a named thing lies, and what a map reads there.
@@ -268,7 +276,7 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     model, processor = start.model, start.processor
-    heads, where = CellHeads(), WhereHead()
+    heads, readers = CellHeads(), Readers()
     model.model.vision_tower.to(memory_format=torch.channels_last)
     saved: dict[str, Any] = {"stage": start.stage, "step": 0}
     if checkpoint.exists():
@@ -280,14 +288,14 @@ def train(
             )
         with_weights(model, saved["model"])
         heads.load_state_dict(saved["heads"])
-        where.load_state_dict(saved["where"])
+        readers.load_state_dict(saved["readers"])
     model.train()
     for number in range(saved["stage"], len(recipe.stages)):
         stage = recipe.stages[number]
         eyes = [model.model.vision_tower, heads]
         words = [model.model.multi_modal_projector, model.model.language_model]
-        words += [where] if stage.grounded else []
-        grounding = Grounding(where, processor.tokenizer) if stage.grounded else None
+        words += [readers] if stage.grounded else []
+        grounding = Grounding(readers, processor.tokenizer) if stage.grounded else None
         # only eager attention says where it looked
         model.set_attn_implementation("eager" if grounding else "sdpa")
         optimiser = optimiser_of(eyes if stage.learns == "eyes" else words, recipe)
@@ -321,7 +329,7 @@ def train(
                 progress.advance()
                 if (step + 1) % save_every == 0 or step + 1 == stage.steps:
                     state = {"recipe": asdict(recipe), "model": dict(model.named_parameters()),
-                             "heads": heads.state_dict(), "where": where.state_dict(),
+                             "heads": heads.state_dict(), "readers": readers.state_dict(),
                              "optimiser": optimiser.state_dict(),
                              "stage": number, "step": step + 1}  # fmt: skip
                     _save(state, checkpoint)

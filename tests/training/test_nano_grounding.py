@@ -1,0 +1,109 @@
+"""What ties the nano model's words to places: the right cells, and losses that fall for the right
+reasons.
+"""
+
+import importlib
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "training" / "nano"))
+batches = importlib.import_module("batches")
+captions = importlib.import_module("captions")
+cells = importlib.import_module("cells")
+grounding = importlib.import_module("grounding")
+network = importlib.import_module("network")
+samples = importlib.import_module("samples")
+scenes = importlib.import_module("scenes")
+vocabulary = importlib.import_module("vocabulary")
+
+LOWER_RIGHT = (0.7, 0.7, 0.9, 0.9)
+"""Its middle lies in cell 4 * 6 + 4."""
+
+
+def thing(near: float = 0.5) -> Any:
+    return scenes.Thing(
+        shape="cube", colour="red", pattern="plain", box=LOWER_RIGHT, tag=None, tag_box=None,
+        distance_m=2.0, near=near, clear=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scene() -> Any:
+    picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    depth = np.tile(np.arange(256, dtype=np.uint8), (192, 1))
+    return scenes.Scene(picture, depth, (thing(),))
+
+
+@pytest.fixture(scope="module")
+def processor() -> Any:
+    words = [f"the {colour} {shape}" for colour in scenes.COLOURS for shape in scenes.SHAPES]
+    return network.build_processor(vocabulary.train_tokenizer(words * 2, 900))
+
+
+def test_a_name_points_at_its_cell_in_the_picture_and_in_the_depth_map(
+    scene: Any, processor: Any
+) -> None:
+    rng = random.Random(0)
+    sample = samples.readings(rng, scene)
+    batch = batches.to_batch([samples.named(rng, scene), sample], processor)
+    image_id = processor.tokenizer.convert_tokens_to_ids(vocabulary.IMAGE)
+    named = grounding.named_in(batch, image_id)
+    assert named.row.tolist() == [0, 1]
+    assert named.cell.tolist() == [4 * 6 + 4] * 2
+    assert named.in_depth[0] == cells.UNKNOWN
+    starts = (batch.ids[1] == image_id).nonzero()[:, 0].tolist()[:: network.IMAGE_TOKENS]
+    assert len(starts) == 2
+    assert named.in_picture[1] == starts[0] + 4 * 6 + 4
+    assert named.in_depth[1] == starts[1] + 4 * 6 + 4
+    said = [processor.tokenizer.decode(batch.ids[r, c]) for r, c in zip(*named[:2], strict=True)]
+    assert said == [" cube", " cube"]
+
+
+def test_looking_at_the_right_place_costs_nothing() -> None:
+    one = torch.tensor([0])
+    named = grounding.Named(one, torch.tensor([3]), one, torch.tensor([1]), torch.tensor([-1]))
+    attention = torch.zeros(1, 2, 4, 4)
+    attention[0, 0, 3, 1] = 1.0
+    assert float(grounding.look_at(attention, named, named.in_picture)) == pytest.approx(
+        0, abs=1e-5
+    )
+    assert float(grounding.look_at(attention, named, named.in_depth)) == 0.0
+    assert float(grounding.look_at(attention.flip(3), named, named.in_picture)) > 10
+
+
+def test_tokens_that_resemble_the_word_for_what_they_show_cost_little(scene: Any) -> None:
+    labels = torch.from_numpy(cells.cells_of(scene, (0.0, 0.0, 1.0, 1.0)))[None]
+    words = [torch.eye(network.WIDTH)[:8] * 9, torch.eye(network.WIDTH)[8:15] * 9]
+    red, cube = scenes.COLOURS.index("red"), scenes.SHAPES.index("cube")
+    tokens = torch.zeros(1, 36, network.WIDTH)
+    tokens[0, 4 * 6 + 4, red] = tokens[0, 4 * 6 + 4, 8 + cube] = 1.0
+    assert float(grounding.spoken(tokens, labels, words)) < 0.01
+    assert float(grounding.spoken(tokens.roll(1, dims=1), labels, words)) > 3
+
+
+def test_every_term_has_a_gradient(scene: Any, processor: Any) -> None:
+    torch.manual_seed(0)
+    model = network.build_model(processor.tokenizer)
+    model.set_attn_implementation("eager")
+    rng = random.Random(1)
+    batch = batches.to_batch([samples.readings(rng, scene)], processor)
+    tokens = torch.randn(2, 36, network.WIDTH, requires_grad=True)
+    output = type("Seen", (), {"pooler_output": tokens})()
+    read = model.model(
+        input_ids=batch.ids, mm_encoder_outputs={"image": output}, use_cache=False,
+        output_hidden_states=True, output_attentions=True,
+    )  # fmt: skip
+    readers = grounding.Readers()
+    losses = grounding.Grounding(readers, processor.tokenizer).losses(
+        model, tokens, read.hidden_states, read.attentions, batch
+    )
+    assert set(losses) == {"spoken", "place", "where", "find", "read"}
+    for name, loss in losses.items():
+        (gradient,) = torch.autograd.grad(loss, [tokens], retain_graph=True)
+        assert float(gradient.abs().sum()) > 0, name
