@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from export import WEIGHTS, write_card
+from export import read_card, write_card
 from interiors import draw_interior
 from scenes import photo_bank
 from worlds import draw_world
@@ -221,7 +221,7 @@ def main() -> None:
         for f in figures
     ]
     if options.card:
-        card = json.loads((WEIGHTS / "embedded.json").read_text())
+        card = read_card()
         card["figures"], card["evaluated_scenes"] = rows, options.scenes
         write_card(card)
     if options.json:

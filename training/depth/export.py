@@ -47,11 +47,13 @@ def export(
             "script": "training/depth/train.py",
             "commit": _commit(),
             "stages": stages,
+            "renderers": renderers,
             "data": (
                 f"pictures of 256x192 rendered by pearl_data.rendering ({', '.join(renderers)}): "
-                "scenes of the data toolkit (mixed: three in four of wild colours) and worlds of "
-                "training/depth/worlds.py, as many of each as a stage says; the only photographs "
-                "are scikit-image's CC0 and public-domain ones, as textures"
+                "scenes of the data toolkit (mixed: three in four of wild colours), worlds of "
+                "training/depth/worlds.py and interiors of training/depth/interiors.py, as many of "
+                "each as a stage says; the only photographs are scikit-image's CC0 and "
+                "public-domain ones, as textures"
             ),
             "machine": f"{platform.system()} {platform.machine()}, 1 CPU thread, "
             f"torch {torch.__version__}",
@@ -73,6 +75,12 @@ def _commit() -> str:
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{WEIGHTS}")
     return (git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else "")
+
+
+def read_card() -> dict[str, Any]:
+    """The card of the packaged weights."""
+    stored: dict[str, Any] = json.loads((WEIGHTS / "embedded.json").read_text())
+    return stored
 
 
 def write_card(card: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from augment import augment
-from export import export
+from export import export, read_card
 from losses import WEIGHTS, objective
 from safetensors.torch import load_file
 from scenes import MIXED, SHARD, Shard, fill_cache, read_shard
@@ -341,18 +341,28 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     average, notes = None, ""
+    before: list[dict[str, Any]] = []
+    renderers: list[str] = []
     if options.initial is not None:
         average = {name: value.float() for name, value in load_file(options.initial).items()}
         digest = hashlib.sha256(options.initial.read_bytes()).hexdigest()
-        notes = f"Started from {options.initial.name}, sha256 {digest}."
-    renderers: list[str] = []
+        notes = f"The last stage started from weights with sha256 {digest}"
+        card = read_card()
+        if card["weights_sha256"] == digest:
+            before, renderers = card["stages"], card["renderers"]
+            notes += (
+                f", made by the stages before it at commit {card['commit']} ({card['machine']})."
+            )
+        else:
+            notes += ", of which no card is at hand."
     for stage in stages:
         scenes = read_scenes(options.cache, stage)
         checkpoint = options.cache / f"checkpoint-{stage.name}{'-trial' * options.trial}.pt"
         average = train(stage, scenes, checkpoint, initial=average)
         renderers += [name for name in scenes.rendered_by if name not in renderers]
     if options.export and average is not None:
-        export(average, [asdict(stage) for stage in stages], renderers=renderers, notes=notes)
+        made = [*before, *(asdict(stage) for stage in stages)]
+        export(average, made, renderers=renderers, notes=notes)
 
 
 def shrunk(stage: Recipe) -> Recipe:
