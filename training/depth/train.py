@@ -349,9 +349,10 @@ def main() -> None:
         notes = f"The last stage began with weights of sha256 {digest}"
         card = read_card()
         if card["weights_sha256"] == digest:
-            before, renderers = card["stages"], card["renderers"]
+            before, renderers = card["stages"], card.get("renderers", [])
             notes += (
-                f", made by the stages before it at commit {card['commit']} ({card['machine']})."
+                f", made by the stages before it at commit {card['commit']} ({card['machine']}). "
+                f"{card['notes']}"
             )
         else:
             notes += ", of which no card is at hand."
