@@ -73,7 +73,7 @@ def _commit() -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{WEIGHTS}")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){WEIGHTS}")
     return (git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
