@@ -73,7 +73,9 @@ def _commit() -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){WEIGHTS}")
+    changed = git(
+        "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){WEIGHTS}"
+    )
     return (git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
@@ -133,8 +135,8 @@ are the pairs where the nearer object is the higher one. Motorcycle (Middlebury 
 
 ## Limits
 
-Trained on rendered solids only, for about an hour and a half of one core, and still learning when
-it stopped. Compare each model row with the rule of the same pictures: on the frames that this
-renderer did not make, the rule "lower is nearer" orders pixels better. Pass a transformers model
+Trained on rendered solids only, for a few hours of one core, and still learning when it stopped.
+Compare each model row with the rule of the same pictures: of the frames that this renderer did not
+make, it orders some better than "lower is nearer" and others worse. Pass a transformers model
 where photographs matter. Small gaps are hard: prefer pairs with a ratio above 2.
 """
