@@ -125,6 +125,7 @@ def test_a_loss_that_is_no_number_names_step_samples_and_shards(run: RunFolder) 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(run: RunFolder) -> None:
     config = toy_config()
+    before = signal.getsignal(signal.SIGINT)  # a shell's background job ignores it
 
     def batches(start: int) -> Iterator[list[Batch]]:
         for step, micro in enumerate(toy_batches(config)(start), start):
@@ -135,7 +136,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(run: RunFolder) -> Non
     with pytest.raises(RunInterrupted, match=r"pearl-train run --resume .*run"):
         fit(toy_ingredients(config, batches=batches), config, run, progress=False)
     assert isinstance(whole(run.checkpoints / "step-000006"), Checkpoint)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_best_checkpoint_outlives_the_newest(run: RunFolder) -> None:
