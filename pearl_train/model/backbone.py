@@ -123,11 +123,11 @@ class Backbone(nn.Module):
 
         The type follows the computation: cast to float32 before distances and losses.
         """
-        groups = length_groups(row_lengths(rows)) if self.by_length else []
+        lengths = row_lengths(rows)
+        groups = length_groups(lengths) if self.by_length else []
         if len(groups) <= 1:
             return self._pass(rows, images, fills)
         count, columns = rows.ids.shape
-        lengths = row_lengths(rows)
         states = []
         for numbers in groups:
             length = lengths[numbers[0]]

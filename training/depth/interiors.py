@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from things import Maker, Spot, chair, crate, lamp, person, plant, shelf, sofa, table, trinket
-from worlds import ATTEMPTS, aim, lamps, worth_seeing
+from worlds import aim, draw_worth_seeing, lamps
 
-from pearl_data.rendering import Rendered, Scene, TextureBank, render
+from pearl_data.rendering import Rendered, Scene, TextureBank
 from pearl_data.rendering.camera import Camera
 from pearl_data.rendering.scene import Part, Rgb, Surface
 from pearl_data.rendering.shapes import upright_axes
@@ -24,12 +24,7 @@ GARAGES = 0.35
 
 def draw_interior(seed: int, bank: TextureBank, width: int, height: int) -> Rendered:
     """The picture and truth of interior number `seed`; tries again until something is seen."""
-    for attempt in range(ATTEMPTS):
-        rng = np.random.default_rng((seed, attempt, 11))
-        drawn = render(sample_interior(rng, seed, bank, width, height), bank=bank)
-        if worth_seeing(drawn):
-            break
-    return drawn
+    return draw_worth_seeing(sample_interior, 11, seed, bank, width, height)
 
 
 def sample_interior(

@@ -42,17 +42,29 @@ KINDS = ("room", "room", "room", "tabletop", "workshop", "street", "street", "me
 ATTEMPTS = 20
 
 
+Sampler = Callable[[np.random.Generator, int, TextureBank, int, int], Scene]
+
+
 def draw_world(seed: int, bank: TextureBank, width: int, height: int) -> Rendered:
     """The picture and truth of world number `seed`; tries again until something is to be seen."""
+    return draw_worth_seeing(sample_world, 7, seed, bank, width, height)
+
+
+def draw_worth_seeing(
+    sample: Sampler, kind: int, seed: int, bank: TextureBank, width: int, height: int
+) -> Rendered:
+    """The first scene of `sample` in which something is to be seen, or the last one tried; `kind`
+    keeps the random numbers of different samplers apart.
+    """
     for attempt in range(ATTEMPTS):
-        rng = np.random.default_rng((seed, attempt, 7))
-        drawn = render(sample_world(rng, seed, bank, width, height), bank=bank)
-        if worth_seeing(drawn):
+        rng = np.random.default_rng((seed, attempt, kind))
+        drawn = render(sample(rng, seed, bank, width, height), bank=bank)
+        if _worth_seeing(drawn):
             break
     return drawn
 
 
-def worth_seeing(drawn: Rendered) -> bool:
+def _worth_seeing(drawn: Rendered) -> bool:
     """No thing hides most of the view, and not all is equally far."""
     log_depth = np.log(drawn.depth_m)
     largest = np.bincount(drawn.instance.ravel())[1:].max(initial=0) / drawn.instance.size

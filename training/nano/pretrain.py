@@ -112,7 +112,7 @@ class Recipe:
     vocabulary: int = 1_500
     bfloat16: bool
     seed: int = 0
-    stages: tuple[Stage, ...] = STAGES
+    stages: tuple[Stage, ...]
 
 
 def learning_rate(stage: Stage, step: int) -> float:
@@ -396,11 +396,17 @@ def main() -> None:
     parser.add_argument("--export-now", action="store_true",
                         help="export what the checkpoint holds, without training")  # fmt: skip
     options = parser.parse_args()
+    names = [stage.name for stage in STAGES]
+    last = names.index(options.last_stage)
+    if options.from_stage is not None and names.index(options.from_stage) > last:
+        parser.error(
+            f"--from-stage {options.from_stage} comes after --last-stage {options.last_stage}, "
+            f"with which training ends; the stages are {', '.join(names)}"
+        )
     if (options.initial is None) != (options.from_stage is None):
         parser.error("--initial FOLDER and --from-stage NAME go together")
     bfloat16 = fast_in_bfloat16() if options.bfloat16 is None else options.bfloat16
-    names = [stage.name for stage in STAGES]
-    stages = STAGES[: names.index(options.last_stage) + 1]
+    stages = STAGES[: last + 1]
     if options.steps is not None:
         stages = tuple(replace(stage, steps=options.steps) for stage in stages)
     recipe = Recipe(scenes=options.scenes, bfloat16=bfloat16, stages=stages)
