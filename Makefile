@@ -36,11 +36,11 @@ bench: $(INSTALLED)  ## speed against named floors and peers
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python bench/memory.py
 	$(BIN)/python bench/train.py
 
-depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (3 h or more)
+depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (hours)
 	$(BIN)/python training/depth/train.py --export
 	$(BIN)/python training/depth/evaluate.py --card
 
-nano-model: $(INSTALLED)  ## render, pre-train, replace and measure the embedded vision-language model (2 h or more)
+nano-model: $(INSTALLED)  ## render, pre-train, replace and measure the embedded vision-language model (1 1/2 h or more)
 	$(BIN)/python training/nano/pretrain.py --export
 	$(BIN)/python training/nano/evaluate.py --card
 
