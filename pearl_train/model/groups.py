@@ -1,8 +1,9 @@
 """Rows of about one length go through the network together, so that little is computed on padding.
 
 A batch of trajectories holds short and long rows: padded to the longest, four tokens in ten of
-sixteen tool trajectories were padding (39 % over ten batches; 4 % in groups). Rows do not see each other, so a batch may be computed in
-parts; which row is in which part changes nothing but the last bits.
+sixteen tool trajectories were padding (39 % over ten batches; 4 % in groups). Rows do not see each
+other, so a batch may be computed in parts; which row is in which part changes nothing but the last
+bits.
 Left out: what is computed (:mod:`pearl_train.model.backbone`).
 
 Dimensions: B rows, L columns.

@@ -22,8 +22,9 @@ import cv2
 import samples
 import torch
 from batches import to_batch
-from captions import decided, sentence
+from captions import sentence
 from cells import nothing_known
+from depth_captions import decided
 from export import FOLDER, read_card, write_card
 from samples import Picture, Sample
 from scenes import Scene, Thing, fill_cache, read_shard

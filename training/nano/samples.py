@@ -1,7 +1,7 @@
 """One pre-training sample: views of a cached scene, and a chat whose assistant turns are captions.
 
 A view is cut as the toolkit's expert cuts and zooms (`pearl_data.experts.boxes`). Leaves out
-wordings (`captions.py`) and tensors (`batches.py`).
+wordings (`captions.py`, `depth_captions.py`) and tensors (`batches.py`).
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import captions
+import depth_captions
 import numpy as np
 import numpy.typing as npt
 from cells import Cells, cells_of, cells_of_depth
@@ -209,7 +210,7 @@ def grey(scene: Scene) -> Picture:
 
 def depth_alone(rng: random.Random, scene: Scene) -> Sample | None:
     """A depth map without its picture."""
-    text = captions.of_depth(rng, scene.depth, spoken_of(scene))
+    text = depth_captions.of_depth(rng, scene.depth, spoken_of(scene))
     messages = [user(rng, "depth"), assistant(text)]
     return Sample([grey(scene)], [cells_of_depth(scene.depth)], messages)
 
@@ -219,12 +220,12 @@ def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
     things = spoken_of(scene)
     rng.shuffle(things)
     pairs = [(a, b) for a, b in zip(things[::2], things[1::2], strict=False)]
-    pairs = [pair for pair in pairs if captions.decided(*pair)][:2]
+    pairs = [pair for pair in pairs if depth_captions.decided(*pair)][:2]
     if not pairs:
         return None
-    text, line = " ".join(captions.of_both(rng, *pair) for pair in pairs), None
+    text, line = " ".join(depth_captions.of_both(rng, *pair) for pair in pairs), None
     if rng.random() < _TOLD:
-        line, text = captions.told_of_both(rng, *pairs[0])
+        line, text = depth_captions.told_of_both(rng, *pairs[0])
     pictures = [scene.picture, grey(scene)]
     cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth)]
     if rng.random() < 0.5:
@@ -241,7 +242,7 @@ def readings(rng: random.Random, scene: Scene) -> Sample | None:
     if not things:
         return None
     rng.shuffle(things)
-    text = captions.of_all(rng, things[: rng.randint(2, 7)])
+    text = depth_captions.of_all(rng, things[: rng.randint(2, 7)])
     pictures = [scene.picture, grey(scene)]
     cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth)]
     if rng.random() < 0.3:
@@ -265,7 +266,7 @@ def named(rng: random.Random, scene: Scene) -> Sample | None:
 def numbers(rng: random.Random, scene: Scene) -> Sample:
     """Two numbers compared, without a picture."""
     turn = {"role": "user", "content": [{"type": "text", "text": "Brighter is nearer."}]}
-    return Sample([], [], [turn, assistant(captions.of_numbers(rng))])
+    return Sample([], [], [turn, assistant(depth_captions.of_numbers(rng))])
 
 
 def nearer_view(rng: random.Random, scene: Scene) -> Sample | None:
@@ -275,7 +276,7 @@ def nearer_view(rng: random.Random, scene: Scene) -> Sample | None:
         (a, b)
         for a in things
         for b in things
-        if a.near > b.near and a.tag is not None and captions.decided(a, b)
+        if a.near > b.near and a.tag is not None and depth_captions.decided(a, b)
     ]
     if not pairs:
         return None
@@ -283,7 +284,7 @@ def nearer_view(rng: random.Random, scene: Scene) -> Sample | None:
     box = tag_box(rng, near)
     cut = view(scene.picture, box, zoomed=rng.random() < _ZOOMED)
     tight = intersection_share(near.box, box) < _TIGHT
-    compared = captions.of_both(rng, *rng.sample([near, far], 2))
+    compared = depth_captions.of_both(rng, *rng.sample([near, far], 2))
     role = rng.choice(("user", "tool"))
     messages = [
         user(rng, "scene"), assistant(captions.of_scene(rng, [near, far], most=2)),
