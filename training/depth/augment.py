@@ -1,8 +1,9 @@
-"""Random changes to a training picture and its truth: crop, flip, colour, blur, noise, JPEG.
+"""Random changes to a training picture and its truth: crop, flip, colour, blur, noise, JPEG, style.
 
 Leaves out rendering. Every draw comes from the generator that is passed in.
 """
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -26,8 +27,11 @@ def augment(
     size: tuple[int, int],
     *,
     gentle: bool = False,
+    restyled: float = 0.0,
 ) -> Sample:
-    """A random view of a scene, `size` = (height, width) pixels; `gentle` changes it less."""
+    """A random view of a scene, `size` = (height, width) pixels; `gentle` changes it less, and so
+    large a share of pictures is `restyled`.
+    """
     height, width = size
     rows, columns = image.shape[:2]
     least, often = (0.75, 0.5) if gentle else (0.6, 0.7)
@@ -49,7 +53,32 @@ def augment(
         picture, truth, ids = picture[:, ::-1], truth[:, ::-1], ids[:, ::-1]
     if not gentle or rng.random() < 0.5:
         picture = _film(rng, np.ascontiguousarray(picture))
+    if restyled and rng.random() < restyled:
+        picture = restyle(rng, np.ascontiguousarray(picture))
     return Sample(picture, np.ascontiguousarray(truth), np.ascontiguousarray(ids).astype(np.int64))
+
+
+def restyle(rng: np.random.Generator, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Textures and colours of no place on earth, shapes as they were: a random convolution, mixed
+    with the picture by chance (RandConv, Xu et al. 2021, eq. 3). A network that has seen those
+    leans less on how our renderer paints.
+    """
+    size = int(rng.choice((1, 3, 5, 7)))
+    kernels = rng.normal(0, 1 / (size * math.sqrt(3)), (3, 3, size, size))
+    before = picture.astype(np.float32)
+    after = np.stack(
+        [
+            sum(cv2.filter2D(before[..., i], -1, kernels[o, i]) for i in range(3))
+            for o in range(3)
+        ],
+        axis=2,
+    )
+    # mean and spread of each channel are kept: how bright pictures are is `_film`'s to say
+    level, spread = after.mean(axis=(0, 1)), after.std(axis=(0, 1)) + 1e-3
+    after = (after - level) / spread * before.std(axis=(0, 1)) + before.mean(axis=(0, 1))
+    share = np.float32(rng.random())
+    mixed = share * before + (1 - share) * after
+    return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def _film(rng: np.random.Generator, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

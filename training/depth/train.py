@@ -61,6 +61,7 @@ class Recipe:
             of AdamW.
         cool: if not 0, the rate stays level and falls only in so many last steps, so that a stage
             can be planned longer or shorter until then.
+        restyled: share of pictures with textures of no place (`augment.restyle`).
         average: decay of the exponential moving average that is exported.
         bfloat16: run convolutions in bfloat16; set from what the processor has.
         seed: of initial weights, batches and augmentation.
@@ -80,6 +81,7 @@ class Recipe:
     rate: float
     cool: int = 0
     decay: float = 0.03
+    restyled: float = 0.0
     average: float = 0.997
     bfloat16: bool = True
     seed: int
@@ -114,10 +116,26 @@ STAGES = (
         cool=800,
         seed=2,
     ),
+    Recipe(
+        name="together",
+        mixed=1_000,
+        clean=500,
+        worlds=2_500,
+        worlds_share=0.45,
+        interiors=2_500,
+        interiors_share=0.4,
+        steps=4_600,
+        settle=3_400,
+        rate=8e-4,
+        cool=1_600,
+        restyled=0.2,
+        seed=3,
+    ),
 )
 """In turn, each from the averaged weights of the one before. First the scenes in which position
 tells nothing, so that the network must see; then, among those, worlds as photographers meet them;
-then furnished interiors, which are close, plain and full.
+then furnished interiors, which are close, plain and full; then all of them for long, one picture
+in five restyled, so that less hangs on how they are painted.
 """
 
 
@@ -213,7 +231,7 @@ def batches(recipe: Recipe, scenes: Scenes, start: int) -> Iterator[tuple[Tensor
         size = SIZES[int(rng.integers(len(SIZES)))]
         settled = step >= recipe.settle
         samples = [
-            augment(rng, *scene, size, gentle=settled)
+            augment(rng, *scene, size, gentle=settled, restyled=recipe.restyled)
             for scene in scenes.pick(recipe, rng, settled=settled)
         ]
         yield (
