@@ -41,6 +41,12 @@ MIXES: dict[str, Mix] = {
         {"with_depth": 5, "readings": 10},
         {"depth_alone": 4, "nearer_view": 2},
     ),
+    "together": (
+        {"named": 24, "close_view": 16},
+        {"whole": 3, "with_view": 6, "numbers": 6},
+        {"with_depth": 6, "readings": 16},
+        {"depth_alone": 5, "nearer_view": 3},
+    ),
 }
 """Samples of each kind in one step, in batches of about one length: little is padded."""
 

@@ -114,8 +114,9 @@ def caption_loss(
     *,
     grounding: Grounding | None,
     bfloat16: bool,
-) -> Tensor:
-    """Mean cross-entropy over the captions' tokens, while the eyes rest; plus `grounding`.
+) -> dict[str, Tensor]:
+    """Mean cross-entropy over the captions' tokens, while the eyes rest, and those of `grounding`,
+    by name.
 
     No attention mask: padding is on the right, where causal attention does not look. The logits
     are made only where a caption's token follows.
@@ -134,11 +135,10 @@ def caption_loss(
         wanted = batch.labels[:, 1:]
         kept = wanted != IGNORED
         logits = model.lm_head(hidden[:, :-1][kept])
-    loss = cross_entropy(logits.float(), wanted[kept])
+    losses = {"caption": cross_entropy(logits.float(), wanted[kept])}
     if grounding is not None:
-        more = grounding.losses(model, tokens, read.hidden_states, read.attentions, batch)
-        loss = loss + torch.stack(list(more.values())).sum()
-    return loss
+        losses |= grounding.losses(model, tokens, read.hidden_states, read.attentions, batch)
+    return losses
 
 
 def optimiser_of(modules: Sequence[torch.nn.Module], recipe: Recipe) -> torch.optim.AdamW:
@@ -203,28 +203,28 @@ def train(
         if first:
             optimiser.load_state_dict(saved["optimiser"])
         resting = RestingEyes(model)
-        running: list[float] = []
+        running: dict[str, float] = {}
         with Progress(f"train {stage.name}", stage.steps, "steps", done=first) as progress:
             for step in range(first, stage.steps):
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate(stage, step)
                 # a step's samples depend on seed, stage and number only: resuming is exact
                 rng = random.Random(f"{recipe.seed}/{stage.name}/{step}")
-                losses = []
                 for batch in batches(MIXES[stage.mix], rng, scenes, processor):
                     if stage.learns == "eyes":
-                        loss = cells_loss(model, heads, batch, bfloat16=recipe.bfloat16)
+                        losses = {"cells": cells_loss(model, heads, batch,
+                                                      bfloat16=recipe.bfloat16)}  # fmt: skip
                     else:
-                        loss = caption_loss(model, resting, batch, grounding=grounding,
-                                            bfloat16=recipe.bfloat16)  # fmt: skip
-                    loss.backward()
-                    losses.append(float(loss.detach()))
+                        losses = caption_loss(model, resting, batch, grounding=grounding,
+                                              bfloat16=recipe.bfloat16)  # fmt: skip
+                    torch.stack(list(losses.values())).sum().backward()
+                    for name, loss in losses.items():
+                        value = float(loss.detach())
+                        running[name] = 0.98 * running.get(name, value) + 0.02 * value
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
-                pairs = zip(running or losses, losses, strict=True)
-                running = [0.95 * old + 0.05 * new for old, new in pairs]
-                told = " ".join(f"{value:.3f}" for value in running)
+                told = " ".join(f"{name} {value:.3f}" for name, value in running.items())
                 progress.label = f"train {stage.name} {told},"
                 progress.advance()
                 if (step + 1) % save_every == 0 or step + 1 == stage.steps:

@@ -48,6 +48,15 @@ STAGES = (
         cool=200,
         grounded=True,
     ),
+    Stage(
+        name="together",
+        learns="words",
+        mix="together",
+        steps=1_300,
+        warm=40,
+        cool=300,
+        grounded=True,
+    ),
 )
 """In turn, each from the weights of the one before. The last three came later: once the eyes say
 where a cell lies, the words are to say where a named thing lies, and what a map reads there.
