@@ -79,4 +79,8 @@ def _draw(axes: Any, chart: Chart, lines: Sequence[dict[str, float]]) -> None:
     if chart.logarithmic and any((line.get(n) or 0) > 0 for line in lines for n in chart.names):
         axes.set_yscale("log")
     if len(chart.names) > 1:
-        axes.legend(fontsize=8, frameon=False)
+        # under the chart, where no line runs
+        axes.legend(
+            fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(-0.02, -0.2), ncols=3,
+            columnspacing=1.2, handlelength=1.4,
+        )  # fmt: skip

@@ -208,15 +208,16 @@ class Panel:
         """What is remembered, as tensors and JSON."""
         tensors = {} if self._views is None else {"views": self._views}
         first = self.first._asdict() if self.first else None
-        state = {"keys": self._keys, "steps": self._steps, "first": first, "worst": self.worst}
+        state = {"keys": self._keys, "steps": self._steps, "first": first}
         return tensors, state
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Remember what :meth:`state` gave."""
+        """Remember what :meth:`state` gave; what was told before is told again, once, to whoever
+        resumes, so that a run which a collapse has stopped stops again.
+        """
         self._views = tensors.get("views")
         self._keys, self._steps = list(state["keys"]), list(state["steps"])
         self.first = Reading(**state["first"]) if state["first"] else None
-        self.worst = state["worst"]
 
 
 def term_gradient_norms(

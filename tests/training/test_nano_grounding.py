@@ -67,14 +67,25 @@ def test_a_name_points_at_its_cell_in_the_picture_and_in_the_depth_map(
 
 def test_looking_at_the_right_place_costs_nothing() -> None:
     one = torch.tensor([0])
-    named = grounding.Named(one, torch.tensor([3]), one, torch.tensor([1]), torch.tensor([-1]))
+    named = grounding.Named(one, torch.tensor([3]), one, torch.tensor([1]), torch.tensor([2]))
     attention = torch.zeros(1, 2, 4, 4)
     attention[0, 0, 3, 1] = 1.0
     assert float(grounding.look_at(attention, named, named.in_picture)) == pytest.approx(
         0, abs=1e-5
     )
-    assert float(grounding.look_at(attention, named, named.in_depth)) == 0.0
-    assert float(grounding.look_at(attention.flip(3), named, named.in_picture)) > 10
+    assert float(grounding.look_at(attention, named, named.in_depth)) > 10
+    assert float(grounding.look_at(attention.flip(3), named, named.in_depth)) < 1e-5
+
+
+def test_a_row_without_a_depth_map_says_nothing_about_reading(scene: Any, processor: Any) -> None:
+    batch = batches.to_batch([samples.named(random.Random(0), scene)], processor)
+    attention = torch.full((1, 6, batch.ids.shape[1], batch.ids.shape[1]), 0.01)
+    states = torch.zeros(1, batch.ids.shape[1], network.WIDTH)
+    model = network.build_model(processor.tokenizer)
+    losses = grounding.Grounding(grounding.Readers(), processor.tokenizer).losses(
+        model, torch.zeros(1, 36, network.WIDTH), [states] * 5, [attention] * 4, batch
+    )
+    assert set(losses) == {"spoken", "place", "where", "find"}
 
 
 def test_tokens_that_resemble_the_word_for_what_they_show_cost_little(scene: Any) -> None:

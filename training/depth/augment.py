@@ -67,10 +67,7 @@ def restyle(rng: np.random.Generator, picture: npt.NDArray[np.uint8]) -> npt.NDA
     kernels = rng.normal(0, 1 / (size * math.sqrt(3)), (3, 3, size, size))
     before = picture.astype(np.float32)
     after = np.stack(
-        [
-            sum(cv2.filter2D(before[..., i], -1, kernels[o, i]) for i in range(3))
-            for o in range(3)
-        ],
+        [sum(cv2.filter2D(before[..., i], -1, kernels[o, i]) for i in range(3)) for o in range(3)],
         axis=2,
     )
     # mean and spread of each channel are kept: how bright pictures are is `_film`'s to say

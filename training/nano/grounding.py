@@ -101,12 +101,10 @@ def named_in(batch: Batch, image_id: int) -> Named:
 
 
 def look_at(attention: Tensor, named: Named, target: Tensor) -> Tensor:
-    """Mean of -log of how much the first head looks from names at `target`; attention
-    (B, heads, S, S).
+    """Mean of -log of how much the first head looks from names at `target`, which some of them
+    have; attention (B, heads, S, S).
     """
     known = target != UNKNOWN
-    if not known.any():
-        return attention.sum() * 0
     share = attention[named.row[known], 0, named.column[known], target[known]]
     return -(share.float() + 1e-6).log().mean()
 
@@ -157,6 +155,11 @@ class Grounding:
         if len(named.row):
             found = self.readers.where(states[FIND_LAYER + 1][named.row, named.column])
             losses["where"] = cross_entropy(found, named.cell)
-            losses["find"] = look_at(attentions[FIND_LAYER], named, named.in_picture)
-            losses["read"] = look_at(attentions[READ_LAYER], named, named.in_depth)
+            looks = {
+                "find": (FIND_LAYER, named.in_picture),
+                "read": (READ_LAYER, named.in_depth),
+            }
+            for name, (layer, target) in looks.items():
+                if (target != UNKNOWN).any():
+                    losses[name] = look_at(attentions[layer], named, target)
         return losses

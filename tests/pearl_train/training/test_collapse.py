@@ -158,6 +158,20 @@ def test_each_level_is_told_once_and_only_a_collapse_is_one() -> None:
     ]
 
 
+def test_a_collapse_is_told_again_to_whoever_resumes() -> None:
+    panel = Panel(OPTIONS)
+    for step, spread in enumerate([1.0, 0.01]):
+        panel.see(views(16, step=100 * step, spread=spread))
+        panel.report()
+    again = Panel(OPTIONS)
+    again.restore(*panel.state())
+    for one in (panel, again):
+        one.see(views(16, step=200, spread=0.01))
+    assert panel.report()[1] == ""
+    assert again.report()[1].startswith("the targets have collapsed")
+    assert again.collapsed
+
+
 def test_half_a_collapse_is_told_before_it_is_whole() -> None:
     _, warning = watched_run(stop_gradient=False, weight=20.0, nextlat=None).report()
     assert warning.startswith("the targets are growing alike")

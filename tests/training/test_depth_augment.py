@@ -1,0 +1,70 @@
+"""Restyled training pictures of the depth network: other paint, the same shapes."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+# by its path: the trainings of both networks have modules of the same names
+_FILE = Path(__file__).parents[2] / "training" / "depth" / "augment.py"
+_SPEC = importlib.util.spec_from_file_location("depth_augment", _FILE)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+augment: Any = importlib.util.module_from_spec(_SPEC)
+sys.modules["depth_augment"] = augment
+_SPEC.loader.exec_module(augment)
+
+SIZE = (96, 128)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """A bright square on a dark, slightly grainy ground."""
+    grain = np.random.default_rng(0).integers(40, 60, (*SIZE, 3)).astype(np.uint8)
+    grain[30:60, 40:80] = (200, 120, 60)
+    return cv2.GaussianBlur(grain, (0, 0), 1)
+
+
+def test_a_restyled_picture_has_other_colours_and_edges_where_they_were(
+    picture: np.ndarray,
+) -> None:
+    changed, kept = [], []
+    for seed in range(20):
+        made = augment.restyle(np.random.default_rng(seed), picture)
+        assert made.shape == picture.shape
+        assert made.dtype == np.uint8
+        changed.append(np.abs(made.astype(float) - picture).mean())
+        edges = cv2.Laplacian(made, cv2.CV_32F).__abs__().sum(axis=2)
+        near = np.zeros(SIZE, bool)
+        near[22:68, 32:88] = True
+        near[38:52, 48:72] = False
+        kept.append(edges[near].mean() > edges[~near].mean())
+    assert np.mean(changed) > 4
+    assert np.mean(kept) > 0.9
+
+
+def test_brightness_and_spread_stay_about_as_they_were(picture: np.ndarray) -> None:
+    for seed in range(20):
+        made = augment.restyle(np.random.default_rng(seed), picture)
+        assert made.mean() == pytest.approx(picture.mean(), abs=25)
+
+
+def test_stages_that_restyle_nothing_see_the_pictures_they_always_saw(
+    picture: np.ndarray,
+) -> None:
+    depth, ids = np.zeros(SIZE, np.float16), np.zeros(SIZE, np.uint8)
+
+    def drawn(share: float | None, seed: int) -> Any:
+        rng = np.random.default_rng(seed)
+        more = {} if share is None else {"restyled": share}
+        return augment.augment(rng, picture, depth, ids, SIZE, **more), rng.random()
+
+    for seed in range(5):
+        (before, after), (default, after_default) = drawn(0.0, seed), drawn(None, seed)
+        assert np.array_equal(before.image, default.image)
+        assert after == after_default
+        assert not np.array_equal(drawn(1.0, seed)[0].image, before.image)
