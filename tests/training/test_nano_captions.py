@@ -195,9 +195,10 @@ def test_batches_are_what_the_exported_processor_makes_and_only_captions_are_lea
         learnt = batch.labels[row][batch.labels[row] != batches.IGNORED]
         told = [m["content"][0]["text"] for m in sample.messages if m["role"] == "assistant"]
         end = vocabulary.END
-        expected = captions.GIVEN.sub("", "".join(f"{text}{end}" for text in told))
+        said = "".join(f"{text}{end}" for text in told)
+        expected = captions.MARK.sub(lambda mark: mark["value"] or "", said)
         said_of_it = processor.tokenizer.decode(learnt)
-        if not any(captions.GIVEN.search(text) for text in told):
+        if "⟦" not in said:
             assert said_of_it == expected
         # a word with the space before it is one token, so the `the` of a given name may be learnt
         assert without_the(said_of_it) == without_the(expected)
@@ -217,7 +218,7 @@ def test_what_nobody_could_foresee_is_read_but_not_learnt(scene: Any, processor:
     batch = batches.to_batch([sample], processor)
     read = processor.tokenizer.decode(batch.ids[0])
     assert captions.plain(text) in read
-    assert not set("⟦¦⟧") & set(read)
+    assert not set("⟦¦⟧⟪⟫") & set(read)
     learnt = processor.tokenizer.decode(batch.labels[0][batch.labels[0] != batches.IGNORED])
     assert learnt == f"At  the map reads 0.25.{vocabulary.END}"
     # the middle of the box lies in the second row and column; its last token says so
@@ -231,7 +232,7 @@ def test_the_findings_of_comparisons_are_learnt_and_right() -> None:
         marked, places = batches.unmarked(depth_captions.of_numbers(random.Random(seed), times=3))
         ends = [*(place.first for place in places[1:]), len(marked)]
         assert len(places) == 3
-        for (first, last, _), end in zip(places, ends, strict=True):
+        for (first, last, *_), end in zip(places, ends, strict=True):
             values = [float(value) for value in re.findall(r"\d\.\d\d", marked[first:last])]
             names = re.findall(r"the (\w+ \w+)", marked[first:last].lower())
             nearer = names[values.index(max(values))]

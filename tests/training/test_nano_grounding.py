@@ -22,6 +22,7 @@ samples = importlib.import_module("samples")
 scenes = importlib.import_module("scenes")
 vocabulary = importlib.import_module("vocabulary")
 
+TIES = ("spoken", "shade", "place", "where", "find", "read", "value", "fetch")
 LOWER_RIGHT = (0.7, 0.7, 0.9, 0.9)
 """Its middle lies in cell 4 * 6 + 4."""
 
@@ -66,15 +67,15 @@ def test_a_name_points_at_its_cell_in_the_picture_and_in_the_depth_map(
 
 
 def test_looking_at_the_right_place_costs_nothing() -> None:
-    one = torch.tensor([0])
-    named = grounding.Named(one, torch.tensor([3]), one, torch.tensor([1]), torch.tensor([2]))
+    rows, columns = torch.tensor([0, 0]), torch.tensor([3, 2])
     attention = torch.zeros(1, 2, 4, 4)
     attention[0, 0, 3, 1] = 1.0
-    assert float(grounding.look_at(attention, named, named.in_picture)) == pytest.approx(
-        0, abs=1e-5
-    )
-    assert float(grounding.look_at(attention, named, named.in_depth)) > 10
-    assert float(grounding.look_at(attention.flip(3), named, named.in_depth)) < 1e-5
+
+    def cost(*targets: int) -> float:
+        return float(grounding.look_at(attention, rows, columns, torch.tensor(targets)))
+
+    assert cost(1, cells.UNKNOWN) == pytest.approx(0, abs=1e-5)
+    assert cost(2, cells.UNKNOWN) > 10
 
 
 def test_a_row_without_a_depth_map_says_nothing_about_reading(scene: Any, processor: Any) -> None:
@@ -82,20 +83,33 @@ def test_a_row_without_a_depth_map_says_nothing_about_reading(scene: Any, proces
     attention = torch.full((1, 6, batch.ids.shape[1], batch.ids.shape[1]), 0.01)
     states = torch.zeros(1, batch.ids.shape[1], network.WIDTH)
     model = network.build_model(processor.tokenizer)
-    losses = grounding.Grounding(grounding.Readers(), processor.tokenizer).losses(
+    losses = grounding.Grounding(grounding.Readers(), processor.tokenizer, TIES).losses(
         model, torch.zeros(1, 36, network.WIDTH), [states] * 5, [attention] * 4, batch
     )
-    assert set(losses) == {"spoken", "place", "where", "find"}
+    assert set(losses) == {"spoken", "shade", "place", "where", "find"}
 
 
 def test_tokens_that_resemble_the_word_for_what_they_show_cost_little(scene: Any) -> None:
     labels = torch.from_numpy(cells.cells_of(scene, (0.0, 0.0, 1.0, 1.0)))[None]
-    words = [torch.eye(network.WIDTH)[:8] * 9, torch.eye(network.WIDTH)[8:15] * 9]
-    red, cube = scenes.COLOURS.index("red"), scenes.SHAPES.index("cube")
+    colours = torch.eye(network.WIDTH)[:8] * 9
     tokens = torch.zeros(1, 36, network.WIDTH)
-    tokens[0, 4 * 6 + 4, red] = tokens[0, 4 * 6 + 4, 8 + cube] = 1.0
-    assert float(grounding.spoken(tokens, labels, words)) < 0.01
-    assert float(grounding.spoken(tokens.roll(1, dims=1), labels, words)) > 3
+    tokens[0, 4 * 6 + 4, scenes.COLOURS.index("red")] = 1.0
+    assert float(grounding.spoken(tokens, labels[:, 0], colours)) < 0.01
+    assert float(grounding.spoken(tokens.roll(1, dims=1), labels[:, 0], colours)) > 2
+    assert float(grounding.spoken(tokens, torch.full((1, 36), cells.UNKNOWN), colours)) == 0.0
+
+
+def test_a_value_belongs_to_the_thing_named_before_it(scene: Any, processor: Any) -> None:
+    rng = random.Random(3)
+    near = thing(0.46)
+    sample = samples.readings(rng, scene._replace(things=(near,)))
+    batch = batches.to_batch([sample], processor)
+    ((_, name),) = (batch.where != cells.UNKNOWN).nonzero().tolist()
+    assert batch.tenth[0, name] == 4
+    decimals = (batch.source[0] != cells.UNKNOWN).nonzero()[:, 0]
+    assert processor.tokenizer.decode(batch.ids[0, decimals]) == "46"
+    assert batch.source[0, decimals].tolist() == [name, name]
+    assert (batch.labels[0, decimals] != batches.IGNORED).all()
 
 
 def test_every_term_has_a_gradient(scene: Any, processor: Any) -> None:
@@ -111,10 +125,10 @@ def test_every_term_has_a_gradient(scene: Any, processor: Any) -> None:
         output_hidden_states=True, output_attentions=True,
     )  # fmt: skip
     readers = grounding.Readers()
-    losses = grounding.Grounding(readers, processor.tokenizer).losses(
+    losses = grounding.Grounding(readers, processor.tokenizer, TIES).losses(
         model, tokens, read.hidden_states, read.attentions, batch
     )
-    assert set(losses) == {"spoken", "place", "where", "find", "read"}
+    assert set(losses) == set(TIES)
     for name, loss in losses.items():
         (gradient,) = torch.autograd.grad(loss, [tokens], retain_graph=True)
         assert float(gradient.abs().sum()) > 0, name

@@ -47,14 +47,28 @@ MIXES: dict[str, Mix] = {
         {"with_depth": 6, "readings": 16},
         {"depth_alone": 5, "nearer_view": 3},
     ),
+    "values": (
+        {"named": 10, "close_view": 20},
+        {"whole": 3, "with_view": 7, "numbers": 8},
+        {"with_depth": 7, "readings": 15},
+        {"depth_alone": 4, "nearer_view": 4},
+    ),
 }
 """Samples of each kind in one step, in batches of about one length: little is padded."""
 
 
 class Batch(NamedTuple):
-    """Token ids (B, S) padded on the right, labels (B, S) with `IGNORED` outside captions, pixels
-    (N, 3, 192, 192) of all pictures in order, what lies in their cells (N, 7, 36), and at the last
-    token of given words the cell of what they name, elsewhere -1 (B, S).
+    """What the model is fed and what is known of it.
+
+    Attributes:
+        ids: tokens (B, S) padded on the right.
+        labels: (B, S) with `IGNORED` outside captions.
+        pixels: (N, 3, 192, 192) of all pictures in order.
+        cells: what lies in the pictures' cells (N, 7, 36).
+        where: at the last token of given words the cell of what they name, elsewhere -1 (B, S).
+        tenth: there too, the tenth of the range that is then read off for it, elsewhere -1.
+        source: at the decimals of a value, the column of those last tokens, elsewhere -1.
+
     """
 
     ids: Tensor
@@ -62,6 +76,8 @@ class Batch(NamedTuple):
     pixels: Tensor
     cells: Tensor
     where: Tensor
+    tenth: Tensor
+    source: Tensor
 
 
 def caption_labels(ids: Tensor, start: int, end: int, opening: Sequence[int]) -> Tensor:
@@ -81,28 +97,40 @@ def caption_labels(ids: Tensor, start: int, end: int, opening: Sequence[int]) ->
     return labels
 
 
-class Given(NamedTuple):
-    """Where given words begin and end in a text without marks, and the cell of what they name."""
+class Marked(NamedTuple):
+    """Where marked words begin and end in a text without marks; the cell of what given words name;
+    the value that was read off.
+    """
 
     first: int
     last: int
-    cell: int
+    cell: int = UNKNOWN
+    value: float | None = None
 
 
-def unmarked(text: str) -> tuple[str, list[Given]]:
-    """The text without `captions.GIVEN` marks, and what they held.
+def unmarked(text: str) -> tuple[str, list[Marked]]:
+    """The text without `captions.MARK`, and what was marked.
 
     Example:
         >>> unmarked("at ⟦[0, 1]¦7⟧: 3")
-        ('at [0, 1]: 3', [Given(first=3, last=9, cell=7)])
+        ('at [0, 1]: 3', [Marked(first=3, last=9, cell=7, value=None)])
+        >>> unmarked("it reads ⟪0.46⟫")
+        ('it reads 0.46', [Marked(first=9, last=13, cell=-1, value=0.46)])
 
     """
     places, taken = [], 0
-    for found in captions.GIVEN.finditer(text):
-        first = found.start() - taken
-        cell = UNKNOWN if found[2] is None else int(found[2])
-        places.append(Given(first, first + len(found[1]), cell))
-        taken += len(found[0]) - len(found[1])
+    for found in captions.MARK.finditer(text):
+        first, value = found.start() - taken, found["value"]
+        words = value if value is not None else found["given"]
+        places.append(
+            Marked(
+                first,
+                first + len(words),
+                UNKNOWN if found["cell"] is None else int(found["cell"]),
+                None if value is None else float(value),
+            )
+        )
+        taken += len(found[0]) - len(words)
     return captions.plain(text), places
 
 
@@ -129,14 +157,21 @@ def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
     pixels = processor.image_processor(pictures, return_tensors="pt").pixel_values
     cells = torch.from_numpy(np.stack([cells for s in samples for cells in s.cells]))
     labels = caption_labels(ids, start, end, opening)
-    where = torch.full_like(ids, UNKNOWN)
+    where, tenth, source = (torch.full_like(ids, UNKNOWN) for _ in range(3))
     for row, (_, places) in enumerate(clean):
         begins, ends = made.offset_mapping[row].unbind(1)
-        for first, last, cell in places:
+        name = UNKNOWN
+        for first, last, cell, value in places:
             inside = (begins >= first) & (ends <= last) & (ends > 0)
-            labels[row, inside] = IGNORED
-            where[row, inside.nonzero()[-1]] = cell
-    return Batch(ids, labels, pixels, cells, where)
+            if value is None:
+                labels[row, inside] = IGNORED
+                end_of_words = int(inside.nonzero()[-1])
+                where[row, end_of_words] = cell
+                name = end_of_words if cell != UNKNOWN else name
+            elif name != UNKNOWN:
+                tenth[row, name] = min(9, int(value * 10))
+                source[row, inside & (begins >= first + len("0."))] = name
+    return Batch(ids, labels, pixels, cells, where, tenth, source)
 
 
 def batches(

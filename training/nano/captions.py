@@ -2,7 +2,7 @@
 
 Every function takes a generator and facts, and returns one caption, at times with a line of words
 of which it uses one. Boxes have the form of the toolkit's questions. What nobody could foresee,
-such as a box drawn at random, stands in `GIVEN` marks: it is read, not learnt. Leaves out what a
+such as a box drawn at random, is marked `given`: it is read, not learnt. Leaves out what a
 depth map says (`depth_captions.py`) and which view is shown (`samples.py`).
 """
 
@@ -19,9 +19,12 @@ from pearl_data.sources.facts import box_words
 from pearl_data.sources.questions import plural
 from pearl_tools.types import Box
 
-GIVEN = re.compile(r"⟦(.*?)(?:¦(\d+))?⟧", re.DOTALL)
-"""Words of a caption that are read but not learnt, and perhaps the number of the cell (of a 6 x 6
-grid) in which lies what they name; no model sees the marks themselves.
+MARK = re.compile(
+    r"⟦(?P<given>.*?)(?:¦(?P<cell>\d+))?⟧|⟪(?P<value>.*?)⟫",
+    re.DOTALL,
+)
+"""Words of a caption that are `given`, perhaps with the number of the cell (of a 6 x 6 grid) in
+which lies what they name, and values that are `read_off` a map there; no model sees the marks.
 """
 _GRID = 6
 
@@ -125,9 +128,16 @@ def given(text: str, box: Box | None = None) -> str:
     return f"⟦{text}¦{cell}⟧"
 
 
+def read_off(value: float) -> str:
+    """A reading with two decimals, marked as what the map says where the thing lies that was last
+    given with its cell.
+    """
+    return f"⟪{value:.2f}⟫"
+
+
 def plain(text: str) -> str:
     """The text without marks."""
-    return GIVEN.sub(r"\1", text)
+    return MARK.sub(lambda found: found["given"] or found["value"] or "", text)
 
 
 def _vocabulary(attribute: str) -> Sequence[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from captions import Told, given, sentence, words_line
+from captions import Told, given, read_off, sentence, words_line
 from scenes import Thing
 
 from pearl_data.experts import words
@@ -64,7 +64,7 @@ def of_depth(rng: random.Random, depth: npt.NDArray[np.uint8], things: Sequence[
     if kind < 0.7:
         wording = rng.choice(_READ_AT)
         said = [
-            wording.format(box=given(box_words(box), box), value=f"{value:.2f}")
+            wording.format(box=given(box_words(box), box), value=read_off(value))
             for box, value in read[: rng.randint(4, 8)]
         ]
         return sentence("; ".join(said)) + "."
@@ -135,7 +135,7 @@ def of_all(rng: random.Random, things: Sequence[Thing]) -> str:
     """A picture with its depth map: what many named things read, perhaps the nearest of them."""
     opening, each, between = rng.choice(_READ_ALL)
     said = [
-        each.format(a=given(f"the {thing.name}", thing.box), da=f"{thing.near:.2f}",
+        each.format(a=given(f"the {thing.name}", thing.box), da=read_off(thing.near),
                     A=given(f"The {thing.name}", thing.box))
         for thing in things
     ]  # fmt: skip
@@ -186,7 +186,7 @@ def of_both(rng: random.Random, a: Thing, b: Thing) -> str:
     near, far = (a, b) if a.near > b.near else (b, a)
     fields = {"a": given(f"the {a.name}", a.box), "A": given(f"The {a.name}", a.box),
               "b": given(f"the {b.name}", b.box), "B": given(f"The {b.name}", b.box),
-              "da": f"{a.near:.2f}", "db": f"{b.near:.2f}",
+              "da": read_off(a.near), "db": read_off(b.near),
               "near": f"the {near.name}", "far": f"the {far.name}",
               "box_a": box_words(a.box), "box_b": box_words(b.box)}  # fmt: skip
     kind = rng.random()

@@ -1,15 +1,19 @@
-"""What ties words to places while words learn: five losses that no later training needs.
+"""What ties words to places while words learn: losses that no later training needs.
 
-"The red cube reads 0.46" is two hops: find by its name where the thing lies, then read the same
-place in another picture. Learnt from captions alone, neither came about in 500 steps (readings
-correlated by .05 with the map), though all of it could be read off the picture's tokens: colours
-in 97 % of cells, row and column in 99.9 %. So each hop has a loss of its own:
+"The red cube reads 0.46" is three hops: find by its name where the thing lies, look at the same
+place in another picture, say what is there. Learnt from captions alone, none came about in 500
+steps (readings correlated by .05 with the map), though all of it could be read off the picture's
+tokens: colours in 97 % of cells, row and column in 99.9 %. So each hop has losses of its own, of
+which a stage names those it wants (`recipe.Stage.ties`):
 
-- a picture's tokens resemble the embeddings of the words for what they show (`spoken`), and say
-  in which row and column they lie (`PlaceHead`): the projector passes on what it is asked for;
-- one head of the second layer looks from a name at the cell of the thing (`look_at`), and the state
-  then says which cell that is (`WhereHead`);
-- one head of the third layer looks from there at the same cell of the depth map (`look_at`).
+- a picture's tokens resemble the embeddings of the words for what they show (`spoken`; of a depth
+  map the digit of the tenth, `shade`), and say in which row and column they lie (`place`): the
+  projector passes on what it is asked for;
+- one head of the second layer looks from a name at the cell of the thing (`find`), and the state
+  then says which cell that is (`where`);
+- one head of the third layer looks from there at the same cell of the depth map (`read`), and the
+  state then says what tenth of the range is read there (`value`);
+- one head of the last layer looks from where a decimal is to come back at the name (`fetch`).
 
 Leaves out captions and the loop.
 """
@@ -28,20 +32,22 @@ from vocabulary import IMAGE
 
 from pearl_data.rendering import COLOURS, SHAPES
 
-#: Layers, from 0, whose first head looks at the thing in its picture and then in the depth map.
-FIND_LAYER, READ_LAYER = 1, 2
-_DEPTH_ROW = 4
+#: Layers, from 0, whose first head looks at the thing in its picture, then in the depth map, and
+#: back at its name.
+FIND_LAYER, READ_LAYER, FETCH_LAYER = 1, 2, 3
+#: Rows of `cells.KINDS`.
+_COLOUR_ROW, _SHAPE_ROW, _DEPTH_ROW = 0, 1, 4
 
 
-class WhereHead(nn.Module):
-    """In which cell the thing lies that has just been named, read off a state (H)."""
+class StateHead(nn.Module):
+    """One of `choices`, read off a state (H)."""
 
-    def __init__(self) -> None:
+    def __init__(self, choices: int) -> None:
         super().__init__()
-        self.head = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, GRID * GRID))
+        self.head = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, choices))
 
     def forward(self, states: Tensor) -> Tensor:
-        """(N, 36) of (N, H)."""
+        """(N, choices) of (N, H)."""
         scores: Tensor = self.head(states).float()
         return scores
 
@@ -66,7 +72,7 @@ class Readers(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.where, self.place = WhereHead(), PlaceHead()
+        self.where, self.place, self.value = StateHead(GRID * GRID), PlaceHead(), StateHead(10)
 
 
 class Named(NamedTuple):
@@ -100,38 +106,42 @@ def named_in(batch: Batch, image_id: int) -> Named:
     return Named(*torch.tensor(rows, dtype=torch.long).reshape(-1, 5).unbind(1))
 
 
-def look_at(attention: Tensor, named: Named, target: Tensor) -> Tensor:
-    """Mean of -log of how much the first head looks from names at `target`, which some of them
-    have; attention (B, heads, S, S).
+def look_at(attention: Tensor, row: Tensor, column: Tensor, target: Tensor) -> Tensor:
+    """Mean of -log of how much the first head looks from (`row`, `column`) at `target`, which some
+    of them have; attention (B, heads, S, S).
     """
     known = target != UNKNOWN
-    share = attention[named.row[known], 0, named.column[known], target[known]]
+    share = attention[row[known], 0, column[known], target[known]]
     return -(share.float() + 1e-6).log().mean()
 
 
-def spoken(tokens: Tensor, cells: Tensor, words: Sequence[Tensor]) -> Tensor:
-    """Mean cross-entropy of the colour and the shape in cells (N, 7, 36) that show a thing, by the
-    likeness of projected tokens (N, 36, H) to the embeddings (8, H) of the colours and (7, H) of
-    the shapes, which do not learn from it.
+def spoken(tokens: Tensor, wanted: Tensor, embeddings: Tensor) -> Tensor:
+    """Mean cross-entropy of what cells (N, 36) show, where it is known and has a word, by the
+    likeness of projected tokens (N, 36, H) to the words' embeddings (W, H), which do not learn from
+    it.
     """
-    terms = []
-    for row, embeddings in enumerate(words):
-        wanted = cells[:, row]
-        known = (wanted != UNKNOWN) & (wanted < len(embeddings))
-        if known.any():
-            scores = tokens[known].float() @ embeddings.detach().float().T
-            terms.append(cross_entropy(scores, wanted[known]))
-    return torch.stack(terms).sum() if terms else tokens.sum() * 0
+    known = (wanted != UNKNOWN) & (wanted < len(embeddings))
+    if not known.any():
+        return tokens.sum() * 0
+    return cross_entropy(tokens[known].float() @ embeddings.detach().float().T, wanted[known])
 
 
 class Grounding:
-    """The losses of one batch, by name; `readers` learn beside the model."""
+    """The losses of one batch by name, those of `ties`; `readers` learn beside the model."""
 
-    def __init__(self, readers: Readers, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, readers: Readers, tokenizer: PreTrainedTokenizerFast, ties: Sequence[str]
+    ) -> None:
         self.readers = readers
+        self.ties = ties
         self._image_id = tokenizer.convert_tokens_to_ids(IMAGE)
-        self._colours, self._shapes = (
-            [tokenizer(f" {word}").input_ids[0] for word in words] for words in (COLOURS, SHAPES)
+        self._colours, self._shapes, self._digits = (
+            [tokenizer(word).input_ids[0] for word in words]
+            for words in (
+                [f" {colour}" for colour in COLOURS],
+                [f" {shape}" for shape in SHAPES],
+                [str(digit) for digit in range(10)],
+            )
         )
 
     def losses(
@@ -143,23 +153,34 @@ class Grounding:
         batch: Batch,
     ) -> dict[str, Tensor]:
         """Of projected picture tokens (N, 36, H), states (B, S, H) before the first and after every
-        layer, attentions (B, heads, S, S) of every layer.
+        layer, attentions (B, heads, S, S) of every layer; none of which the batch says nothing.
         """
-        embeddings = model.get_input_embeddings().weight
-        words = [embeddings[self._colours], embeddings[self._shapes]]
+        words = model.get_input_embeddings().weight
+        cells = batch.cells
         losses = {
-            "spoken": spoken(tokens, batch.cells, words),
+            "spoken": spoken(tokens, cells[:, _COLOUR_ROW], words[self._colours])
+            + spoken(tokens, cells[:, _SHAPE_ROW], words[self._shapes]),
+            "shade": spoken(tokens, cells[:, _DEPTH_ROW], words[self._digits]),
             "place": self.readers.place.loss(tokens),
         }
         named = named_in(batch, self._image_id)
         if len(named.row):
             found = self.readers.where(states[FIND_LAYER + 1][named.row, named.column])
             losses["where"] = cross_entropy(found, named.cell)
-            looks = {
-                "find": (FIND_LAYER, named.in_picture),
-                "read": (READ_LAYER, named.in_depth),
-            }
-            for name, (layer, target) in looks.items():
-                if (target != UNKNOWN).any():
-                    losses[name] = look_at(attentions[layer], named, target)
-        return losses
+        tenth = batch.tenth
+        if (tenth != UNKNOWN).any():
+            known = tenth != UNKNOWN
+            losses["value"] = cross_entropy(
+                self.readers.value(states[READ_LAYER + 1][known]), tenth[known]
+            )
+        # a token is foreseen by the state before it
+        row, column = (batch.source[:, 1:] != UNKNOWN).nonzero().unbind(1)
+        looks = {
+            "find": (FIND_LAYER, named.row, named.column, named.in_picture),
+            "read": (READ_LAYER, named.row, named.column, named.in_depth),
+            "fetch": (FETCH_LAYER, row, column, batch.source[row, column + 1]),
+        }
+        for name, (layer, *where) in looks.items():
+            if (where[-1] != UNKNOWN).any():
+                losses[name] = look_at(attentions[layer], *where)
+        return {name: loss for name, loss in losses.items() if name in self.ties}

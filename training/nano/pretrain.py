@@ -194,8 +194,8 @@ def train(
         stage = recipe.stages[number]
         eyes = [model.model.vision_tower, heads]
         words = [model.model.multi_modal_projector, model.model.language_model]
-        words += [readers] if stage.grounded else []
-        grounding = Grounding(readers, processor.tokenizer) if stage.grounded else None
+        words += [readers] if stage.ties else []
+        grounding = Grounding(readers, processor.tokenizer, stage.ties) if stage.ties else None
         # only eager attention says where it looked
         model.set_attn_implementation("eager" if grounding else "sdpa")
         optimiser = optimiser_of(eyes if stage.learns == "eyes" else words, recipe)

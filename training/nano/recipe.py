@@ -20,7 +20,7 @@ class Stage:
         steps: length.
         rate: highest learning rate of AdamW.
         warm, cool: steps in which the rate rises at the beginning and falls at the end.
-        grounded: words are also tied to places (`grounding.py`).
+        ties: what else ties words to places, losses of `grounding.py` by name.
 
     """
 
@@ -31,9 +31,10 @@ class Stage:
     rate: float = 1.2e-3
     warm: int = 80
     cool: int = 200
-    grounded: bool = False
+    ties: tuple[str, ...] = ()
 
 
+_TIES = ("spoken", "place", "where", "find", "read")
 STAGES = (
     Stage(name="eyes", learns="eyes", mix="eyes", steps=2_000),
     Stage(name="captions", learns="words", mix="captions", steps=2_800),
@@ -46,16 +47,25 @@ STAGES = (
         steps=760,
         warm=40,
         cool=200,
-        grounded=True,
+        ties=_TIES,
     ),
     Stage(
         name="together",
         learns="words",
         mix="together",
-        steps=1_300,
+        steps=200,
+        warm=40,
+        cool=1,
+        ties=_TIES,
+    ),
+    Stage(
+        name="values",
+        learns="words",
+        mix="values",
+        steps=900,
         warm=40,
         cool=300,
-        grounded=True,
+        ties=(*_TIES, "shade", "value", "fetch"),
     ),
 )
 """In turn, each from the weights of the one before. The last three came later: once the eyes say
