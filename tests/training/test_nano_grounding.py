@@ -132,3 +132,13 @@ def test_every_term_has_a_gradient(scene: Any, processor: Any) -> None:
     for name, loss in losses.items():
         (gradient,) = torch.autograd.grad(loss, [tokens], retain_graph=True)
         assert float(gradient.abs().sum()) > 0, name
+
+
+def test_a_depth_map_says_where_a_thing_is_what_is_read_for_it(scene: Any) -> None:
+    nearer = thing(0.93)
+    labels = cells.cells_of_depth(scene.depth, [nearer, thing(0.41)])[4].reshape(6, 6)
+    assert labels[4, 4] == 9, "of two things in a cell the nearer"
+    plain = cells.cells_of_depth(scene.depth)[4].reshape(6, 6)
+    assert plain[4].tolist() == [0, 2, 4, 5, 7, 9], "elsewhere the tenth of the mean"
+    labels[4, 4] = plain[4, 4]
+    assert (labels == plain).all()

@@ -47,6 +47,7 @@ MIXES: dict[str, Mix] = {
         {"with_depth": 6, "readings": 16},
         {"depth_alone": 5, "nearer_view": 3},
     ),
+    "shades": ({"close_view": 16, "whole": 6, "depth_alone": 20},),
     "values": (
         {"named": 10, "close_view": 20},
         {"whole": 3, "with_view": 7, "numbers": 8},

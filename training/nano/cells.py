@@ -9,11 +9,13 @@ the wrong places (measured before: .36 and .24 of the variance of row and column
 a picture's tokens, and comparisons stayed at chance). Leaves out captions.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from network import SIDE_PX, STRIDE, VISION_WIDTH
-from scenes import Scene
+from scenes import Scene, Thing
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -46,14 +48,24 @@ def nothing_known() -> Cells:
     return labels
 
 
-def cells_of_depth(depth: npt.NDArray[np.uint8]) -> Cells:
-    """Labels (7, 36) of a depth picture (h, w): the tenth of the range of each cell's mean."""
+def cells_of_depth(depth: npt.NDArray[np.uint8], things: Sequence[Thing] = ()) -> Cells:
+    """Labels (7, 36) of a depth picture (h, w): the tenth of the range in which each cell's mean
+    lies, or, where the middle of a thing is, what is read there for the thing: its cell's mean is
+    within .1 of that for 63 things in 100 only.
+    """
     height, width = depth.shape
     rows, columns = np.arange(height) * GRID // height, np.arange(width) * GRID // width
     number = (rows[:, None] * GRID + columns).ravel()
     means = np.bincount(number, depth.ravel()) / np.bincount(number)
     labels = nothing_known()
     labels[4] = np.minimum(9, means * 10 / 255).astype(np.int64)
+    # from far to near: of two things in a cell it is the nearer that is seen
+    for thing in sorted(things, key=lambda thing: thing.near):
+        row, column = (
+            min(GRID - 1, int((low + high) / 2 * GRID))
+            for low, high in ((thing.box[1], thing.box[3]), (thing.box[0], thing.box[2]))
+        )
+        labels[4, row * GRID + column] = min(9, int(thing.near * 10))
     return labels
 
 

@@ -208,11 +208,16 @@ def grey(scene: Scene) -> Picture:
     return np.repeat(scene.depth[..., None], 3, axis=2)
 
 
+def depth_cells(scene: Scene) -> Cells:
+    """What lies where in a depth map, by what is read off it for things that are spoken of."""
+    return cells_of_depth(scene.depth, spoken_of(scene))
+
+
 def depth_alone(rng: random.Random, scene: Scene) -> Sample | None:
     """A depth map without its picture."""
     text = depth_captions.of_depth(rng, scene.depth, spoken_of(scene))
     messages = [user(rng, "depth"), assistant(text)]
-    return Sample([grey(scene)], [cells_of_depth(scene.depth)], messages)
+    return Sample([grey(scene)], [depth_cells(scene)], messages)
 
 
 def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
@@ -227,7 +232,7 @@ def with_depth(rng: random.Random, scene: Scene) -> Sample | None:
     if rng.random() < _TOLD:
         line, text = depth_captions.told_of_both(rng, *pairs[0])
     pictures = [scene.picture, grey(scene)]
-    cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth)]
+    cells = [cells_of(scene, _ALL), depth_cells(scene)]
     if rng.random() < 0.5:
         return Sample(pictures, cells, [user(rng, "both", 2, line=line), assistant(text)])
     first = captions.of_scene(rng, things, most=1)
@@ -244,7 +249,7 @@ def readings(rng: random.Random, scene: Scene) -> Sample | None:
     rng.shuffle(things)
     text = depth_captions.of_all(rng, things[: rng.randint(2, 7)])
     pictures = [scene.picture, grey(scene)]
-    cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth)]
+    cells = [cells_of(scene, _ALL), depth_cells(scene)]
     if rng.random() < 0.3:
         return Sample(pictures, cells, [user(rng, "both", 2), assistant(text)])
     first = captions.of_scene(rng, things, most=1)
@@ -291,7 +296,7 @@ def nearer_view(rng: random.Random, scene: Scene) -> Sample | None:
         user(rng, "depth", role=role), assistant(compared),
         user(rng, "view", role=role), assistant(captions.of_tag(rng, near, tight=tight)),
     ]  # fmt: skip
-    cells = [cells_of(scene, _ALL), cells_of_depth(scene.depth), cells_of(scene, box)]
+    cells = [cells_of(scene, _ALL), depth_cells(scene), cells_of(scene, box)]
     return Sample([scene.picture, grey(scene), cut], cells, messages)
 
 
