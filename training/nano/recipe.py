@@ -72,9 +72,9 @@ STAGES = (
         name="reading",
         learns="words",
         mix="values",
-        steps=700,
+        steps=420,
         warm=40,
-        cool=300,
+        cool=220,
         ties=(*_TIES, "shade", "value", "fetch"),
     ),
 )
