@@ -127,7 +127,8 @@ def card_text(card: dict[str, Any]) -> str:
     )
     told = "\n".join(
         f"  {number}. `{stage['name']}`, {stage['steps']} steps of rate {stage['rate']:g}: "
-        f"{stage['learns']} learn from {card['mixes'][stage['mix']]}."
+        f"{stage['learns']} learn from {card['mixes'][stage['mix']]}"
+        + (f"; tied by {', '.join(stage['ties'])}." if stage.get("ties") else ".")
         for number, stage in enumerate(stages, 1)
     )
     rows = "\n".join(
@@ -161,9 +162,9 @@ commit `{card["commit"]}`; this file is written from `card.json`.{unfinished}
   of their own, and depth maps of the embedded depth network. No question and no call of a tool was
   shown.
 - Stages. Where eyes learn, they name colour, shape, pattern and tag in the cells of a view, the
-  tenth of the range in those of a depth map, and row and column of every cell. Where words learn,
-  the eyes rest, and captions are completed; a line before some of them lists words of which the
-  caption uses one.{notes}
+  tenth of the range that is read in those of a depth map, and row and column of every cell. Where
+  words learn, the eyes rest, and captions are completed; a line before some of them lists words of
+  which the caption uses one. What ties words to places: `training/nano/grounding.py`.{notes}
 {told}
 - Tokenizer: byte-level BPE, {card["tokens"]} tokens, learnt from the captions and from the
   wordings of the toolkit's questions, thoughts and tools. One digit is one token, and so is a
