@@ -40,7 +40,7 @@ depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded de
 	$(BIN)/python training/depth/train.py --export
 	$(BIN)/python training/depth/evaluate.py --card
 
-nano-model: $(INSTALLED)  ## render, pre-train, replace and measure the embedded vision-language model (1 1/2 h or more)
+nano-model: $(INSTALLED)  ## render, pre-train, replace and measure the embedded vision-language model (hours)
 	$(BIN)/python training/nano/pretrain.py --export
 	$(BIN)/python training/nano/evaluate.py --card
 

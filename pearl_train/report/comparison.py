@@ -80,6 +80,8 @@ def draw(found: Comparison) -> bytes:
             va="center",
             fontsize=8,
             color="#5b646d",
+            # the lines of chance and of the rule pass behind it
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     axes.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)

@@ -1,22 +1,13 @@
 """Restyled training pictures of the depth network: other paint, the same shapes."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from scripts import load_script
 
-# by its path: the trainings of both networks have modules of the same names
-_FILE = Path(__file__).parents[2] / "training" / "depth" / "augment.py"
-_SPEC = importlib.util.spec_from_file_location("depth_augment", _FILE)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-augment: Any = importlib.util.module_from_spec(_SPEC)
-sys.modules["depth_augment"] = augment
-_SPEC.loader.exec_module(augment)
+augment = load_script("training/depth/augment.py")
 
 SIZE = (96, 128)
 

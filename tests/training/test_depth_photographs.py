@@ -2,21 +2,11 @@
 right.
 """
 
-import importlib.util
-import sys
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
+from scripts import load_script
 
-_FILE = Path(__file__).parents[2] / "training" / "depth" / "photographs.py"
-_SPEC = importlib.util.spec_from_file_location("depth_photographs", _FILE)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-photographs: Any = importlib.util.module_from_spec(_SPEC)
-sys.modules["depth_photographs"] = photographs
-_SPEC.loader.exec_module(photographs)
+photographs = load_script("training/depth/photographs.py")
 
 
 @pytest.mark.parametrize("name", list(photographs.PHOTOGRAPHS))

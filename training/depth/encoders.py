@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from evaluate import Map, Tally, held_out_scene, judge_objects, judge_pixels
+from recipe import STAGES
 from scenes import photo_bank
 from torch import Tensor
-from train import STAGES, read_scenes, train
+from train import read_scenes, train
 from worlds import draw_world
 
 from pearl_tools.depth.network import DepthNetwork

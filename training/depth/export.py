@@ -136,7 +136,7 @@ are the pairs where the nearer object is the higher one. Motorcycle (Middlebury 
 ## Limits
 
 Trained on rendered solids only, for a few hours of one core, and still learning when it stopped.
-Compare each model row with the rule of the same pictures: of the frames that this renderer did not
-make, it orders some better than "lower is nearer" and others worse. Pass a transformers model
-where photographs matter. Small gaps are hard: prefer pairs with a ratio above 2.
+Compare each model row with the rule of the same pictures: on frames that this renderer did not
+make, "lower is nearer" is hard to beat. Pass a transformers model where photographs matter. Small
+gaps are hard: prefer pairs with a ratio above 2.
 """

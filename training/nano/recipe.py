@@ -34,7 +34,8 @@ class Stage:
     ties: tuple[str, ...] = ()
 
 
-_TIES = ("spoken", "place", "where", "find", "read")
+_LOOKING = ("spoken", "place", "where", "find", "read")
+_READING = (*_LOOKING, "shade", "value", "fetch")
 STAGES = (
     Stage(name="eyes", learns="eyes", mix="eyes", steps=2_000),
     Stage(name="captions", learns="words", mix="captions", steps=2_800),
@@ -47,7 +48,7 @@ STAGES = (
         steps=760,
         warm=40,
         cool=200,
-        ties=_TIES,
+        ties=_LOOKING,
     ),
     Stage(
         name="together",
@@ -56,7 +57,7 @@ STAGES = (
         steps=200,
         warm=40,
         cool=1,
-        ties=_TIES,
+        ties=_LOOKING,
     ),
     Stage(
         name="values",
@@ -65,7 +66,7 @@ STAGES = (
         steps=150,
         warm=40,
         cool=1,
-        ties=(*_TIES, "shade", "value", "fetch"),
+        ties=_READING,
     ),
     Stage(name="shades", learns="eyes", mix="shades", steps=300, rate=8e-4, warm=40, cool=200),
     Stage(
@@ -75,7 +76,7 @@ STAGES = (
         steps=420,
         warm=40,
         cool=220,
-        ties=(*_TIES, "shade", "value", "fetch"),
+        ties=_READING,
     ),
 )
 """In turn, each from the weights of the one before. First eyes and captions; then the eyes also say

@@ -1,6 +1,5 @@
 """The training that makes the embedded weights: its losses, and that the command resumes."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,17 +8,14 @@ from types import ModuleType
 
 import pytest
 import torch
+from scripts import load_script
 
 TRAINING = Path(__file__).parents[3] / "training" / "depth"
 
 
 @pytest.fixture(scope="module")
 def losses() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("depth_losses", TRAINING / "losses.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module: ModuleType = load_script("training/depth/losses.py")
     return module
 
 

@@ -1,0 +1,143 @@
+"""The recipe: stages, what each is drawn from, their lengths and rates.
+
+Leaves out scenes (`scenes.py`), augmentation (`augment.py`) and the loop (`train.py`).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scenes import SHARD
+
+LATE_CLEAN_SHARE = 0.75
+"""Share of clean scenes among those of the toolkit after `Recipe.settle`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what one stage makes of the weights it starts from.
+
+    Attributes:
+        name: of the stage.
+        mixed: scenes of the toolkit, one in four of clean colours, three wild.
+        clean: scenes of the toolkit, all of clean colours, drawn once settled.
+        worlds: scenes of `worlds.py`.
+        worlds_share: expected share of worlds in a batch.
+        interiors: scenes of `interiors.py`.
+        interiors_share: expected share of interiors in a batch.
+        steps, batch: length of the training.
+        settle: step from which most toolkit scenes are clean and augmentation is gentle. Starting
+            with the hard pictures and settling on the plain ones learns objects faster than mixing.
+        rate, decay: peak learning rate (cosine to 1 % of it after a linear start) and weight decay
+            of AdamW.
+        cool: if not 0, the rate stays level and falls only in so many last steps, so that a stage
+            can be planned longer or shorter until then.
+        restyled: share of pictures with textures of no place (`augment.restyle`).
+        average: decay of the exponential moving average that is exported.
+        bfloat16: run convolutions in bfloat16; set from what the processor has.
+        seed: of initial weights, batches and augmentation.
+
+    """
+
+    name: str
+    mixed: int
+    clean: int
+    worlds: int = 0
+    worlds_share: float = 0.0
+    interiors: int = 0
+    interiors_share: float = 0.0
+    steps: int
+    settle: int
+    batch: int = 16
+    rate: float
+    cool: int = 0
+    decay: float = 0.03
+    restyled: float = 0.0
+    average: float = 0.997
+    bfloat16: bool = True
+    seed: int
+
+
+STAGES = (
+    Recipe(
+        name="objects", mixed=9_500, clean=3_000, steps=3_600, settle=1_000, rate=1.5e-3, seed=0
+    ),
+    Recipe(
+        name="worlds",
+        mixed=2_000,
+        clean=3_000,
+        worlds=8_000,
+        worlds_share=0.6,
+        steps=6_000,
+        settle=3_600,
+        rate=1.0e-3,
+        seed=1,
+    ),
+    Recipe(
+        name="interiors",
+        mixed=1_000,
+        clean=500,
+        worlds=2_500,
+        worlds_share=0.5,
+        interiors=2_500,
+        interiors_share=0.45,
+        steps=1_800,
+        settle=900,
+        rate=6e-4,
+        cool=800,
+        seed=2,
+    ),
+    Recipe(
+        name="together",
+        mixed=1_000,
+        clean=500,
+        worlds=2_500,
+        worlds_share=0.45,
+        interiors=2_500,
+        interiors_share=0.4,
+        steps=4_600,
+        settle=3_400,
+        rate=8e-4,
+        cool=1_600,
+        restyled=0.2,
+        seed=3,
+    ),
+)
+"""In turn, each from the averaged weights of the one before. First the scenes in which position
+tells nothing, so that the network must see; then, among those, worlds as photographers meet them;
+then furnished interiors, which are close, plain and full; then all of them for long, one picture
+in five restyled, so that less hangs on how they are painted.
+"""
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """The rate of a step: 200 steps up, then a cosine down to 1 %, at once or when it cools."""
+    warm = min(1.0, (step + 1) / 200)
+    length = recipe.cool or recipe.steps
+    fall = 0.5 * (1 + math.cos(math.pi * max(0.0, 1 - (recipe.steps - step) / length)))
+    return recipe.rate * warm * (0.01 + 0.99 * fall)
+
+
+def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a checkpoint is on the way that this recipe takes; the length of a stage that has
+    not begun to cool is open.
+    """
+    planned = Recipe(**saved["recipe"])
+    level = min(planned.steps - planned.cool, recipe.steps - recipe.cool)
+    if planned.cool and saved["step"] <= level:
+        planned = replace(planned, steps=recipe.steps, cool=recipe.cool)
+    return planned == recipe
+
+
+def shrunk(stage: Recipe) -> Recipe:
+    """The same stage, so small that it ends within a minute."""
+    return replace(
+        stage,
+        mixed=SHARD,
+        clean=min(stage.clean, SHARD),
+        worlds=min(stage.worlds, SHARD),
+        interiors=min(stage.interiors, SHARD),
+        steps=4,
+        settle=2,
+        cool=min(stage.cool, 2),
+    )
