@@ -121,11 +121,15 @@ def _scenes(folder: Path, count: int) -> Path:
     from pearl_data.sources import parse_source
     from pearl_data.sources.base import QuestionSettings
     from pearl_data.synthesise import SynthesisSettings, synthesise
+    from pearl_tools.executor import ExecutorSettings
 
     click.echo(f"synthesising {count} rendered trajectories", err=True)
     tools = ["crop", "zoom", "depth"]
     settings = SynthesisSettings(
-        source=parse_source("rendered", None), questions=QuestionSettings(tools=tools), limit=count
+        source=parse_source("rendered", None),
+        questions=QuestionSettings(tools=tools),
+        executor=ExecutorSettings(),
+        limit=count,
     )
     synthesise(folder / "scenes", settings)
     return folder / "scenes"

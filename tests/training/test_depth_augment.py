@@ -59,3 +59,14 @@ def test_stages_that_restyle_nothing_see_the_pictures_they_always_saw(
         assert np.array_equal(before.image, default.image)
         assert after == after_default
         assert not np.array_equal(drawn(1.0, seed)[0].image, before.image)
+
+
+def test_a_faded_picture_is_paler_and_as_bright(picture: np.ndarray) -> None:
+    def saturation(image: np.ndarray) -> float:
+        return float(np.ptp(image.astype(float), axis=2).mean())
+
+    for seed in range(20):
+        made = augment.fade(np.random.default_rng(seed), picture)
+        assert made.dtype == np.uint8
+        assert 0.05 < saturation(made) / saturation(picture) < 0.65
+        assert made.mean() == pytest.approx(picture.mean(), abs=1)

@@ -1,4 +1,4 @@
-"""Random changes to a training picture and its truth: crop, flip, colour, blur, noise, JPEG, style.
+"""Random changes to a training picture and its truth: crop, flip, colour, blur, noise, JPEG, paleness, style.
 
 Leaves out rendering. Every draw comes from the generator that is passed in.
 """
@@ -28,9 +28,10 @@ def augment(
     *,
     gentle: bool = False,
     restyled: float = 0.0,
+    faded: float = 0.0,
 ) -> Sample:
     """A random view of a scene, `size` = (height, width) pixels; `gentle` changes it less, and so
-    large a share of pictures is `restyled`.
+    large shares of pictures are `restyled` and `faded`.
     """
     height, width = size
     rows, columns = image.shape[:2]
@@ -53,9 +54,18 @@ def augment(
         picture, truth, ids = picture[:, ::-1], truth[:, ::-1], ids[:, ::-1]
     if not gentle or rng.random() < 0.5:
         picture = _film(rng, np.ascontiguousarray(picture))
+    if faded and rng.random() < faded:
+        picture = fade(rng, np.ascontiguousarray(picture))
     if restyled and rng.random() < restyled:
         picture = restyle(rng, np.ascontiguousarray(picture))
     return Sample(picture, np.ascontiguousarray(truth), np.ascontiguousarray(ids).astype(np.int64))
+
+
+def fade(rng: np.random.Generator, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Up to nine tenths of the saturation gone: rooms and streets are paler than ours."""
+    kept = rng.uniform(0.1, 0.6)
+    matrix = kept * np.eye(3) + (1 - kept) / 3
+    return np.asarray(cv2.transform(picture, matrix), np.uint8)
 
 
 def restyle(rng: np.random.Generator, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recipe import TILT
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,13 +27,16 @@ def export(
     stages: list[dict[str, Any]],
     *,
     renderers: list[str],
+    tilt: float = TILT,
     notes: str = "",
 ) -> None:
-    """Replace `embedded.safetensors` and its card by these averaged weights, without figures."""
+    """Replace `embedded.safetensors` and its card by these averaged weights, tilted, without
+    figures.
+    """
     WEIGHTS.mkdir(exist_ok=True)
     kept = {
         name: (value.half() if value.ndim > 1 else value).contiguous()
-        for name, value in average.items()
+        for name, value in {**average, "tilt": torch.tensor(tilt)}.items()
         if value.dtype.is_floating_point
     }
     path = WEIGHTS / "embedded.safetensors"
@@ -47,6 +51,7 @@ def export(
             "script": "training/depth/train.py",
             "commit": _commit(),
             "stages": stages,
+            "tilt": tilt,
             "renderers": renderers,
             "data": (
                 f"pictures of 256x192 rendered by pearl_data.rendering ({', '.join(renderers)}): "
@@ -120,6 +125,8 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
   computed in single.
 - Data: {card["data"]}.
 {stages}
+- Tilt: {card["tilt"]} in log inverse depth from top to bottom, added outside training and chosen on
+  photographs with points labelled by eye (`training/depth/photographs.py`).
 - Machine: {card["machine"]}.
 - Licence: {card["licence"]}.
 - Notes: {card["notes"] or "none"}

@@ -1,6 +1,7 @@
 """Which weights to ship: points of real photographs, put in order of distance by eye.
 
     python training/depth/photographs.py --model embedded --model OTHER.safetensors
+    python training/depth/photographs.py --tilt 0 --tilt 0.2 --tilt 0.5
 
 Renders alone cannot choose: a stage that was better on every rendered set was worse on photographs.
 The frames with true depth (`evaluate.py`) take no part in training or choice; these eight pictures
@@ -25,6 +26,7 @@ from safetensors.torch import load_file
 
 from pearl_tools.depth import DepthModel, load_depth_model
 from pearl_tools.depth.embedded import EmbeddedDepth
+from pearl_tools.depth.model import EMBEDDED
 
 Points = list[tuple[float, float]]
 
@@ -172,13 +174,19 @@ def lower(height: int, width: int) -> npt.NDArray[np.float32]:
     return np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
 
 
-def model_of(name: str) -> DepthModel:
-    """A depth model by id or folder, or the embedded network with the weights of a file."""
-    if not name.endswith(".safetensors"):
+def model_of(name: str, tilt: float | None = None) -> DepthModel:
+    """A depth model by id or folder, or the embedded network with the weights of a file, at its own
+    tilt or at `tilt`.
+    """
+    if name != EMBEDDED and not name.endswith(".safetensors"):
         return load_depth_model(name)
     model = EmbeddedDepth()
-    weights = {key: value.float() for key, value in load_file(name).items()}
-    model._network.load_state_dict(weights, strict=False)  # noqa: SLF001  nobody else needs this
+    network = model._network  # noqa: SLF001  nobody else needs this
+    if name != EMBEDDED:
+        weights = {key: value.float() for key, value in load_file(name).items()}
+        network.load_state_dict(weights, strict=False)
+    if tilt is not None:
+        network.tilt.fill_(tilt)
     return model
 
 
@@ -193,14 +201,23 @@ def main() -> None:
         default=[],
         help="as for load_depth_model, or weights of the embedded network",
     )
+    parser.add_argument(
+        "--tilt",
+        action="append",
+        default=[],
+        type=float,
+        help="the embedded network at other tilts than its own",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     root = Path(os.environ.get("PEARL_SHARED", "../shared")) / "data"
     if not root.is_dir():
         raise SystemExit(f"{root}: expected the photographs there; set PEARL_SHARED")
     torch.set_num_threads(1)
-    names = options.model or ["embedded"]
-    models = [model_of(name) for name in names]
+    named = options.model or [EMBEDDED]
+    asked = [(name, tilt) for name in named for tilt in options.tilt or [None]]
+    models = [model_of(name, tilt) for name, tilt in asked]
+    names = [name if tilt is None else f"{name}, tilt {tilt}" for name, tilt in asked]
     table: dict[str, list[float]] = {}
     for name, photograph in PHOTOGRAPHS.items():
         stored = cv2.imread(str(root / name))

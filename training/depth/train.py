@@ -94,11 +94,12 @@ def read_scenes(root: Path, recipe: Recipe) -> Scenes:
             rendered_by.append(cache.name)
         return [read_shard(cache, number) for number in numbers]
 
+    mixed, clean, worlds, interiors = recipe.first
     return Scenes(
-        shards("toolkit", 0, recipe.mixed),
-        shards("toolkit", MIXED, recipe.clean),
-        shards("worlds", 0, recipe.worlds),
-        shards("interiors", 0, recipe.interiors),
+        shards("toolkit", mixed, recipe.mixed),
+        shards("toolkit", MIXED + clean, recipe.clean),
+        shards("worlds", worlds, recipe.worlds),
+        shards("interiors", interiors, recipe.interiors),
         rendered_by,
     )
 
@@ -112,7 +113,7 @@ def batches(recipe: Recipe, scenes: Scenes, start: int) -> Iterator[tuple[Tensor
         size = SIZES[int(rng.integers(len(SIZES)))]
         settled = step >= recipe.settle
         samples = [
-            augment(rng, *scene, size, gentle=settled, restyled=recipe.restyled)
+            augment(rng, *scene, size, gentle=settled, restyled=recipe.restyled, faded=recipe.faded)
             for scene in scenes.pick(recipe, rng, settled=settled)
         ]
         yield (

@@ -97,12 +97,18 @@ class DepthNetwork(nn.Module):
         self.head = nn.Conv2d(WIDTH // 2, 1, 3, padding=1)
         self.mean: Tensor
         self.std: Tensor
+        self.tilt: Tensor
+        self.register_buffer("tilt", torch.zeros(()))
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in 0..1 to (B, H, W) log inverse depth, larger = nearer; H and W
         multiples of 32.
+
+        Outside training `tilt` is added from top (-tilt/2) to bottom (+tilt/2): photographs stand
+        on the ground more often than the renders that the network has seen, so of two places that
+        it holds at about one distance the lower is the nearer.
         """
         height, width = image.shape[-2:]
         features = self.encoder((image - self.mean) / self.std)
@@ -120,6 +126,9 @@ class DepthNetwork(nn.Module):
         )
         # A soft limit keeps the exponential finite whatever the picture.
         limited: Tensor = LOG_LIMIT * torch.tanh(full[:, 0].float() / LOG_LIMIT)
+        if not self.training:
+            rows = torch.linspace(-0.5, 0.5, height, device=limited.device)
+            limited = limited + self.tilt * rows[:, None]
         return limited
 
 
