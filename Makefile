@@ -16,6 +16,7 @@ check: $(INSTALLED)  ## read-only: format, lint, types, import rules, schema dri
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy bench
 	PYTHONPATH=tools:. $(BIN)/lint-imports
 	$(BIN)/python -m pearl_data.schemas --check
 

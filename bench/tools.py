@@ -112,13 +112,13 @@ def zooms(data: bytes, box: tuple[float, ...]) -> list[Way]:
 
     def same_filter() -> bytes:
         part = Image.fromarray(np.ascontiguousarray(cut(pixels, box)))
-        return encode(np.asarray(part.resize(ZOOM, Image.Resampling.LANCZOS)))
+        return encode(np.asarray(part.resize(ZOOM, Image.Resampling.LANCZOS), np.uint8))
 
     return [
         Way("floor: slice, Pillow's Lanczos, cv2.imencode", same_filter),
         Way(
             "other pixels: slice, cv2.INTER_AREA, cv2.imencode",
-            lambda: encode(cv2.resize(cut(pixels, box), ZOOM, interpolation=cv2.INTER_AREA)),
+            lambda: encode(smaller(cut(pixels, box))),
         ),
         Way("ours: call, checks, hash, record, PNG", run, 1.15),
     ]
@@ -200,9 +200,9 @@ def hub(folder: Path) -> list[Way]:
     import torch
     import transformers
 
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    backbone = transformers.Dinov2Config(
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    backbone = transformers.Dinov2Config(  # type: ignore[call-arg]
         hidden_size=192,
         num_hidden_layers=4,
         num_attention_heads=3,
@@ -224,7 +224,8 @@ def hub(folder: Path) -> list[Way]:
     transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
     processor = transformers.DPTImageProcessor(size={"height": 252, "width": 252})
     processor.save_pretrained(folder)
-    bare_model = transformers.DepthAnythingForDepthEstimation.from_pretrained(folder).eval()
+    bare_model = transformers.DepthAnythingForDepthEstimation.from_pretrained(folder)
+    bare_model.train(False)
     ours = load_depth_model(str(folder))
     pipe = transformers.pipeline("depth-estimation", model=str(folder), device="cpu")
     images = photographs()
@@ -262,6 +263,11 @@ def cut(pixels: Image8, box: Sequence[float]) -> Image8:
     """The part, without a copy."""
     x0, y0, x1, y1 = box
     return pixels[round(y0 * HEIGHT) : round(y1 * HEIGHT), round(x0 * WIDTH) : round(x1 * WIDTH)]
+
+
+def smaller(pixels: Image8) -> Image8:
+    """OpenCV's area filter, to the size of a zoom."""
+    return np.asarray(cv2.resize(pixels, ZOOM, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def encode(pixels: Image8) -> bytes:

@@ -79,7 +79,7 @@ def _stored(dataset: Path, documents: int) -> list[bytes]:
 
 def _drawn(documents: int) -> list[bytes]:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from trajectories import build_sample
+    from trajectories import build_sample  # type: ignore[import-not-found]
 
     return [
         canonical_json(

@@ -4,7 +4,10 @@ right.
 
 import numpy as np
 import pytest
+import torch
 from scripts import load_script
+
+from pearl_tools.depth.network import DepthNetwork
 
 photographs = load_script("training/depth/photographs.py")
 
@@ -32,3 +35,24 @@ def test_pairs_of_layers_count_alike_and_ties_are_wrong() -> None:
     assert photographs.share_in_order(np.zeros((100, 100), np.float32), photograph) == 0.0
     rightward = photographs.lower(100, 100).T
     assert photographs.share_in_order(rightward, photograph) == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_the_tilt_counts_when_the_network_is_used_and_not_when_it_learns() -> None:
+    torch.manual_seed(0)
+    network = DepthNetwork()
+    picture = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        network.train()
+        learning = network(picture)
+        network.tilt.fill_(0.5)
+        network.eval()
+        tilted = network(picture)
+        network.tilt.zero_()
+        level = network(picture)
+        network.tilt.fill_(0.5)
+        network.train()
+        assert torch.equal(network(picture), learning)
+    added = tilted - level
+    assert torch.allclose(added[:, 0], torch.tensor(-0.25), atol=1e-6)
+    assert torch.allclose(added[:, -1], torch.tensor(0.25), atol=1e-6)
+    assert torch.all(added.diff(dim=1) > 0)
