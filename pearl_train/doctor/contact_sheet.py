@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 
 def pictures(patient: Patient) -> Finding:
     """What is left of the pictures of a few samples when the processor is done with them."""
-    rows, blank, lines, unknown = [], [], [], False
+    rows, blank, broken, lines, unknown = [], [], [], [], False
     largest = 0.0
     for one in patient.scan.samples[:FEW]:
         encoded, sample = patient.encode(one.number), patient.reader[one.number]
@@ -50,6 +50,9 @@ def pictures(patient: Patient) -> Finding:
             seen = Seen(image.medium, stored, tuple(parts) or (stored,), image.tokens)
             row.append(seen)
             values = image.inputs["pixel_values"].float()
+            if not bool(torch.isfinite(values).all()):
+                broken.append(f"{image.medium} of {one.key} in {one.shard}")
+                continue
             largest = max(largest, float(values.abs().max()))
             if float(values.std()) < FLAT and not is_blank([stored]):
                 blank.append(f"{image.medium} of {one.key} in {one.shard}")
@@ -58,6 +61,15 @@ def pictures(patient: Patient) -> Finding:
             lines = [f"{seen.medium}: {_sizes(seen)}, {seen.tokens} tokens" for seen in row]
     patient.sheet = contact_sheet(rows)
     number = sum(len(row) for _, row in rows)
+    if broken:
+        return Finding(
+            check="pictures",
+            status="fail",
+            told=f"expected finite numbers for pixels, got others for {listed(broken)}",
+            remedy="look for a zero in image_std, or a rescale_factor that is no number, in the "
+            "model's preprocessor_config.json or processor_config.json",
+            lines=lines,
+        )
     if blank:
         return Finding(
             check="pictures",

@@ -87,7 +87,15 @@ def targets(patient: Patient) -> Finding:
     samples = patient.few(16)
     for start in range(0, len(samples), 4):
         batch, cached = patient.batch(samples[start : start + 4])
-        panel.see(trainee(batch, patient.moment(), cached))
+        terms = trainee(batch, patient.moment(), cached)
+        if terms.views is not None and not bool(torch.isfinite(terms.views.target).all()):
+            return Finding(
+                check="targets",
+                status="fail",
+                told=f"expected finite target embeddings; others came of {listed([*batch.keys])}",
+                remedy="mend what the checks before this one name: pictures, weights",
+            )
+        panel.see(terms)
     reading = panel.read()
     if reading is None:
         told = f"too few samples to compare: {len(samples)}"

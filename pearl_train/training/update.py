@@ -230,8 +230,8 @@ def _blame(
         f"{name} {value}" for name, value in values.items() if not math.isfinite(value)
     )
     if not named:
-        keys = [key for batch in batches for key in batch.keys]
-        who = f"every loss is finite, the gradient is not; samples {', '.join(keys)}"
+        met = [f"{k} in {s}" for b in batches for k, s in zip(b.keys, b.shards, strict=True)]
+        who = f"every loss is finite, the gradient is not; samples {', '.join(met)}"
     else:
         who = f"samples {', '.join(named)}"
     return (

@@ -289,3 +289,19 @@ def test_faults_of_a_model_and_of_data_are_told_together(examined: Examine, tmp_
     assert [f.check for f in report.checks if f.status == "fail"] == ["data", "model"]
     assert {f.status for f in report.checks} == {"fail", "skip"}
     assert report.device == "none"
+
+
+def test_pixels_that_are_no_numbers(examined: Examine, copied: Callable[[str], Path]) -> None:
+    folder = copied("llava")
+    for path in folder.glob("*processor_config.json"):
+        text = json.loads(path.read_text())
+        for settings in (text, text.get("image_processor", {})):
+            if "image_std" in settings:
+                settings["image_std"] = [0.0, 0.0, 0.0]
+        path.write_text(json.dumps(text))
+    report = examined(str(folder)).report
+    found = failed(report, "pictures")
+    assert "finite" in found.told
+    assert ".tar" in found.told
+    assert "image_std" in found.remedy
+    assert {f.check: f.status for f in report.checks}["targets"] in ("fail", "skip")
