@@ -25,13 +25,20 @@ def add_lora(network: Any, config: LoraConfig, rows: Sequence[int], *, seed: int
     """The network with adapters inside (its layers are replaced in place), wrapped by peft.
 
     ``rows`` are the token ids whose embeddings learn. Adapters are float32, whatever the base is,
-    and begin as no change. Raises ``UsageError`` where ``config.targets`` matches no linear layer.
+    and begin as no change. Raises ``UsageError`` where ``config.targets`` is no regular
+    expression or matches no linear layer.
     """
     import peft
 
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     targets = config.targets or language_targets(network)
-    if not any(re.fullmatch(targets, name) for name in linear):
+    try:
+        matched = [name for name in linear if re.fullmatch(targets, name)]
+    except re.error as error:
+        raise UsageError(
+            f"model.lora.targets: expected a regular expression, got {targets!r}: {error}"
+        ) from error
+    if not matched:
         raise UsageError(
             f"model.lora.targets: expected a regular expression that matches whole names of linear "
             f"layers, such as {linear[-2]!r}; {targets!r} matches none of {len(linear)}"

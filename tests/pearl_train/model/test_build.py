@@ -121,6 +121,8 @@ def test_fills_work_through_trained_rows(build: Build) -> None:
 def test_targets_that_match_nothing_are_refused(build: Build) -> None:
     with pytest.raises(UsageError, match=r"model\.lora\.targets: .*'q_proj' matches none"):
         build("llava", lora=LoraConfig(targets="q_proj"))
+    with pytest.raises(UsageError, match=r"model\.lora\.targets: .*got '\('"):
+        build("llava", lora=LoraConfig(targets="("))
 
 
 def test_targets_can_be_chosen(build: Build) -> None:
