@@ -1,4 +1,4 @@
-"""Random changes to a training picture and its truth: crop, flip, colours, blur, noise, JPEG, style.
+"""Random changes to a training picture and its truth: crop, flip, colour, noise, JPEG, style.
 
 Leaves out rendering. Every draw comes from the generator that is passed in.
 """
