@@ -112,14 +112,8 @@ def _make_set(folder: Path, pictures: int) -> None:
 
 def _measure(folder: Path, out: Path, workers: int, tools: str) -> tuple[int, float]:
     """(peak PSS in bytes, seconds) of one synthesis."""
-    command = [
-        sys.executable,
-        "-m",
-        "pearl_data.cli.main",
-        "synth",
-        "--source",
-        f"jsonl:{folder / 'set' / 'rows.jsonl'}",
-    ]
+    command = [sys.executable, "-m", "pearl_data.cli.main", "synth"]
+    command += ["--source", f"jsonl:{folder / 'set' / 'rows.jsonl'}"]
     command += ["--images", str(folder / "set"), "--tools", tools, "--workers", str(workers)]
     command += ["--out", str(out)]
     begun = time.perf_counter()

@@ -219,9 +219,7 @@ def _blame(
         for terms, batch in zip(local, batches, strict=True)
         if not all(math.isfinite(value) for value in terms.values())
     ]
-    named = [
-        f"{key} in {shard}" for b in broken for key, shard in zip(b.keys, b.shards, strict=True)
-    ]
+    named = _named(broken)
     if machine.world > 1:
         from accelerate.utils import gather_object
 
@@ -230,8 +228,8 @@ def _blame(
         f"{name} {value}" for name, value in values.items() if not math.isfinite(value)
     )
     if not named:
-        met = [f"{k} in {s}" for b in batches for k, s in zip(b.keys, b.shards, strict=True)]
-        who = f"every loss is finite, the gradient is not; samples {', '.join(met)}"
+        met = ", ".join(_named(batches))
+        who = f"every loss is finite, the gradient is not; samples {met}"
     else:
         who = f"samples {', '.join(named)}"
     return (
@@ -239,3 +237,10 @@ def _blame(
         "are as they were before it. Lower optim.lr or set optim.clip; if it is always the same "
         "sample, look at it with pearl-data show"
     )
+
+
+def _named(batches: Sequence[Batch]) -> list[str]:
+    """Every sample with its shard."""
+    return [
+        f"{key} in {shard}" for b in batches for key, shard in zip(b.keys, b.shards, strict=True)
+    ]

@@ -6,8 +6,9 @@
 Half as many worlds (`worlds.py`) and interiors (`interiors.py`) follow. A pair counts if its true
 depths differ by a factor above 1.25. Object pairs compare the median prediction in the boxes of the
 objects' visible pixels. Real frames are added if PEARL_SHARED (default ../shared) has them; they
-never take part in training or selection. Pairs of one picture are not independent, so the Wilson
-intervals are a little too narrow. Leaves out training.
+never take part in training or selection: `--renders` leaves them out while weights are compared.
+Pairs of one picture are not independent, so the Wilson intervals are too narrow. Leaves out
+training.
 """
 
 import argparse
@@ -163,8 +164,8 @@ def real_frames(shared: Path) -> list[tuple[str, npt.NDArray[np.uint8], Map]]:
     return frames
 
 
-def evaluate(model: DepthModel, scenes: int, shared: Path) -> list[Figure]:
-    """All figures; deterministic."""
+def evaluate(model: DepthModel, scenes: int, shared: Path | None) -> list[Figure]:
+    """All figures, of the real frames in `shared` too if it is given; deterministic."""
     tally = Tally()
     progress = Progress("evaluate", scenes + 2 * (scenes // 2), "scenes")
     for index in range(scenes):
@@ -181,7 +182,7 @@ def evaluate(model: DepthModel, scenes: int, shared: Path) -> list[Figure]:
             predicted = predict(model, drawn.image)
             judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, name, tally)
             progress.advance()
-    for index, (name, image, depth_m) in enumerate(real_frames(shared)):
+    for index, (name, image, depth_m) in enumerate(real_frames(shared) if shared else []):
         rng = np.random.default_rng((EVALUATION_SEED, 1 << 20, index))
         judge_pixels(depth_m, predict(model, image), rng, 20_000, name, tally)
     return tally.figures()
@@ -199,6 +200,9 @@ def main() -> None:
     )
     parser.add_argument("--model", default="embedded", help="as for load_depth_model")
     parser.add_argument("--scenes", type=int, default=400)
+    parser.add_argument(
+        "--renders", action="store_true", help="leave the real frames out, to choose without them"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--card", action="store_true", help="write the figures into the packaged card"
@@ -209,7 +213,7 @@ def main() -> None:
     figures = evaluate(
         load_depth_model(options.model),
         options.scenes,
-        Path(os.environ.get("PEARL_SHARED", "../shared")),
+        None if options.renders else Path(os.environ.get("PEARL_SHARED", "../shared")),
     )
     rows = [
         {

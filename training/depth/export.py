@@ -27,16 +27,15 @@ def export(
     stages: list[dict[str, Any]],
     *,
     renderers: list[str],
-    tilt: float = TILT,
     notes: str = "",
 ) -> None:
-    """Replace `embedded.safetensors` and its card by these averaged weights, tilted, without
-    figures.
+    """Replace `embedded.safetensors` and its card by these averaged weights, tilted by `TILT`,
+    without figures.
     """
     WEIGHTS.mkdir(exist_ok=True)
     kept = {
         name: (value.half() if value.ndim > 1 else value).contiguous()
-        for name, value in {**average, "tilt": torch.tensor(tilt)}.items()
+        for name, value in {**average, "tilt": torch.tensor(TILT)}.items()
         if value.dtype.is_floating_point
     }
     path = WEIGHTS / "embedded.safetensors"
@@ -51,7 +50,7 @@ def export(
             "script": "training/depth/train.py",
             "commit": _commit(),
             "stages": stages,
-            "tilt": tilt,
+            "tilt": TILT,
             "renderers": renderers,
             "data": (
                 f"pictures of 256x192 rendered by pearl_data.rendering ({', '.join(renderers)}): "
@@ -136,7 +135,10 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
 Ordinal accuracy on {card["evaluated_scenes"]} rendered scenes with seeds of their own, half clean
 and half wild, beside the rules of thumb, and on half as many worlds and interiors. "Lower is wrong"
 are the pairs where the nearer object is the higher one. Motorcycle (Middlebury 2014) and redwood
-(rendered ICL-NUIM) took no part in training or selection.
+(rendered ICL-NUIM) took no part in training. The renders decided between weights; `evaluate.py`
+printed these frames beside them when it did. The intervals take pairs of one picture for
+independent and are far too narrow; those of `pearl-data tools eval depth`, also beside another
+network, are in LAB_LOG.
 
 {table}
 
@@ -144,6 +146,6 @@ are the pairs where the nearer object is the higher one. Motorcycle (Middlebury 
 
 Trained on rendered solids only, for a few hours of one core, and still learning when it stopped.
 Compare each model row with the rule of the same pictures: on frames that this renderer did not
-make, "lower is nearer" is hard to beat. Pass a transformers model where photographs matter. Small
-gaps are hard: prefer pairs with a ratio above 2.
+make, "lower is nearer" may be the better of the two, as above. Pass a transformers model where
+photographs matter. Small gaps are hard: prefer pairs with a ratio above 2.
 """

@@ -12,8 +12,9 @@ from scenes import SHARD
 TILT = 0.2
 """How much nearer the bottom of a picture is taken to be than its top, in log inverse depth, when
 the network is used (`DepthNetwork.forward`). In renders "lower is nearer" holds for 73 to 80 % of
-the pairs of pixels, in the labelled photographs for 85 %. `photographs.py --tilt` chose it: half a
-point lost on unseen renders, five won on photographs, and more gives nothing.
+the pairs of pixels, in the labelled photographs for 85 %. Chosen with the weights of the stage
+`together` (`photographs.py --tilt`): half a point lost on unseen renders, five won on photographs,
+and more gave nothing. With those of `further` it wins half a point.
 """
 LATE_CLEAN_SHARE = 0.75
 """Share of clean scenes among those of the toolkit after `Recipe.settle`."""
@@ -134,8 +135,8 @@ STAGES = (
 """In turn, each from the averaged weights of the one before. First the scenes in which position
 tells nothing, so that the network must see; then, among those, worlds as photographers meet them;
 then furnished interiors, which are close, plain and full; then all of them for long, one picture
-in five restyled, so that less hangs on how they are painted; then fresh ones of all, one in three
-restyled and three in ten with the pale colours that most real places have.
+in five restyled, so that less hangs on how they are painted; then others of all, most of them
+fresh, one in three restyled and three in ten with the pale colours that most real places have.
 """
 
 
