@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.load import check_finite
@@ -35,6 +36,7 @@ def export_model(backbone: Backbone, folder: Path, *, dtype: torch.dtype | None 
     shutil.rmtree(partial, ignore_errors=True)
     network.save_pretrained(partial)
     backbone.processor.save_pretrained(partial)
+    obey_umask(partial)
     check_reloads(partial, len(backbone.processor.tokenizer))
     if folder.exists():
         folder.rmdir()

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pearl_data.shards.files import file_sha256, sync_folder
+from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import BadInput
 from pearl_tools.types import Record
 
@@ -99,6 +100,7 @@ def write_checkpoint(
         (temporary / STATE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
         if beside:
             beside(temporary)
+        obey_umask(temporary)
         _write_manifest(temporary, snapshot)
         temporary.rename(path)
     except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import UsageError
 from pearl_train.asking.trained import EXPORTED, find
 from pearl_train.model.export import check_reloads
@@ -28,6 +29,7 @@ def export_run(run: Path, to: Path) -> Path:
     shutil.copytree(folder.model, partial)
     if folder.card.is_file():
         shutil.copyfile(folder.card, partial / "README.md")
+    obey_umask(partial)  # the run may be older than its weights' modes
     (partial / EXPORTED).write_text(resolved_toml(config), encoding="utf-8")
     check_reloads(partial, _vocabulary(Path(place.config.model.id)))
     if to.exists():

@@ -62,6 +62,9 @@ def test_plain_from_pretrained_gives_equal_logits(
     tied = network.get_input_embeddings().weight is network.get_output_embeddings().weight
     assert tied is backbone.plain.config.tie_word_embeddings
     assert not (tmp_path / "out.partial").exists()
+    (tmp_path / "usual").touch()
+    usual = (tmp_path / "usual").stat().st_mode
+    assert {file.stat().st_mode for file in folder.rglob("*")} == {usual}, "what the umask says"
 
 
 def test_an_export_trains_on_with_the_tokens_it_has(

@@ -51,6 +51,16 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
         "weights.safetensors", "state.json", "processor/tokens.json"}  # fmt: skip
 
 
+def test_every_file_obeys_the_umask(tmp_path: Path) -> None:
+    """safetensors writes files that only their owner may read."""
+    (tmp_path / "usual").touch()
+    usual = (tmp_path / "usual").stat().st_mode
+    path = write_checkpoint(tmp_path, snapshot(1), beside)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    assert {file.stat().st_mode for file in files} == {usual}
+    assert {file.parent for file in files} == {path, path / "processor"}, "nothing is left over"
+
+
 @pytest.mark.parametrize("damage", ["cut off", "no manifest", "missing", "altered", "bad manifest"])
 def test_a_torn_checkpoint_is_passed_over_by_name(tmp_path: Path, damage: str) -> None:
     write_checkpoint(tmp_path, snapshot(1))
