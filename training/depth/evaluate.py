@@ -2,8 +2,10 @@
 
     python training/depth/evaluate.py          # the embedded model, 400 rendered scenes
     python training/depth/evaluate.py --model path/to/model --scenes 100
+    python training/depth/evaluate.py --model weights.safetensors --renders
 
-Half as many worlds (`worlds.py`) and interiors (`interiors.py`) follow. A pair counts if its true
+Half as many worlds (`worlds.py`), interiors (`interiors.py`) and glossy scenes (`reflections.py`)
+follow. A pair counts if its true
 depths differ by a factor above 1.25. Object pairs compare the median prediction in the boxes of the
 objects' visible pixels. Real frames are added if PEARL_SHARED (default ../shared) has them; they
 never take part in training or selection: `--renders` leaves them out while weights are compared.
@@ -25,13 +27,15 @@ import numpy.typing as npt
 import torch
 from export import read_card, write_card
 from interiors import draw_interior
+from photographs import model_of
+from reflections import draw_glossy
 from scenes import photo_bank
 from worlds import draw_world
 
 from pearl_data.progress import Progress
 from pearl_data.rendering import Rendered, SceneBrief, SceneNotFoundError, render, sample_scene
 from pearl_data.wilson import Share, share
-from pearl_tools.depth import DepthModel, load_depth_model
+from pearl_tools.depth import DepthModel
 
 EVALUATION_SEED = 1 << 41
 RATIO = 1.25
@@ -167,7 +171,8 @@ def real_frames(shared: Path) -> list[tuple[str, npt.NDArray[np.uint8], Map]]:
 def evaluate(model: DepthModel, scenes: int, shared: Path | None) -> list[Figure]:
     """All figures, of the real frames in `shared` too if it is given; deterministic."""
     tally = Tally()
-    progress = Progress("evaluate", scenes + 2 * (scenes // 2), "scenes")
+    sources = (("worlds", draw_world), ("interiors", draw_interior), ("glossy", draw_glossy))
+    progress = Progress("evaluate", scenes + len(sources) * (scenes // 2), "scenes")
     for index in range(scenes):
         drawn = held_out_scene(index)
         predicted = predict(model, drawn.image)
@@ -175,7 +180,7 @@ def evaluate(model: DepthModel, scenes: int, shared: Path | None) -> list[Figure
         rng = np.random.default_rng((EVALUATION_SEED, index))
         judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, "pixels", tally)
         progress.advance()
-    for place, (name, draw) in enumerate((("worlds", draw_world), ("interiors", draw_interior))):
+    for place, (name, draw) in enumerate(sources):
         for index in range(scenes // 2):
             drawn = draw(EVALUATION_SEED + index, _BANK, WIDTH, HEIGHT)
             rng = np.random.default_rng((EVALUATION_SEED, (1 << 21) + place, index))
@@ -198,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="embedded", help="as for load_depth_model")
+    parser.add_argument("--model", default="embedded", help="as for photographs.py")
     parser.add_argument("--scenes", type=int, default=400)
     parser.add_argument(
         "--renders", action="store_true", help="leave the real frames out, to choose without them"
@@ -211,7 +216,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     figures = evaluate(
-        load_depth_model(options.model),
+        model_of(options.model),
         options.scenes,
         None if options.renders else Path(os.environ.get("PEARL_SHARED", "../shared")),
     )

@@ -29,11 +29,13 @@ class Recipe:
         mixed: scenes of the toolkit, one in four of clean colours, three wild.
         clean: scenes of the toolkit, all of clean colours, drawn once settled.
         worlds: scenes of `worlds.py`.
-        worlds_share: expected share of worlds in a batch.
+        worlds_share: share of what is picked from the toolkit that worlds replace.
         interiors: scenes of `interiors.py`.
-        interiors_share: expected share of interiors in a batch.
-        first: numbers of the first scenes among mixed, clean, worlds and interiors, multiples of
-            `SHARD`; a stage that begins where those before it ended sees fresh ones.
+        interiors_share: share of all picked before that interiors replace.
+        glossy: scenes of `reflections.py`.
+        glossy_share: share of all picked before that glossy scenes replace.
+        first: numbers of the first scenes among mixed, clean, worlds, interiors and glossy,
+            multiples of `SHARD`; a stage that begins where those before it ended sees fresh ones.
         steps, batch: length of the training.
         settle: step from which most toolkit scenes are clean and augmentation is gentle. Starting
             with the hard pictures and settling on the plain ones learns objects faster than mixing.
@@ -56,7 +58,9 @@ class Recipe:
     worlds_share: float = 0.0
     interiors: int = 0
     interiors_share: float = 0.0
-    first: tuple[int, int, int, int] = (0, 0, 0, 0)
+    glossy: int = 0
+    glossy_share: float = 0.0
+    first: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
     steps: int
     settle: int
     batch: int = 16
@@ -122,7 +126,7 @@ STAGES = (
         worlds_share=0.45,
         interiors=2_250,
         interiors_share=0.4,
-        first=(2_000, 3_000, 8_000, 2_500),
+        first=(2_000, 3_000, 8_000, 2_500, 0),
         steps=3_200,
         settle=2_800,
         rate=8e-4,
@@ -131,12 +135,32 @@ STAGES = (
         faded=0.3,
         seed=4,
     ),
+    Recipe(
+        name="glossy",
+        mixed=1_750,
+        clean=1_000,
+        worlds=5_000,
+        worlds_share=0.45,
+        interiors=4_000,
+        interiors_share=0.4,
+        glossy=2_000,
+        glossy_share=0.25,
+        first=(2_000, 3_000, 8_000, 2_500, 0),
+        steps=3_400,
+        settle=3_000,
+        rate=8e-4,
+        cool=1_300,
+        restyled=0.35,
+        faded=0.3,
+        seed=5,
+    ),
 )
 """In turn, each from the averaged weights of the one before. First the scenes in which position
 tells nothing, so that the network must see; then, among those, worlds as photographers meet them;
 then furnished interiors, which are close, plain and full; then all of them for long, one picture
 in five restyled, so that less hangs on how they are painted; then others of all, most of them
-fresh, one in three restyled and three in ten with the pale colours that most real places have.
+fresh, one in three restyled and three in ten with the pale colours that most real places have;
+then twice as many, and one picture in four with floors, tables, puddles or mirrors that reflect.
 """
 
 
@@ -167,7 +191,8 @@ def shrunk(stage: Recipe) -> Recipe:
         clean=min(stage.clean, SHARD),
         worlds=min(stage.worlds, SHARD),
         interiors=min(stage.interiors, SHARD),
-        first=(0, 0, 0, 0),
+        glossy=min(stage.glossy, SHARD),
+        first=(0, 0, 0, 0, 0),
         steps=4,
         settle=2,
         cool=min(stage.cool, 2),

@@ -1,7 +1,8 @@
 """The rendered pictures that the depth network learns from, cached in whole shards.
 
-Three sources: `toolkit`, the scenes of the data toolkit, `worlds`, those of `worlds.py`, and
-`interiors`, those of `interiors.py`. A shard is one `.npz` of raw arrays: image uint8 (N, H, W, 3),
+Four sources: `toolkit`, the scenes of the data toolkit, `worlds`, those of `worlds.py`,
+`interiors`, those of `interiors.py`, and `glossy`, others of the latter two with something in them
+that reflects (`reflections.py`). A shard is one `.npz` of raw arrays: image uint8 (N, H, W, 3),
 inverse depth float16 (N, H, W) in 1/m, instance uint8 (N, H, W). It appears under its name only
 when whole. A cache folder is named after its source and the *pixels* of two reference pictures, so
 a changed renderer never mixes its pictures with older ones. Leaves out augmentation (`augment.py`).
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from interiors import draw_interior
+from reflections import draw_glossy
 from worlds import draw_world
 
 from pearl_data.progress import Progress
@@ -94,10 +96,16 @@ def training_interior(index: int, bank: TextureBank) -> Rendered:
     return draw_interior(TRAIN_SEED + index, bank, WIDTH, HEIGHT)
 
 
+def training_glossy(index: int, bank: TextureBank) -> Rendered:
+    """Training scene with reflections number `index`, drawn at 256 x 192."""
+    return draw_glossy(TRAIN_SEED + index, bank, WIDTH, HEIGHT)
+
+
 SOURCES: dict[str, Draw] = {
     "toolkit": training_scene,
     "worlds": training_world,
     "interiors": training_interior,
+    "glossy": training_glossy,
 }
 
 

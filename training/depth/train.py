@@ -46,33 +46,29 @@ class Scenes(NamedTuple):
     clean: list[Shard]
     worlds: list[Shard]
     interiors: list[Shard]
+    glossy: list[Shard]
     rendered_by: list[str]
 
     def pick(self, recipe: Recipe, rng: np.random.Generator, *, settled: bool) -> list[Scene]:
-        """The scenes of one batch."""
+        """The scenes of one batch: of the toolkit, then in part replaced by those of each other
+        source in turn.
+        """
         rows = rng.integers(recipe.mixed, size=recipe.batch)
         picked = [_row(self.mixed, int(row)) for row in rows]
-        if settled and recipe.clean:
-            plain = rng.random(recipe.batch) < LATE_CLEAN_SHARE
-            rows = rng.integers(recipe.clean, size=recipe.batch)
-            picked = [
-                _row(self.clean, int(row)) if now else scene
-                for row, now, scene in zip(rows, plain, picked, strict=True)
-            ]
-        if recipe.worlds:
-            abroad = rng.random(recipe.batch) < recipe.worlds_share
-            rows = rng.integers(recipe.worlds, size=recipe.batch)
-            picked = [
-                _row(self.worlds, int(row)) if now else scene
-                for row, now, scene in zip(rows, abroad, picked, strict=True)
-            ]
-        if recipe.interiors:
-            inside = rng.random(recipe.batch) < recipe.interiors_share
-            rows = rng.integers(recipe.interiors, size=recipe.batch)
-            picked = [
-                _row(self.interiors, int(row)) if now else scene
-                for row, now, scene in zip(rows, inside, picked, strict=True)
-            ]
+        others = (
+            (self.clean, recipe.clean if settled else 0, LATE_CLEAN_SHARE),
+            (self.worlds, recipe.worlds, recipe.worlds_share),
+            (self.interiors, recipe.interiors, recipe.interiors_share),
+            (self.glossy, recipe.glossy, recipe.glossy_share),
+        )
+        for shards, count, share in others:
+            if count:
+                replaced = rng.random(recipe.batch) < share
+                rows = rng.integers(count, size=recipe.batch)
+                picked = [
+                    _row(shards, int(row)) if now else scene
+                    for row, now, scene in zip(rows, replaced, picked, strict=True)
+                ]
         return picked
 
 
@@ -94,12 +90,13 @@ def read_scenes(root: Path, recipe: Recipe) -> Scenes:
             rendered_by.append(cache.name)
         return [read_shard(cache, number) for number in numbers]
 
-    mixed, clean, worlds, interiors = recipe.first
+    mixed, clean, worlds, interiors, glossy = recipe.first
     return Scenes(
         shards("toolkit", mixed, recipe.mixed),
         shards("toolkit", MIXED + clean, recipe.clean),
         shards("worlds", worlds, recipe.worlds),
         shards("interiors", interiors, recipe.interiors),
+        shards("glossy", glossy, recipe.glossy),
         rendered_by,
     )
 

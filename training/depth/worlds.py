@@ -53,15 +53,23 @@ def draw_world(seed: int, bank: TextureBank, width: int, height: int) -> Rendere
 def draw_worth_seeing(
     sample: Sampler, kind: int, seed: int, bank: TextureBank, width: int, height: int
 ) -> Rendered:
+    """The picture and truth of `scene_worth_seeing`."""
+    return scene_worth_seeing(sample, kind, seed, bank, width, height)[1]
+
+
+def scene_worth_seeing(
+    sample: Sampler, kind: int, seed: int, bank: TextureBank, width: int, height: int
+) -> tuple[Scene, Rendered]:
     """The first scene of `sample` in which something is to be seen, or the last one tried; `kind`
     keeps the random numbers of different samplers apart.
     """
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng((seed, attempt, kind))
-        drawn = render(sample(rng, seed, bank, width, height), bank=bank)
+        scene = sample(rng, seed, bank, width, height)
+        drawn = render(scene, bank=bank)
         if _worth_seeing(drawn):
             break
-    return drawn
+    return scene, drawn
 
 
 def _worth_seeing(drawn: Rendered) -> bool:
