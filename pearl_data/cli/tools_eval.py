@@ -91,10 +91,10 @@ def depth(
 
     Example: pearl-data tools eval depth photos --html depth.html
     """
+    from pearl_data.depth_eval.calibration import read_calibration
     from pearl_data.depth_eval.evaluate import Options, evaluate
     from pearl_data.depth_eval.page import Gallery, depth_page
     from pearl_data.depth_eval.text import tell_depth
-    from pearl_data.depth_eval.truth import read_calibration
     from pearl_data.shards.files import write_whole
     from pearl_tools.depth import load_depth_model
     from pearl_tools.threads import one_thread

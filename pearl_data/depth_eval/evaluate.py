@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl_data.depth_eval.bootstrap import DRAWS, GRID, Combined, Resampled, combine
+from pearl_data.depth_eval.calibration import Calibration
 from pearl_data.depth_eval.frames import Found, find_frames, open_frame
 from pearl_data.depth_eval.measures import Measured, draw_pairs, measure_map, measure_points
 from pearl_data.depth_eval.point_pairs import FORMS, PointPair, read_point_pairs
@@ -26,7 +27,6 @@ from pearl_data.depth_eval.records import (
     SetReport,
 )
 from pearl_data.depth_eval.rule import LowerIsNearer
-from pearl_data.depth_eval.truth import Calibration
 from pearl_tools.depth import DepthModel
 from pearl_tools.errors import BadInput, ToolFailure
 from pearl_tools.media import open_image
@@ -88,7 +88,7 @@ def evaluate(
     names = labels(methods)
     sets = []
     for place in places:
-        if place.suffix in FORMS and place.is_file():
+        if place.suffix.lower() in FORMS and place.is_file():
             alone, found = 0, list(_on_points(place, methods, options))
         else:
             frames = find_frames(place)

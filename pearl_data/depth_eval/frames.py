@@ -2,7 +2,7 @@
 
 Two layouts are known: a folder of pictures beside a folder of depth (`color/0.jpg`, `depth/0.png`),
 and both in one folder, told apart by the ends of their names (`x.jpg` or `x_left.png` with
-`x_depth.png` or `x_disp.npz`). What has no partner is left out and counted.
+`x_depth.png` or `x_disp.npz`); ends may be in capitals. What has no partner is counted.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pearl_data.depth_eval.truth import SUFFIXES, Calibration, read_depth_m
+from pearl_data.depth_eval.calibration import Calibration
+from pearl_data.depth_eval.truth import SUFFIXES, read_depth_m
 from pearl_tools.errors import BadInput, ToolFailure
 from pearl_tools.media import open_image
 
 IMAGE_FOLDERS: Final = ("color", "colour", "rgb", "image", "images", "left")
 TRUTH_FOLDERS: Final = ("depth", "depths", "disparity", "disp")
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".ppm")
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 IMAGE_ENDS: Final = ("", "_left", "_rgb", "_color", "_image", "_im0")
 TRUTH_ENDS: Final = ("_depth", "_depth_m", "_depth_mm", "_disp", "_disparity")
 
@@ -47,11 +48,7 @@ def find_frames(place: Path) -> Found:
         BadInput: there is none; the message says which names would be understood.
 
     """
-    folder = place.parent if place.is_file() else place
-    found = _in_two_folders(folder) if place.is_dir() else None
-    found = found or _in_one_folder(folder)
-    if place.is_file():
-        found = Found([frame for frame in found.frames if frame.image == place], 0)
+    found = _of_picture(place) if place.is_file() else _of_folder(place)
     if not found.frames:
         raise BadInput(
             f"{place}: expected pictures with depth, found none: either folders "
@@ -88,10 +85,23 @@ def open_frame(
     return image, depth
 
 
-def _in_two_folders(folder: Path) -> Found | None:
+def _of_folder(folder: Path) -> Found:
     images = next((folder / n for n in IMAGE_FOLDERS if (folder / n).is_dir()), None)
+    return (images and _in_two_folders(images, folder)) or _in_one_folder(folder)
+
+
+def _of_picture(place: Path) -> Found:
+    folder, here = place.parent, place.parent.absolute()
+    among = _in_one_folder(folder).frames
+    if here.name in IMAGE_FOLDERS and (beside := _in_two_folders(folder, here.parent)):
+        among = beside.frames + among
+    return Found([frame for frame in among if frame.image == place][:1], 0)
+
+
+def _in_two_folders(images: Path, folder: Path) -> Found | None:
+    """The pictures in ``images`` with the depth in a folder in ``folder``; None without one."""
     truths = next((folder / n for n in TRUTH_FOLDERS if (folder / n).is_dir()), None)
-    if images is None or truths is None:
+    if truths is None:
         return None
     by_stem = {path.stem: path for path in _files(truths, SUFFIXES)}
     pictures = _files(images, IMAGE_SUFFIXES)
@@ -100,21 +110,22 @@ def _in_two_folders(folder: Path) -> Found | None:
 
 
 def _in_one_folder(folder: Path) -> Found:
-    truths = {
-        path.stem[: -len(end)]: path
-        for path in _files(folder, SUFFIXES)
-        for end in TRUTH_ENDS
-        if path.stem.lower().endswith(end)
-    }
+    truths = _by_beginning(_files(folder, SUFFIXES), TRUTH_ENDS)
     taken = set(truths.values())
     pictures = [path for path in _files(folder, IMAGE_SUFFIXES) if path not in taken]
-    by_stem = {path.stem: path for path in reversed(pictures)}
-    frames = []
-    for name, truth in sorted(truths.items()):
-        image = next((by_stem[name + end] for end in IMAGE_ENDS if name + end in by_stem), None)
-        if image is not None:
-            frames.append(Frame(name, image, truth))
+    images = _by_beginning(pictures, IMAGE_ENDS)
+    frames = [Frame(n, images[n], truth) for n, truth in sorted(truths.items()) if n in images]
     return Found(frames, len(pictures) - len(frames))
+
+
+def _by_beginning(paths: Sequence[Path], ends: Sequence[str]) -> dict[str, Path]:
+    """Paths by their names without one of ``ends``; an earlier end, then an earlier path, wins."""
+    found: dict[str, Path] = {}
+    for end in ends:
+        for path in paths:
+            if path.stem.lower().endswith(end):
+                found.setdefault(path.stem[: len(path.stem) - len(end)], path)
+    return found
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pearl_data.depth_eval.json_text import parse_json
 from pearl_tools.errors import BadInput
 
 COLUMNS: Final = ("near_x", "near_y", "far_x", "far_y")
@@ -44,7 +45,7 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: {error}") from error
-    rows = _csv(path, text) if path.suffix == ".csv" else _json(path, text)
+    rows = _csv(path, text) if path.suffix.lower() == ".csv" else _json(path, text)
     pairs: dict[Path, list[PointPair]] = {}
     for name, pair in rows:
         pairs.setdefault((images or path.parent) / name, []).append(pair)
@@ -61,30 +62,33 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
 
 def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
     reader = csv.DictReader(io.StringIO(text))
-    missing = [name for name in ("image", *COLUMNS) if name not in (reader.fieldnames or [])]
-    if missing:
+    try:
+        missing = [name for name in ("image", *COLUMNS) if name not in (reader.fieldnames or [])]
+        if missing:
+            raise BadInput(
+                f"{path}: expected the columns image,{','.join(COLUMNS)}, got "
+                f"{','.join(reader.fieldnames or [])[:200] or 'nothing'}"
+            )
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            near_x, near_y, far_x, far_y = (_number(row[n], f"{where}: {n}") for n in COLUMNS)
+            yield _name(row["image"], where), PointPair((near_x, near_y), (far_x, far_y))
+    except csv.Error as error:
         raise BadInput(
-            f"{path}: expected the columns image,{','.join(COLUMNS)}, got "
-            f"{','.join(reader.fieldnames or []) or 'nothing'}"
-        )
-    for number, row in enumerate(reader, 2):
-        where = f"{path}, line {number}"
-        near_x, near_y, far_x, far_y = (_number(row[name], f"{where}: {name}") for name in COLUMNS)
-        yield str(row["image"]), PointPair((near_x, near_y), (far_x, far_y))
+            f"{path}, after line {reader.line_num}: expected CSV, got {error}"
+        ) from error
 
 
 def _json(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise BadInput(f"{path}: expected JSON, got {error}") from error
+    document = parse_json(text, str(path))
     if isinstance(document, list):
         for number, row in enumerate(document):
             where = f"{path}[{number}]"
             if not isinstance(row, dict) or not {"image", "near", "far"} <= set(row):
                 raise BadInput(f"{where}: expected image, near and far, got {str(row)[:80]}")
             near = _point(row["near"], f"{where}.near")
-            yield str(row["image"]), PointPair(near, _point(row["far"], f"{where}.far"))
+            far = _point(row["far"], f"{where}.far")
+            yield _name(row["image"], where), PointPair(near, far)
         return
     if not isinstance(document, dict):
         raise BadInput(f"{path}: expected a list of pairs or an object by picture")
@@ -114,8 +118,17 @@ def _point(value: Any, where: str) -> tuple[float, float]:
     return _number(value[0], where), _number(value[1], where)
 
 
+def _name(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadInput(f"{where}: expected the name of a picture, got {str(value)[:80]!r}")
+    return value
+
+
 def _number(value: Any, where: str) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"{where}: expected a number, got {value!r}") from error
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadInput(f"{where}: expected a number, got {str(value)[:80]!r}")
+    return number

@@ -6,15 +6,19 @@ guessed from the values. Leaves out which file belongs to which picture (`frames
 
 from __future__ import annotations
 
-import json
-import re
+import io
+import struct
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
+from pearl_data.depth_eval.calibration import Calibration, find_calibration
 from pearl_tools.errors import BadInput
 
 Measure = Literal["depth_m", "depth_mm", "disparity_px"]
@@ -27,20 +31,29 @@ NAMES: Final[dict[str, Measure]] = {
     "disparity": "disparity_px",
     "disp": "disparity_px",
 }
+Floats = NDArray[np.float64]
 SUFFIXES: Final = (".png", ".npz", ".npy")
-_MIDDLEBURY = re.compile(r"^(cam0|doffs|baseline)\s*=\s*\[?\s*([-+.\deE]+)", re.MULTILINE)
-_FIELDS: Final = ("focal_px", "baseline_mm", "offset_px")
-
-
-class Calibration(NamedTuple):
-    """A pair of cameras: depth = focal_px x baseline_mm / (disparity + offset_px), in mm.
-
-    ``offset_px`` is the difference of the principal points' columns (Middlebury's ``doffs``).
-    """
-
-    focal_px: float
-    baseline_mm: float
-    offset_px: float = 0.0
+NEAREST_M: Final = 1e-4
+FARTHEST_M: Final = 1e6
+"""Depth beyond these is a wrong unit or a mark for "unknown" that nobody has declared: refused."""
+#: What numpy and its helpers raise about damaged files (tokenize: headers; zlib: archives).
+_DAMAGED: Final = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    NotImplementedError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_depth_m(
@@ -57,48 +70,21 @@ def read_depth_m(
         BadInput: unreadable, of unknown meaning, or disparity without a calibration.
 
     """
-    measure, values = _from_png(path) if path.suffix == ".png" else _from_numpy(path)
-    if values.ndim != 2 or values.size == 0:
-        raise BadInput(f"{path}: expected a map (height, width), got shape {values.shape}")
-    known = np.isfinite(values) & (values > 0)
-    depth = np.full(values.shape, np.nan, np.float64)
-    if measure == "disparity_px":
-        camera = calibration or find_calibration(path)
-        depth[known] = (
-            camera.focal_px * camera.baseline_mm / 1000 / (values[known] + camera.offset_px)
-        )
-    elif path.suffix == ".png":
-        depth[known] = values[known] / png_per_m
-    else:
-        depth[known] = values[known] / (1000 if measure == "depth_mm" else 1)
+    with np.errstate(all="ignore"):  # what overflows is out of range, and refused below
+        if path.suffix.lower() == ".png":
+            measure, values = _from_png(path, png_per_m)
+        else:
+            measure, values = _from_numpy(path)
+        if values.ndim != 2 or values.size == 0:
+            raise BadInput(f"{path}: expected a map (height, width), got shape {values.shape}")
+        known = np.isfinite(values) & (values > 0)
+        depth = np.full(values.shape, np.nan, np.float64)
+        if measure == "disparity_px":
+            depth[known] = _of_disparity(path, values[known], calibration)
+        else:
+            depth[known] = values[known] / (1000 if measure == "depth_mm" else 1)
+    _check_range(path, depth[known])
     return depth.astype(np.float32)
-
-
-def read_calibration(text: str) -> Calibration:
-    """The calibration that an option holds: ``focal_px=..,baseline_mm=..,offset_px=..`` or a file.
-
-    >>> read_calibration("focal_px=995,baseline_mm=193")
-    Calibration(focal_px=995.0, baseline_mm=193.0, offset_px=0.0)
-    """
-    if "=" in text and not Path(text).exists():
-        pairs = dict(part.partition("=")[::2] for part in text.replace(" ", "").split(","))
-        return _calibration(dict(pairs), "--calibration")
-    return _calibration_file(Path(text))
-
-
-def find_calibration(truth: Path) -> Calibration:
-    """The calibration beside a disparity file: ``calib.txt`` as Middlebury writes it, or
-    ``calibration.json``.
-    """
-    for name in ("calibration.json", "calib.txt"):
-        for folder in (truth.parent, truth.parent.parent):
-            if (folder / name).is_file():
-                return _calibration_file(folder / name)
-    raise BadInput(
-        f"{truth}: disparity needs the cameras: pass --calibration "
-        "focal_px=..,baseline_mm=..,offset_px=.., or put calibration.json or Middlebury's "
-        "calib.txt beside it"
-    )
 
 
 def measure_of_name(path: Path) -> Measure | None:
@@ -110,44 +96,39 @@ def measure_of_name(path: Path) -> Measure | None:
     return None
 
 
-def _calibration_file(path: Path) -> Calibration:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: expected a calibration, got {error}") from error
-    if path.suffix == ".json":
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise BadInput(f"{path}: expected JSON, got {error}") from error
-        return _calibration(document if isinstance(document, dict) else {}, str(path))
-    names = {"cam0": "focal_px", "doffs": "offset_px", "baseline": "baseline_mm"}
-    found = {names[name]: value for name, value in _MIDDLEBURY.findall(text)}
-    return _calibration(found, str(path))
-
-
-def _calibration(values: dict[str, object], where: str) -> Calibration:
-    strange = sorted(set(values) - set(_FIELDS))
-    missing = [name for name in _FIELDS[:2] if name not in values]
-    try:
-        numbers = {name: float(str(value)) for name, value in values.items()}
-    except ValueError as error:
-        raise BadInput(f"{where}: expected numbers, got {error}") from error
-    if strange or missing or min(numbers["focal_px"], numbers["baseline_mm"]) <= 0:
+def _of_disparity(path: Path, values: Floats, calibration: Calibration | None) -> Floats:
+    """Depth in metres; refuses what would lie behind the cameras and so count as nearest."""
+    camera = calibration or find_calibration(path)
+    shifted = values + camera.offset_px
+    wrong = int(np.count_nonzero(shifted <= 0))
+    if wrong:
         raise BadInput(
-            f"{where}: expected {', '.join(_FIELDS)}, the first two above 0, got "
-            f"{', '.join(f'{n}={v}' for n, v in values.items()) or 'nothing'}"
+            f"{path}: expected disparity + offset_px above 0, got {shifted.min():g} px and below "
+            f"or at 0 in {wrong} of {values.size} known pixels, with offset_px={camera.offset_px:g}"
+            "; check the calibration, or mark pixels without depth as 0 or inf"
         )
-    return Calibration(**numbers)
+    return np.asarray(camera.focal_px * camera.baseline_mm / 1000 / shifted, np.float64)
 
 
-def _from_png(path: Path) -> tuple[Measure, NDArray[np.float64]]:
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise BadInput(f"{path}: expected a PNG, got a file that cannot be decoded")
-    if values.dtype != np.uint16 or values.ndim != 2:
+def _check_range(path: Path, depth_m: Floats) -> None:
+    wrong = ~((depth_m >= NEAREST_M) & (depth_m <= FARTHEST_M))
+    if wrong.any():
         raise BadInput(
-            f"{path}: expected a 16-bit grey PNG of depth, got {values.dtype} {values.shape}; "
+            f"{path}: expected depth between {NEAREST_M:g} and {FARTHEST_M:g} m, got "
+            f"{depth_m[wrong][0]:g} m and others beyond in {np.count_nonzero(wrong)} of "
+            f"{depth_m.size} known pixels; check the unit, or mark unknown pixels as 0, nan or inf"
+        )
+
+
+def _from_png(path: Path, per_m: float) -> tuple[Measure, Floats]:
+    try:
+        with Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as image:
+            mode, size, values = image.mode, image.size, np.asarray(image)
+    except (*_DAMAGED, Image.DecompressionBombError) as error:
+        raise BadInput(f"{path}: expected a whole PNG, got {_reason(error)}") from error
+    if not mode.startswith("I"):
+        raise BadInput(
+            f"{path}: expected a 16-bit grey PNG of depth, got mode {mode} of {size[0]}x{size[1]}; "
             "8 bits cannot hold millimetres, and colour pictures of depth cannot be read back"
         )
     if measure_of_name(path) == "disparity_px":
@@ -155,29 +136,49 @@ def _from_png(path: Path) -> tuple[Measure, NDArray[np.float64]]:
             f"{path}: the scale of disparity in a PNG differs from set to set; save it in pixels "
             "as .npz under the name `disparity`"
         )
-    return "depth_mm", values.astype(np.float64)
+    return "depth_m", values.astype(np.float64) / per_m
 
 
-def _from_numpy(path: Path) -> tuple[Measure, NDArray[np.float64]]:
+def _from_numpy(path: Path) -> tuple[Measure, Floats]:
     try:
-        stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BadInput(f"{path}: expected numpy arrays, got {error}") from error
-    if isinstance(stored, np.ndarray):
-        name, values = None, stored
-    else:
-        named = [key for key in stored.files if key in NAMES]
-        if len(named) != 1 and len(stored.files) != 1:
-            raise BadInput(
-                f"{path}: expected one array, or one named {', '.join(NAMES)}; got "
-                f"{', '.join(stored.files) or 'none'}"
-            )
-        name = (named or stored.files)[0]
-        values = stored[name]
+        stored = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            name, values = None, stored
+        else:
+            with stored:
+                name = _name_of_map(path, stored.files)
+                values = stored[name]
+    except _DAMAGED as error:
+        raise BadInput(
+            f"{path}: expected numpy arrays of numbers, got {_reason(error)}; save the map again "
+            "with numpy.savez"
+        ) from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        got = values.dtype if isinstance(values, np.ndarray) else "a member that is no array"
+        raise BadInput(f"{path}: expected real numbers, got {got}; save the map as float32")
     measure = NAMES.get(name or "") or measure_of_name(path)
     if measure is None:
         raise BadInput(
             f"{path}: nothing says what its numbers are; name the array one of {', '.join(NAMES)}, "
             "or let the file's name end in _depth or _disp"
         )
-    return measure, np.asarray(values, np.float64)
+    return measure, values.astype(np.float64)
+
+
+def _name_of_map(path: Path, names: list[str]) -> str:
+    named = [name for name in names if name in NAMES]
+    if len(named) != 1 and len(names) != 1:
+        raise BadInput(
+            f"{path}: expected one array, or one named {', '.join(NAMES)}; got "
+            f"{', '.join(names) or 'none'}"
+        )
+    return (named or names)[0]
+
+
+def _reason(error: BaseException) -> str:
+    """The error in one line, without the advice to unpickle and without addresses in memory."""
+    if isinstance(error, UnidentifiedImageError):
+        return "something else"
+    if "pickle" in str(error):
+        return "pickled objects, which are never loaded"
+    return " ".join(str(error).split())[:200] or type(error).__name__

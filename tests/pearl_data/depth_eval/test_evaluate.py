@@ -152,7 +152,7 @@ def test_the_rule_on_real_frames_is_as_measured(shared_data: Path, name: str) ->
     """Known figures: a change of the measures or of the reading of truth shows here."""
     depth = shared_data / "depth"
     place = depth / ("motorcycle_left.png" if name == "motorcycle" else "redwood_rendered")
-    from pearl_data.depth_eval.truth import Calibration
+    from pearl_data.depth_eval.calibration import Calibration
 
     camera = Calibration(994.978, 193.001, 31.086)
     (found,) = evaluate([place], [], Options(calibration=camera)).sets

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from made_depth import disparity, scene, two_folders, write_image, write_png
 
+from pearl_data.depth_eval.calibration import Calibration
 from pearl_data.depth_eval.frames import find_frames, open_frame
-from pearl_data.depth_eval.truth import Calibration
 from pearl_tools.errors import BadInput
 
 
@@ -39,6 +39,32 @@ def test_one_folder_is_told_apart_by_the_ends_of_names(tmp_path: Path) -> None:
     image, depth = open_frame(one.frames[0], Calibration(100, 500, 0.5), 1000)
     assert image.shape == (48, 64, 3)
     np.testing.assert_allclose(depth.ravel()[1:], scene()[1].ravel()[1:], rtol=1e-5)
+
+
+def test_one_picture_of_either_layout_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_folders(tmp_path)
+    (frame,) = find_frames(tmp_path / "color" / "1.png").frames
+    assert frame.truth == tmp_path / "depth" / "1.png"
+    monkeypatch.chdir(tmp_path / "color")
+    (frame,) = find_frames(Path("1.png")).frames
+    assert frame.truth.samefile(tmp_path / "depth" / "1.png")
+    write_image(tmp_path / "color" / "alone.png")
+    with pytest.raises(BadInput, match=r"alone\.png: expected pictures with depth"):
+        find_frames(Path("alone.png"))
+
+
+def test_ends_of_names_may_be_in_capitals(tmp_path: Path) -> None:
+    write_image(tmp_path / "A.PNG")
+    write_png(tmp_path / "A_DEPTH.PNG")
+    write_image(tmp_path / "bike_LEFT.PNG")
+    np.savez(tmp_path / "bike_Disp.npz", disparity())
+    (tmp_path / "bike_Disp.npz").rename(tmp_path / "bike_Disp.NPZ")
+    found = find_frames(tmp_path)
+    assert [frame.name for frame in found.frames] == ["A", "bike"]
+    for frame in found.frames:
+        assert open_frame(frame, Calibration(100, 500, 0.5), 1000)[1].shape == (48, 64)
 
 
 def test_a_folder_without_depth_says_what_names_would_do(tmp_path: Path) -> None:

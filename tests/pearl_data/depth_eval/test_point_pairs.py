@@ -31,6 +31,7 @@ def test_three_forms_say_the_same(folder: Path) -> None:
     other = {"a.png": [{"point1": [2, 10], "point2": [4, 3], "closer_point": "point2"}]}
     for name, content in (
         ("a.csv", csv),
+        ("A.CSV", csv),
         ("a.json", own),
         ("b.json", published),
         ("c.json", other),
@@ -57,6 +58,24 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
         ("a.json", [{"image": "a.png", "near": [1], "far": [1, 2]}], r"\[0\]\.near: expected two"),
         ("a.json", {"a.png": [{"point1": [1, 2]}]}, r"a\.png\[0\]: expected point1, point2 and"),
         ("a.json", 3, "expected a list of pairs"),
+        (
+            "a.csv",
+            f"image,near_x,near_y,far_x,far_y\n{'a' * 140_000},1,2,3,4\n",
+            "after line 1: expected CSV, got field larger",
+        ),
+        ("a.csv", "near_x,near_y,far_x,far_y,image\n1,2,3,4\n", "line 2: expected the name of a"),
+        (
+            "a.csv",
+            "image,near_x,near_y,far_x,far_y\na.png,1,nan,2,3\n",
+            "near_y: expected a number",
+        ),
+        ("a.json", "[" * 100_000, "expected JSON of a few levels"),
+        ("a.json", '{"a.png": [], "a.png": []}', "got 'a.png' twice"),
+        (
+            "a.json",
+            [{"image": "a.png", "near": [10**400, 1], "far": [1, 2]}],
+            r"\[0\]\.near: expected a number",
+        ),
     ],
 )
 def test_what_is_not_understood_names_its_row(

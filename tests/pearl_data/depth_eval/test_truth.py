@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from made_depth import scene, write_png
 
-from pearl_data.depth_eval.truth import Calibration, read_calibration, read_depth_m
-from pearl_tools.errors import BadInput
+from pearl_data.depth_eval.calibration import Calibration, read_calibration
+from pearl_data.depth_eval.truth import read_depth_m
+from pearl_tools.errors import BadInput, UsageError
 
 TEXT = "focal_px=100,baseline_mm=50,offset_px=1"
 
@@ -71,11 +72,87 @@ def test_calibration_lies_beside_the_file_in_either_form(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["focal_px=100", "focal_px=100,baseline_mm=0", "focal_px=x,baseline_mm=1", f"{TEXT},zoom=2"],
+    [
+        "focal_px=100",
+        "focal_px=100,baseline_mm=0",
+        "focal_px=x,baseline_mm=1",
+        f"{TEXT},zoom=2",
+        f"{TEXT},focal_px=200",
+        "focal_px=nan,baseline_mm=1",
+        "focal_px=1,baseline_mm=1e999",
+        "focal_px=1,baseline_mm=1,offset_px=inf",
+        "absent.txt",
+        "x" * 5000,
+    ],
 )
-def test_incomplete_calibrations_are_refused(text: str) -> None:
-    with pytest.raises(BadInput, match=r"--calibration: expected"):
+def test_calibrations_that_cannot_be_meant_are_misuse(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--calibration: expected"):
         read_calibration(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("c.json", '{"focal_px": 1, "focal_px": 2, "baseline_mm": 3}', "got 'focal_px' twice"),
+        ("c.JSON", '{"focal_px": NaN, "baseline_mm": 3}', "got focal_px=nan"),
+        ("c.json", "[" * 100_000, "expected JSON of a few levels"),
+        ("calib.txt", "cam0=[nan 0 1]\nbaseline=3\n", "got focal_px=nan"),
+        ("calib.txt", "cam0=[7 0 1]\ncam0=[8 0 1]\nbaseline=3\n", "once each"),
+    ],
+)
+def test_what_is_wrong_in_a_calibration_file_names_that_file(
+    tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(BadInput, match=told) as refused:
+        read_calibration(str(tmp_path / name))
+    assert str(refused.value).startswith(str(tmp_path / name))
+
+
+def test_disparity_behind_the_cameras_is_refused_not_nearest(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a_disp.npz", np.array([[0, 5.0, 9.0, 20.0]]))
+    with pytest.raises(BadInput, match=r"got -5 px .* in 2 of 3 known .*offset_px=-10; check"):
+        read_depth_m(tmp_path / "a_disp.npz", Calibration(100, 50, -10))
+
+
+@pytest.mark.parametrize("value", [1e300, 5e-324, 1e7])
+@pytest.mark.filterwarnings("error")
+def test_depth_beyond_any_scene_is_refused(tmp_path: Path, value: float) -> None:
+    np.savez(tmp_path / "a.npz", depth_m=np.array([[1, value]]))
+    with pytest.raises(BadInput, match=r"expected depth between 0\.0001 and 1e\+06 m, got"):
+        read_depth_m(tmp_path / "a.npz", None)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.ones((2, 2), np.complex64),
+        np.ones((2, 2), bool),
+        np.array([["1.0", "2.0"]]),
+        np.array([["2020"]], "M8[Y]"),
+        np.zeros((2, 2), [("z", "f4")]),
+    ],
+    ids=["complex", "bool", "text", "dates", "records"],
+)
+def test_arrays_that_are_no_real_numbers_are_refused(tmp_path: Path, array: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", depth=array)
+    with pytest.raises(BadInput, match="expected real numbers, got"):
+        read_depth_m(tmp_path / "a.npz", None)
+
+
+def test_damaged_arrays_are_refused_wherever_they_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a_depth.npz"
+    np.savez(path, depth=np.ones((4, 5)))
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 3):
+        for damaged in (whole[:place], whole[:place] + b"\xff" + whole[place + 1 :]):
+            path.write_bytes(damaged)
+            try:
+                read_depth_m(path, None)
+            except BadInput:
+                refused += 1
+    assert refused > len(whole) / 3  # every cut, and most bytes
 
 
 def test_pictures_that_cannot_hold_depth_are_refused(tmp_path: Path) -> None:
@@ -86,11 +163,14 @@ def test_pictures_that_cannot_hold_depth_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"save it in pixels as \.npz"):
         read_depth_m(tmp_path / "a_disp.png", None)
     (tmp_path / "b_depth.png").write_bytes(b"no picture")
-    with pytest.raises(BadInput, match="cannot be decoded"):
+    with pytest.raises(BadInput, match="expected a whole PNG, got something else"):
         read_depth_m(tmp_path / "b_depth.png", None)
 
 
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
-    np.save(tmp_path / "a_depth.npy", np.array([{"a": 1}]), allow_pickle=True)
-    with pytest.raises(BadInput, match="expected numpy arrays"):
-        read_depth_m(tmp_path / "a_depth.npy", None)
+    objects = np.array([{"a": 1}])
+    np.save(tmp_path / "a_depth.npy", objects, allow_pickle=True)
+    np.savez(tmp_path / "b.npz", depth=objects)
+    for name in ("a_depth.npy", "b.npz"):
+        with pytest.raises(BadInput, match="got pickled objects, which are never loaded"):
+            read_depth_m(tmp_path / name, None)
