@@ -1,8 +1,11 @@
-"""Why a run ends before its last step. All are :class:`~pearl_tools.errors.PearlError`.
+"""Why a run ends before its last step, and a question without an answer.
 
 RunInterrupted   somebody asked it to (exit 130); a checkpoint was written
 Diverged         a loss or gradient is no longer a number: names step, samples, shards
 Collapsed        the collapse panel says so and log.on_collapse is "stop"
+NoAnswer         a model that was asked says nothing
+
+All are :class:`~pearl_tools.errors.PearlError`; exit 1 but for the first.
 """
 
 from __future__ import annotations
@@ -20,3 +23,7 @@ class Diverged(PearlError):
 
 class Collapsed(PearlError):
     """The views collapsed; the message names the remedy."""
+
+
+class NoAnswer(PearlError):
+    """The reply of a model is empty."""

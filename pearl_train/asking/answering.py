@@ -90,7 +90,7 @@ class Answerer:
 
     @torch.no_grad()
     def answer(self, question: Question) -> Answered:
-        """The reply to ``question``; errors name its key and shard."""
+        """The reply to ``question``; errors name its key and shard, where it has any."""
         try:
             start = time.perf_counter()
             answered = (
@@ -98,7 +98,7 @@ class Answerer:
             )
             self._synchronise()
         except PearlError as error:
-            raise type(error)(f"{question.shard}, sample {question.key}: {error}") from error
+            raise type(error)(f"{question.where}{error}") from error
         spent = time.perf_counter() - start
         return replace(answered, latency_s=spent)
 

@@ -9,6 +9,7 @@ Dimensions: L tokens, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from pearl_tools.errors import BadInput
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.images import ImageFeatures, as_encoded
 from pearl_train.model.positions import multimodal_positions
@@ -99,6 +101,7 @@ class Decoder:
 
         The last one chosen has not been read yet. Tokens that we added are never said: where rows
         of the embedding are small, as in the nano model, their random rows win before any training.
+        Raises ``BadInput`` for a network whose scores are no numbers.
         """
         chosen: list[int] = []
         while len(chosen) < most:
@@ -116,7 +119,15 @@ class Decoder:
             raise ValueError("expected a prompt before anything is generated, got none")
         scores = self.backbone.logits(self.state[None])[0].float()
         scores[list(self.backbone.tokens.all)] = -torch.inf
-        return int(scores.argmax())
+        token = int(scores.argmax())  # of NaN among numbers, the place of NaN
+        best = float(scores[token])
+        if not math.isfinite(best):
+            raise BadInput(
+                f"expected finite scores for token {len(self.ids) + 1}, got {best}: the model's "
+                f"weights are broken or too large for {self.backbone.plain.dtype}; try "
+                "--set model.dtype=float32, or take another checkpoint or copy of the model"
+            )
+        return token
 
     @torch.no_grad()
     def _read(

@@ -15,6 +15,7 @@ from pearl_train.asking.answering import Answerer
 from pearl_train.asking.questions import Question, opened
 from pearl_train.asking.scoring import stated_choice, stated_part
 from pearl_train.asking.trained import find, open_answerer
+from pearl_train.errors import NoAnswer
 
 
 class Prediction(Record, frozen=True, kw_only=True):
@@ -34,6 +35,16 @@ class Prediction(Record, frozen=True, kw_only=True):
     pictures: list[dict[str, str | int | list[str]]]
     notes: list[str]
 
+    def must_say_something(self) -> None:
+        """Raises ``NoAnswer`` where the reply is empty."""
+        if self.answer:
+            return
+        how = "it ended its turn at once" if self.tokens <= 1 else f"none in {self.tokens} tokens"
+        raise NoAnswer(
+            f"{self.model}: expected words as a reply, got none ({how}); ask in other words, or "
+            "train it further: pearl-train eval says how often it answers"
+        )
+
 
 def predict(
     where: str,
@@ -46,7 +57,8 @@ def predict(
 ) -> Prediction:
     """The answer of the model at ``where`` to ``text`` about ``pictures``.
 
-    Raises ``UsageError`` or ``BadInput`` naming the model, the picture or the option.
+    Raises ``UsageError`` or ``BadInput`` naming the model, the picture or the option, ``BadInput``
+    also where what the model gives are no numbers. An empty reply is a prediction.
     """
     question = opened(pictures, text, choices)
     place = find(where, sets)

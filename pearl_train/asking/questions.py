@@ -16,18 +16,23 @@ from pearl_data.trajectory import identity_sha256
 from pearl_tools.errors import BadInput, UsageError
 from pearl_tools.media import MediaError, decode_member, open_image
 from pearl_tools.types import Medium
-from pearl_train.asking.scoring import Expected
+from pearl_train.asking.scoring import Expected, plain_words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Pictures in order, by id, and what is asked about them; ``key``, ``shard`` for messages."""
+    """Pictures in order, by id, and what is asked about them; ``key`` and ``shard`` of a sample."""
 
     media: Mapping[str, Medium]
     text: str
     choices: Sequence[str] = ()
-    key: str = "question"
-    shard: str = "command line"
+    key: str = ""
+    shard: str = ""
+
+    @property
+    def where(self) -> str:
+        """What messages about it begin with; nothing where somebody asks it by hand."""
+        return f"{self.shard}, sample {self.key}: " if self.key else ""
 
 
 class Item(NamedTuple):
@@ -93,9 +98,16 @@ def places(reader: DatasetReader, split: str | None) -> list[int]:
 
 
 def opened(pictures: Sequence[Path], text: str, choices: Sequence[str] = ()) -> Question:
-    """A question about picture files; raises ``BadInput`` for one that cannot be used."""
+    """A question about picture files.
+
+    Raises ``UsageError`` for words that ask nothing, and choices that are empty or alike;
+    ``BadInput`` for a picture that cannot be used.
+    """
     if not pictures:
         raise UsageError("--image: expected at least one picture, got none")
+    if not text.strip():
+        raise UsageError(f"--question: expected words, got {text!r}; say what is asked")
+    _check_choices(choices)
     media = {}
     for number, path in enumerate(pictures):
         name = f"i{number}"
@@ -106,3 +118,22 @@ def opened(pictures: Sequence[Path], text: str, choices: Sequence[str] = ()) -> 
         except MediaError as failure:
             raise BadInput(f"{path}: {failure}") from failure
     return Question(media=media, text=text, choices=choices)
+
+
+def _check_choices(choices: Sequence[str]) -> None:
+    """Raises ``UsageError`` for choices that a reply could not tell apart."""
+    offered = ", ".join(repr(choice) for choice in choices)
+    met: set[str] = set()
+    for number, choice in enumerate(choices, 1):
+        if not choice.strip():
+            raise UsageError(
+                f"--choices: expected words between all commas, got nothing as number {number} of "
+                f"{offered}; leave out the comma too many"
+            )
+        said = plain_words(choice)
+        if said in met:
+            raise UsageError(
+                f"--choices: expected answers that differ in more than case, spaces and closing "
+                f"punctuation, got {choice!r} again in {offered}; name each once"
+            )
+        met.add(said)

@@ -58,7 +58,7 @@ def judge(reply: str, expected: Expected, form: AnswerForm = "text") -> Verdict:
     said = stated_part(reply)
     if expected.choices:
         stated = stated_choice(said, expected.choices, form)
-        correct = stated is not None and _plain(stated) == _plain(expected.answer)
+        correct = stated is not None and plain_words(stated) == plain_words(expected.answer)
     else:
         stated = said or None
         correct = stated is not None and same_words(stated, expected.answer)
@@ -90,8 +90,8 @@ def stated_choice(said: str, choices: Sequence[str], form: AnswerForm = "text") 
 
 
 def _by_words(said: str, choices: Sequence[str]) -> str | None:
-    plain = _plain(said)
-    return next((choice for choice in choices if _plain(choice) == plain), None)
+    plain = plain_words(said)
+    return next((choice for choice in choices if plain_words(choice) == plain), None)
 
 
 def _by_letter(said: str, choices: Sequence[str]) -> str | None:
@@ -108,7 +108,7 @@ def _by_letter(said: str, choices: Sequence[str]) -> str | None:
 
 def same_words(said: str, answer: str) -> bool:
     """Whether an open answer is right: the same number, or the same words."""
-    a, b = _plain(said), _plain(answer)
+    a, b = plain_words(said), plain_words(answer)
     if _NUMBER.match(a) and _NUMBER.match(b):
         return float(a) == float(b)
     return a == b
@@ -132,9 +132,9 @@ def _lenient(reply: str, expected: Expected, form: AnswerForm) -> bool:
     text = _MARK.sub(" ", reply)
     if form == "letter" and expected.answer in expected.choices:
         return letter_of(expected.answer, expected.choices) in text
-    return _plain(expected.answer) in _plain(text)
+    return plain_words(expected.answer) in plain_words(text)
 
 
-def _plain(text: str) -> str:
+def plain_words(text: str) -> str:
     """``text`` in lower case, spaces as one, without closing punctuation."""
     return " ".join(text.casefold().split()).rstrip(".!,; ")

@@ -37,14 +37,16 @@ def predict(
 ) -> None:
     """Answer a question about pictures. No tool runs.
 
-    RUN is the folder of a finished run, an export, or any model: a folder, a hub id or nano.
+    RUN is the folder of a finished run, an export, or any model: a folder, a hub id or nano. Exit 1
+    where the model says nothing.
     """
     from pearl_train.asking.predict import predict as predict_one
 
-    offered = [choice.strip() for choice in choices.split(",") if choice.strip()]
+    offered = [choice.strip() for choice in choices.split(",")] if choices.strip() else []
     found = predict_one(run, images, question, offered, sets=sets)
     if as_json:
         print_json(found)
+        found.must_say_something()
         return
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
@@ -53,6 +55,7 @@ def predict(
             changes = picture["changes"]
             told = ", ".join(changes) if isinstance(changes, list) else str(changes)
             click.echo(f"{picture['id']}: opened with {told}", err=True)
+    found.must_say_something()
     if offered and found.stated is None:
         click.echo("none of the choices was stated; the reply was:", err=True)
     click.echo(found.stated or found.answer)

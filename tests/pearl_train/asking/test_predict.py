@@ -4,20 +4,23 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from tiny_models import drawn_picture
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from pearl_tools.errors import UsageError
+from pearl_tools.errors import BadInput, UsageError
 from pearl_train.asking.predict import predict
 from pearl_train.asking.trained import EXPORTED, find, weights_sha256
 from pearl_train.cli.eval import evaluate as eval_command
 from pearl_train.cli.export import export as export_command
 from pearl_train.cli.predict import predict as predict_command
 from pearl_train.comparing.examine import examine
+from pearl_train.errors import NoAnswer
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.load import load_config
 from pearl_train.training.exported import export_run
@@ -146,3 +149,71 @@ def test_the_commands_eval_and_export_work(run: Path, tiny_data: Path, tmp_path:
     exported = CliRunner().invoke(export_command, [str(run), "--to", str(tmp_path / "to")])
     assert exported.exit_code == 0, exported.output
     assert (tmp_path / "to" / "model.safetensors").is_file()
+
+
+def refused(*arguments: str) -> Exception:
+    """The error of ``pearl-train predict`` and what it printed before."""
+    done = CliRunner().invoke(predict_command, [*arguments], standalone_mode=False)
+    assert done.exception is not None, done.output
+    done.exception.add_note(done.stdout)
+    return done.exception
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--question", " "], "--question: expected words, got ' '"),
+        (["--question", "?", "--choices", "a,,b"], "got nothing as number 2 of 'a', '', 'b'"),
+        (["--question", "?", "--choices", "a,b,"], "got nothing as number 3"),
+        (["--question", "?", "--choices", "red, Red."], "got 'Red.' again in 'red', 'Red.'"),
+    ],
+)
+def test_what_asks_nothing_is_misuse(photo: Path, options: list[str], told: str) -> None:
+    error = refused("nano", "--image", str(photo), *options)
+    assert isinstance(error, UsageError)
+    assert told in str(error)
+
+
+def changed(model: Path, to: Path, change: Callable[[Any], None]) -> Path:
+    """A copy of ``model`` with other weights."""
+    shutil.copytree(model, to)
+    network = AutoModelForImageTextToText.from_pretrained(to)
+    with torch.no_grad():
+        change(network)
+    network.save_pretrained(to)
+    return to
+
+
+def test_scores_that_are_no_numbers_are_a_failure(
+    tiny_folder: Callable[[str], Path], photo: Path, tmp_path: Path
+) -> None:
+    """Every weight is finite: only what follows from them is not."""
+    model = changed(
+        tiny_folder("llava"), tmp_path / "model", lambda network: network.lm_head.weight.fill_(3e38)
+    )
+    error = refused(str(model), "--image", str(photo), "--question", "Which?")
+    assert isinstance(error, BadInput)
+    assert str(error).startswith("expected finite scores for token ")
+    assert "model.dtype=float32" in str(error)
+
+
+def test_a_model_that_says_nothing_is_a_failure(
+    tiny_folder: Callable[[str], Path], photo: Path, tmp_path: Path
+) -> None:
+    processor = AutoProcessor.from_pretrained(tiny_folder("llava"))
+
+    def silence(network: Any) -> None:
+        network.lm_head.weight[processor.tokenizer.eos_token_id] = 0
+        network.lm_head.weight.clamp_(-1e-6, 1e-6)
+        network.model.language_model.norm.weight.zero_()  # all scores are alike, and the first wins
+
+    model = changed(tiny_folder("llava"), tmp_path / "model", silence)
+    arguments = [str(model), "--image", str(photo), "--question", "Which?", "--set",
+                 "evaluate.max_new_tokens=2"]  # fmt: skip
+    error = refused(*arguments)
+    assert isinstance(error, NoAnswer)
+    assert str(error).startswith("model: expected words as a reply, got none (")
+    assert error.__notes__ == [""]
+    as_json = refused(*arguments, "--json")
+    assert isinstance(as_json, NoAnswer)
+    assert json.loads(as_json.__notes__[0])["answer"] == ""
