@@ -57,18 +57,22 @@ def compare(
     and comparison.json to --out. Every objective takes as many steps as the others. Interrupted?
     The same command goes on where it stopped; objectives can be added to a finished comparison.
     """
+    from pearl_train.settings.variants import chosen_variants
+
+    flags = {"model.id": model}
+    variants = chosen_variants(objectives, configs, sets, flags)
+
     from pearl_train.comparing.compare import PAGE, Request
     from pearl_train.comparing.compare import compare as compare_all
     from pearl_train.report.comparison_table import table_text
-    from pearl_train.settings.variants import parse_variants
 
     request = Request(
         data=data,
         out=out,
-        variants=parse_variants(objectives),
+        variants=variants,
         configs=configs,
         sets=sets,
-        flags={"model.id": model},
+        flags=flags,
         test=test,
     )
     found = compare_all(request)

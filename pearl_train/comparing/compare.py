@@ -32,7 +32,7 @@ from pearl_train.comparing.latents import LatentDiagnosis, diagnosis, look
 from pearl_train.comparing.training_cost import Training, training_cost
 from pearl_train.report.card import write_card
 from pearl_train.run.folder import RunFolder, same_data, write_json
-from pearl_train.settings.config import Config
+from pearl_train.settings.config import OBJECTIVES, Config
 from pearl_train.settings.load import load_config
 from pearl_train.settings.variants import Variant, differences
 
@@ -133,9 +133,16 @@ def compare(request: Request) -> Comparison:
 
 
 def configured(request: Request, variant: Variant) -> Config:
-    """The configuration of one variant: what all share, then what it changes."""
+    """The configuration of one variant: what all share, then what it changes.
+
+    What is shared may be meant for rows that are finished, or still to be added.
+    """
     return load_config(
-        request.configs, [*request.sets, *variant.sets], {**request.flags, "objective.name": None}
+        request.configs,
+        request.sets,
+        {**request.flags, "objective.name": None},
+        row=variant.sets,
+        among=OBJECTIVES,
     )
 
 

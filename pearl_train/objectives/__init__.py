@@ -5,8 +5,8 @@
     lvr     next tokens and latents regressed to the region's visual tokens
     pearl   next tokens and the embedding of the trajectory predicted from (I0, Q)
 
-An objective reads its own options of ``[objective]`` and no others, so that one configuration can
-be compared under every name.
+An objective reads its own options of ``[objective]`` and no others (the table of them:
+:mod:`pearl_train.settings.reads`), so that one configuration can be compared under every name.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OBJECTIVE_TABLE: Mapping[ObjectiveName, ObjectiveEntry] = {
 
 
 def plan_views(options: ObjectiveConfig) -> ViewPlan:
-    """The views that ``options`` need; ``UsageError`` for options that exclude each other."""
+    """The views that ``options`` need."""
     return OBJECTIVE_TABLE[options.name].plan(options)
 
 

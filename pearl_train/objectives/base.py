@@ -87,5 +87,5 @@ class Plan(Protocol):
     """Which views a configured objective needs."""
 
     def __call__(self, options: ObjectiveConfig) -> ViewPlan:
-        """The plan; raises ``UsageError`` for options that exclude each other."""
+        """The plan."""
         ...

@@ -15,7 +15,6 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from pearl_tools.errors import UsageError
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Moment, Term, Terms, Views
 from pearl_train.objectives.distance import DISTANCES
@@ -35,7 +34,6 @@ def plan(options: ObjectiveConfig) -> ViewPlan:
 
     Read at the end of the question, [PRED] tokens would come after what is read: there are none.
     """
-    _check(options)
     written = written_branches(options)
     if not options.weight:
         return ViewPlan(branches=written)
@@ -102,12 +100,3 @@ def loss(
     losses |= keep_apart((h_hat_r, h_r), options, moment.jepa_weight, moment.step)
     views = Views(h_hat_r.detach(), h_r.detach(), batch.keys, moment.step)
     return Terms(losses, views)
-
-
-def _check(options: ObjectiveConfig) -> None:
-    source = options.target.source
-    if not options.stop_gradient and source != "online":
-        raise UsageError(
-            f"objective.stop_gradient: expected true with objective.target.source {source!r}, got "
-            "false; only the online target can carry gradient"
-        )

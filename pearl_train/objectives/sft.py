@@ -7,6 +7,8 @@ supervision on the trajectory adds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from pearl_train.model.backbone import Backbone
@@ -16,10 +18,16 @@ from pearl_train.objectives.pictures import read_rows
 from pearl_train.settings.config import ObjectiveConfig
 from pearl_train.views.batch import Batch, BranchName, ViewPlan
 
+_WRITTEN: Mapping[str, tuple[BranchName, ...]] = {
+    "answer": ("answer",),
+    "chat": ("trajectory",),
+    "trajectory": ("answer", "trajectory"),
+}
+
 
 def written_branches(options: ObjectiveConfig) -> tuple[BranchName, ...]:
-    """What L_VLM learns to write."""
-    return ("answer", "trajectory") if options.view == "trajectory" else ("answer",)
+    """What L_VLM learns to write; each branch is a term of weight 1."""
+    return _WRITTEN[options.view]
 
 
 def plan(options: ObjectiveConfig) -> ViewPlan:

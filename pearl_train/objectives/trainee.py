@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from pearl_data.randomness import derived_seed
-from pearl_tools.errors import UsageError
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.frozen_rows import FrozenRows, freeze_rows
 from pearl_train.objectives import OBJECTIVE_TABLE, needs
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.objectives.nextlat import Dynamics
 from pearl_train.settings.config import Config, ObjectiveConfig
+from pearl_train.settings.conflicts import refuse_conflicts
 from pearl_train.views.batch import Batch
 
 
@@ -71,7 +71,11 @@ class Trainee(nn.Module):
 
 
 def make_trainee(backbone: Backbone, config: Config) -> Trainee:
-    """The trainee that ``config.objective`` asks for; draws nothing from torch's generators."""
+    """The trainee that ``config.objective`` asks for; draws nothing from torch's generators.
+
+    Raises ``UsageError`` for options that exclude each other.
+    """
+    refuse_conflicts(config)
     wanted = needs(config.objective)
     parts = nn.ModuleDict()
     if "nextlat" in wanted:
@@ -91,14 +95,7 @@ def _freezes_pred(backbone: Backbone, config: Config) -> bool:
         return False
     if hasattr(backbone.network, "peft_config"):  # LoRA trains rows that it was told of, not these
         return False
-    if not backbone.plain.get_input_embeddings().weight.requires_grad:
-        return False
-    if config.parallel == "fsdp2":
-        raise UsageError(
-            'objective.pred: expected "trained" with parallel = "fsdp2" and full fine-tuning, got '
-            '"frozen"; rows of a sharded matrix cannot be held. Use model.lora or parallel = "ddp"'
-        )
-    return True
+    return bool(backbone.plain.get_input_embeddings().weight.requires_grad)
 
 
 def teacher_of(backbone: Backbone) -> Backbone:

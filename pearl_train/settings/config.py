@@ -101,8 +101,9 @@ class ObjectiveConfig(Section, frozen=True, kw_only=True):
     """L = L_VLM + weight * (L_JEPA + L_NextLat), its controls and its rivals."""
 
     name: ObjectiveName = "pearl"
-    view: Literal["answer", "trajectory"] = "answer"
-    """What L_VLM learns to write: the answer alone, or the expert's thoughts and calls as well."""
+    view: Literal["answer", "chat", "trajectory"] = "answer"
+    """What L_VLM learns to write after the question: the answer at once; the expert's chat, whose
+    last words are the answer (the paper and its release); or both, as two terms of weight 1."""
     weight: Weight = 0.2
     """lambda of the paper."""
     warmup: NotNegative = 0
@@ -116,6 +117,7 @@ class ObjectiveConfig(Section, frozen=True, kw_only=True):
     loss_dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     """Share of steps without L_JEPA; lambda is divided by what remains (arXiv 2509.14252)."""
     variance_hinge: Weight = 0.0
+    """This and the next compare the samples of a forward pass: ``optim.micro_batch`` 2 at least."""
     sigreg: Weight = 0.0
     stop_gradient: bool = True
     """False lets both views learn, which collapses: for the experiment that shows it."""

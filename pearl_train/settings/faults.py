@@ -17,6 +17,7 @@ import msgspec
 
 from pearl_tools.errors import short_repr
 from pearl_train.settings.config import Config
+from pearl_train.settings.conflicts import conflicts
 
 Key = tuple[str | int, ...]
 
@@ -35,6 +36,8 @@ class Fault:
     expected: str
     got: str
     hint: str = ""
+    rests_on: tuple[Key, ...] = ()
+    """The keys whose values make the fault; the first is the one that it names."""
 
     def __str__(self) -> str:
         hint = f"; {self.hint}" if self.hint else ""
@@ -123,21 +126,23 @@ def schema_faults(given: Given) -> list[Fault]:
                 at = (*key, name)
                 faults.append(
                     Fault(
-                        where=_dotted(at),
+                        where=dotted(at),
                         origin=given.origin(at),
                         expected="a known key",
                         got=short_repr(given.value(at)),
                         hint=_nearest(at),
+                        rests_on=(at,),
                     )
                 )
         elif error.kind.name != "falseSchema":  # an item too many is told by maxItems
             value = given.value(key)
             faults.append(
                 Fault(
-                    where=_dotted(key),
+                    where=dotted(key),
                     origin=given.origin(key),
                     expected=_expected(error.kind.name, facts),
-                    got=f'"{value}"' if isinstance(value, str) else short_repr(value),
+                    got=shown(value),
+                    rests_on=(key,),
                 )
             )
     return faults
@@ -158,6 +163,20 @@ def _expected(keyword: str, facts: Mapping[str, Any]) -> str:
             return f"what the schema says under {keyword}"
 
 
+def conflict_faults(config: Config, given: Given) -> Iterator[Fault]:
+    """What goes wrong only together."""
+    for conflict in conflicts(config):
+        keys = tuple(tuple(key.split(".")) for key in conflict.keys)
+        yield Fault(
+            where=conflict.keys[0],
+            origin=given.origin(keys[0]),
+            expected=conflict.expected,
+            got=conflict.got,
+            hint=conflict.hint,
+            rests_on=keys,
+        )
+
+
 def range_faults(config: Config, given: Given) -> Iterator[Fault]:
     """What the schema cannot say of single values."""
     for place, beta in enumerate(config.optim.betas):
@@ -168,13 +187,14 @@ def range_faults(config: Config, given: Given) -> Iterator[Fault]:
                 origin=given.origin(key),
                 expected="at least 0 and less than 1",
                 got=str(beta),
+                rests_on=(key,),
             )
 
 
 def _nearest(key: Key) -> str:
     """A known key close to ``key``: of its own table first, then of any."""
-    dotted, name = _dotted(key), str(key[-1])
-    table = dotted.rpartition(".")[0]
+    path, name = dotted(key), str(key[-1])
+    table = path.rpartition(".")[0]
     beside = {
         known.rpartition(".")[2]: known
         for known in _all_keys()
@@ -184,14 +204,24 @@ def _nearest(key: Key) -> str:
     if close := get_close_matches(name, known_as, n=1):
         return f"did you mean {known_as[close[0]]}?"
     elsewhere = [known for known in _all_keys() if known.rpartition(".")[2] == name]
-    if elsewhere or (elsewhere := get_close_matches(dotted, _all_keys(), n=1, cutoff=0.75)):
+    if elsewhere or (elsewhere := get_close_matches(path, _all_keys(), n=1, cutoff=0.75)):
         return f"did you mean {' or '.join(elsewhere)}?"
     return f"{table or 'the file'} holds {', '.join(beside)}" if beside else "leave it out"
 
 
-def _dotted(key: Key) -> str:
+def dotted(key: Key) -> str:
+    """``key`` as people write it.
+
+    >>> dotted(("optim", "betas", 1))
+    'optim.betas[1]'
+    """
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
     return text.removeprefix(".")
+
+
+def shown(value: Any) -> str:
+    """A given value in a message: texts in quotes."""
+    return f'"{value}"' if isinstance(value, str) else short_repr(value)
 
 
 def _present(value: Any) -> Any:

@@ -1,53 +1,90 @@
 """From files, ``--set`` and flags to one configuration, or every fault of them at once.
 
-Later layers win key by key: configuration files in the order given, then ``--set``, then flags.
-The verdict is that of the JSON Schema of the configuration's types. TOML has no null, so the text
-``none`` stands for it wherever a choice may be absent (``optim.clip = "none"``).
-Left out: which options exclude each other, which each objective's plan knows.
+Later layers win key by key: configuration files in the order given, then ``--set``, then flags,
+then what makes a row of a comparison. The verdict is that of the JSON Schema of the configuration's
+types; what passes it is judged together even where something else does not, so that nobody mends
+one fault to be told of the next. TOML has no null, so the text ``none`` stands for it wherever a
+choice may be absent (``optim.clip = "none"``).
 """
 
 from __future__ import annotations
 
+import copy
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import tomli_w
 
 from pearl_tools.errors import UsageError, short_repr
-from pearl_train.settings.config import Config
+from pearl_train.settings.config import OBJECTIVES, Config, ObjectiveName
 from pearl_train.settings.faults import (
     Fault,
     Key,
+    conflict_faults,
     nullable_keys,
     range_faults,
     schema_faults,
+    shown,
     table_keys,
 )
+from pearl_train.settings.reads import meant_for, unread_faults
+
+ROW = "--objectives"
+
+
+class Judged(NamedTuple):
+    """A configuration, and all that is wrong with it; with faults it is what is left without what
+    they rest on.
+    """
+
+    config: Config
+    faults: list[Fault]
 
 
 def load_config(
     files: Sequence[str | Path] = (),
     sets: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    *,
+    row: Sequence[str] = (),
+    among: Collection[ObjectiveName] = (),
 ) -> Config:
     """The configuration that the layers make together.
 
     ``files`` are TOML files or names of presets (``nano``), later ones win; ``sets`` are
     ``key=value`` with a dotted key and a TOML value or a bare text; ``flags`` are dotted keys with
     the values of command-line flags, where None was not given. With no file, the preset ``nano``
-    is the base if the model is ``nano``. Raises ``UsageError`` that lists every fault found.
+    is the base if the model is ``nano``. In a comparison ``row`` are the ``key=value`` of one row,
+    and ``among`` the objectives that the other layers may be meant for; without, they are meant for
+    the chosen one. Raises ``UsageError`` that lists every fault found.
 
     >>> load_config(["nano"], ["optim.lr=1e-4"], {"objective.name": "sft"}).optim.lr
     0.0001
     """
+    config, faults = judge(files, sets, flags, row=row, among=among)
+    if faults:
+        raise UsageError(told(faults))
+    return config
+
+
+def judge(
+    files: Sequence[str | Path] = (),
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    *,
+    row: Sequence[str] = (),
+    among: Collection[ObjectiveName] = (),
+) -> Judged:
+    """What :func:`load_config` makes of the same, with its faults as a list."""
     faults: list[Fault] = []
     layers = _Layers()
     given = [(str(file), _file_table(file, faults)) for file in files]
-    pairs = [pair for text in sets if (pair := _set_pair(text, faults))]
+    whole = not faults
+    pairs = [pair for text in sets if (pair := _set_pair(text, faults, "--set"))]
     named = {key: value for key, value in (flags or {}).items() if value is not None}
     if not files:
         models = [value for key, value in pairs if key == ("model", "id")]
@@ -58,15 +95,18 @@ def load_config(
         layers.add((), table, origin)
     for key, value in pairs:
         layers.add(key, value, "--set")
-    for dotted, value in named.items():
-        layers.add(tuple(dotted.split(".")), value, "command line")
+    for path, value in named.items():
+        layers.add(tuple(path.split(".")), value, "command line")
+    for pair in [pair for text in row if (pair := _set_pair(text, faults, ROW))]:
+        layers.add(*pair, ROW)
     faults += [*layers.faults, *schema_faults(layers)]
-    config = None if faults else msgspec.convert(_whole_numbers(layers.document), Config)
-    if config:
-        faults += range_faults(config, layers)
-    if faults or not config:
-        raise UsageError(_told(faults))
-    return config
+    wrong = [key for fault in faults for key in fault.rests_on]
+    config = msgspec.convert(_whole_numbers(_without(layers.document, wrong)), Config)
+    faults += range_faults(config, layers)
+    if whole:  # a file that cannot be read may say something else
+        together = [*conflict_faults(config, layers), *_unread(config, layers, given, among)]
+        faults += [one for one in together if not _overlap(one.rests_on, wrong)]
+    return Judged(config, faults)
 
 
 def read_resolved(path: Path) -> Config:
@@ -117,9 +157,15 @@ class _Layers:
             return
         dotted = ".".join(map(str, key))
         if dotted in table_keys() and not isinstance(value, Mapping) and value != "none":
-            given = f'"{value}"' if isinstance(value, str) else short_repr(value)
             hint = f"for example {dotted}.{table_keys()[dotted]} = ..."
-            fault = Fault(where=dotted, origin=origin, expected="a table", got=given, hint=hint)
+            fault = Fault(
+                where=dotted,
+                origin=origin,
+                expected="a table",
+                got=shown(value),
+                hint=hint,
+                rests_on=(key,),
+            )
             self.faults.append(fault)
             return  # the other keys of the table can still be judged
         self.origins[key] = origin
@@ -168,14 +214,14 @@ def _file_table(file: str | Path, faults: list[Fault]) -> dict[str, Any]:
     return {}
 
 
-def _set_pair(text: str, faults: list[Fault]) -> tuple[Key, Any] | None:
+def _set_pair(text: str, faults: list[Fault], origin: str) -> tuple[Key, Any] | None:
     """``optim.lr=1e-4`` as a key and a value; a value that is no TOML is taken as a text."""
     dotted, sign, written = text.partition("=")
     parts = tuple(part.strip() for part in dotted.split("."))
     if not sign or not all(parts):
         hint = "for example --set optim.lr=1e-4"
         faults.append(
-            Fault(where="", origin="--set", expected="key=value", got=short_repr(text), hint=hint)
+            Fault(where="", origin=origin, expected="key=value", got=short_repr(text), hint=hint)
         )
         return None
     try:
@@ -184,11 +230,54 @@ def _set_pair(text: str, faults: list[Fault]) -> tuple[Key, Any] | None:
         return parts, written.strip()
 
 
-def _told(faults: Sequence[Fault]) -> str:
-    """All faults as one message."""
-    if len(faults) == 1:
-        return str(faults[0])
-    return f"{len(faults)} faults in the configuration:" + "".join(f"\n  {f}" for f in faults)
+def told(faults: Sequence[Fault]) -> str:
+    """All faults as one message; those that several rows of a comparison share once."""
+    lines = list(dict.fromkeys(map(str, faults)))
+    if len(lines) == 1:
+        return lines[0]
+    return f"{len(lines)} faults in the configuration:" + "".join(f"\n  {line}" for line in lines)
+
+
+def _unread(
+    config: Config,
+    layers: _Layers,
+    files: Sequence[tuple[str, Mapping[str, Any]]],
+    among: Collection[ObjectiveName],
+) -> Iterator[Fault]:
+    """Choices that nothing reads, layer by layer: a file may be meant for another objective."""
+    chosen = config.objective.name
+    meant = {origin: meant_for(table) for origin, table in files}
+    for origin in dict.fromkeys(layers.origins.values()):
+        keys = [key for key, by in layers.origins.items() if by == origin]
+        own: set[ObjectiveName] = {chosen}
+        if origin != ROW:
+            own |= set(among)
+        maker = meant.get(origin)
+        own |= {name for name in OBJECTIVES if maker in {"", name}}
+        yield from unread_faults(config, layers, keys, own)
+
+
+def _overlap(some: Sequence[Key], others: Sequence[Key]) -> bool:
+    """Whether a key of ``some`` is one of ``others``, lies in it or holds it."""
+    return any(a[: len(b)] == b[: len(a)] for a in some for b in others)
+
+
+def _without(document: Mapping[str, Any], keys: Sequence[Key]) -> dict[str, Any]:
+    """A copy of ``document`` that lacks ``keys``; a list lacks as a whole what it has a part of."""
+    kept: dict[str, Any] = copy.deepcopy(dict(document))
+    for key in keys:
+        names = [str(part) for part in key[: _names_in(key)]]
+        table: Any = kept
+        for name in names[:-1]:
+            table = table.get(name) if isinstance(table, dict) else None
+        if names and isinstance(table, dict):
+            table.pop(names[-1], None)
+    return kept
+
+
+def _names_in(key: Key) -> int:
+    """How many parts of ``key`` come before the first place in a list."""
+    return next((at for at, part in enumerate(key) if isinstance(part, int)), len(key))
 
 
 def _without_null(value: Any) -> Any:

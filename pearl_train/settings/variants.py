@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from pearl_tools.errors import UsageError
-from pearl_train.settings.config import OBJECTIVES
+from pearl_train.settings.config import OBJECTIVES, ObjectiveName
+from pearl_train.settings.faults import Fault
+from pearl_train.settings.load import ROW, judge, told
 
 _NAME = re.compile(r"[a-z]+(\+[a-z_.]+=[A-Za-z0-9_.-]+)*")
 
@@ -27,20 +30,58 @@ def parse_variants(text: str) -> list[Variant]:
     >>> parse_variants("sft,sft+pause_tokens=4")[1].sets
     ('objective.name=sft', 'objective.pause_tokens=4')
     """
-    variants = []
+    variants, faults = _parsed(text)
+    if faults:
+        raise UsageError(told(faults))
+    return variants
+
+
+def chosen_variants(
+    text: str,
+    files: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> list[Variant]:
+    """The variants of ``text``, each sound together with the choices that all share.
+
+    ``files``, ``sets``, ``flags``: as for :func:`pearl_train.settings.load.load_config`; every
+    choice must be read by one of the objectives compared. Raises ``UsageError`` with the faults of
+    names, shared choices and rows together.
+    """
+    variants, faults = _parsed(text)
+    compared = [name for name in OBJECTIVES if any(_objective(v) == name for v in variants)]
+    among = OBJECTIVES if faults else compared  # an objective misspelt may be the one that reads it
+    for row in [variant.sets for variant in variants] or [()]:
+        faults += judge(files, sets, flags, row=row, among=among).faults
+    if faults:
+        raise UsageError(told(faults))
+    return variants
+
+
+def _parsed(text: str) -> tuple[list[Variant], list[Fault]]:
+    """What of ``text`` is a variant, and what is none."""
+    variants, faults = [], []
     for name in [part.strip() for part in text.split(",") if part.strip()]:
         objective, *changes = name.split("+")
         if objective not in OBJECTIVES or not _NAME.fullmatch(name):
-            raise UsageError(
-                f"--objectives: expected some of {', '.join(OBJECTIVES)}, each with changes if "
-                f"wanted (sft+view=trajectory), got {name!r}"
+            expected = (
+                f"some of {', '.join(OBJECTIVES)}, each with changes if wanted "
+                "(sft+view=trajectory)"
             )
+            faults.append(Fault(where="", origin=ROW, expected=expected, got=repr(name)))
+            continue
         sets = [f"objective.name={objective}", *(f"objective.{change}" for change in changes)]
         variants.append(Variant(name, tuple(sets)))
     names = Counter(variant.name for variant in variants)
-    if not variants or max(names.values()) > 1:
-        raise UsageError(f"--objectives: expected different objectives, got {text!r}")
-    return variants
+    if not (variants or faults) or max(names.values(), default=1) > 1:
+        expected = "different objectives, one at least"
+        faults.append(Fault(where="", origin=ROW, expected=expected, got=repr(text)))
+    return variants, faults
+
+
+def _objective(variant: Variant) -> ObjectiveName:
+    name = variant.name.partition("+")[0]
+    return next(known for known in OBJECTIVES if known == name)
 
 
 def differences(known: Any, wanted: Any, at: str = "") -> list[str]:

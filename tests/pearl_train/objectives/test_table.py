@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from pearl_train.settings.config import (
     ObjectiveConfig,
     TargetConfig,
 )
+from pearl_train.settings.reads import READS
 from pearl_train.training.collapse import Panel
 from pearl_train.views.batch import ViewPlan
 from pearl_train.views.collate import muted
@@ -37,6 +39,7 @@ def test_every_objective_of_the_configuration_has_a_row() -> None:
         ({"name": "sft"}, ViewPlan(("answer",))),
         ({"name": "sft", "pause_tokens": 4}, ViewPlan(("answer",), pause_tokens=4)),
         ({"name": "sft", "view": "trajectory"}, ViewPlan(("answer", "trajectory"))),
+        ({"name": "sft", "view": "chat"}, ViewPlan(("trajectory",))),
         ({"name": "tools"}, ViewPlan(("trajectory",))),
         ({"name": "lvr"}, ViewPlan(("lvr",))),
         ({"name": "pearl"}, ViewPlan(("answer", "pred"), pred_tokens=4, target=True)),
@@ -83,7 +86,34 @@ def test_a_target_that_cannot_carry_gradient_is_not_asked_to(source: Any) -> Non
     with pytest.raises(
         UsageError, match=rf"objective.stop_gradient: .* got false.*{source}|{source}"
     ):
-        plan_views(given)
+        toy_trainee(Config(objective=given))
+
+
+class Noted:
+    """Options that note which of them are read."""
+
+    def __init__(self, options: ObjectiveConfig) -> None:
+        self.options = options
+        self.read: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return getattr(self.options, name)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_table_of_options_says_what_each_objective_reads(name: Any) -> None:
+    config = Config(objective=options(name=name, warmup=2, loss_dropout=0.5))
+    noted: Any = Noted(config.objective)
+    trainee = toy_trainee(config)
+    trainee.options = noted
+    OBJECTIVE_TABLE[name].needs(noted)
+    plan = OBJECTIVE_TABLE[name].plan(noted)
+    scheduled: Any = SimpleNamespace(objective=noted, seed=0) if name == "pearl" else config
+    for step in range(8):
+        trainee(toy_batch([toy_sample(0), toy_sample(1)], plan), moment(scheduled, step))
+    while_built = {"pred"} if name == "pearl" else set()
+    assert noted.read - {"name"} | while_built == READS[name]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +121,7 @@ def test_a_target_that_cannot_carry_gradient_is_not_asked_to(source: Any) -> Non
     [
         {"name": "sft"},
         {"name": "sft", "view": "trajectory", "pause_tokens": 2},
+        {"name": "sft", "view": "chat"},
         {"name": "tools"},
         {"name": "lvr"},
         {"name": "pearl"},

@@ -25,6 +25,7 @@ from pearl_train.settings.load import (
     read_resolved,
     resolved_toml,
 )
+from pearl_train.settings.variants import chosen_variants
 
 
 def faults(*args: object) -> str:
@@ -66,6 +67,107 @@ def test_all_faults_are_told_together_with_their_origin(tmp_path: Path) -> None:
     assert "--set: expected key=value, got foo; for example --set optim.lr=1e-4" in told
     assert "optim (--set): expected a table, got 3" in told
     assert "objective.name (command line): expected one of " in told
+
+
+def test_conflicts_are_told_together_with_faults_of_other_choices(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        "[objective]\nstop_gradient = false\nvariance_hinge = 1.0\npause_tokens = 2\n"
+        "[objective.target]\nsource = 'ema'\n[optim]\nmicro_batch = 1\nlrr = 1\n"
+    )
+    told = faults([file], ["optim.betas=[0.9, 1.0]", "log.every=often"])
+    assert told.startswith("6 faults in the configuration:")
+    assert f"objective.stop_gradient ({file}): expected true with objective.target.source" in told
+    assert f"objective.variance_hinge ({file}): expected 0 with optim.micro_batch 1, got 1" in told
+    assert f"objective.pause_tokens ({file}): expected an option that objective pearl reads" in told
+    assert "optim.lrr" in told
+    assert "optim.betas[1]" in told
+    assert "log.every" in told
+
+
+def test_a_conflict_with_a_choice_that_is_wrong_itself_is_not_told() -> None:
+    told = faults([], ["objective.stop_gradient=false", "objective.target.source=emma"])
+    assert told.startswith("objective.target.source (--set): expected one of ema")
+    told = faults([], ["objective.pause_tokens=2", "objective.name=sfd"])
+    assert told.startswith("objective.name")
+
+
+@pytest.mark.parametrize("option", ["variance_hinge", "sigreg"])
+@pytest.mark.parametrize("size", ["micro_batch", "batch"])
+def test_a_spread_over_one_sample_is_refused(option: str, size: str) -> None:
+    given = [f"objective.{option}=0.1", f"optim.{size}=1"]
+    assert f"set optim.{size} to 2 at least" in faults([], given)
+    load_config([], [given[0], "optim.micro_batch=2"])
+    load_config([], [*given, "objective.weight=0"])
+
+
+def test_other_conflicts_are_refused() -> None:
+    frozen = ["objective.pred=frozen", "parallel=fsdp2"]
+    assert 'objective.pred (--set): expected "trained" with parallel' in faults([], frozen)
+    load_config([], [*frozen, "model.lora={}"])
+    pause = ["objective.name=sft", "objective.view=chat", "objective.pause_tokens=2"]
+    assert 'objective.pause_tokens (--set): expected 0 with objective.view "chat"' in faults(
+        [], pause
+    )
+
+
+@pytest.mark.parametrize(
+    ("objective", "option", "reader"),
+    [
+        ("pearl", "pause_tokens=4", "sft reads it"),
+        ("sft", "stop_gradient=false", "pearl reads it"),
+        ("sft", "target.source=ema", "pearl reads it"),
+        ("sft", "nextlat=none", "pearl reads it"),
+        ("sft", "lvr.weight=1", "lvr reads it"),
+        ("tools", "view=trajectory", "sft and pearl read it"),
+        ("lvr", "weight=0.5", "pearl reads it"),
+    ],
+)
+def test_an_option_that_the_objective_does_not_read_is_told(
+    objective: str, option: str, reader: str
+) -> None:
+    told = faults([], [f"objective.{option}"], {"objective.name": objective})
+    assert f"(--set): expected an option that objective {objective} reads, got " in told
+    assert reader in told
+
+
+def test_a_file_for_another_objective_may_be_run_as_its_control(tmp_path: Path) -> None:
+    sft = {"objective.name": "sft"}
+    assert load_config(["qwen3_vl_4b"], [], sft).objective.loss_dropout == 0.5
+    assert load_config([], [], sft).objective.target.source == "frozen-base"
+    file = tmp_path / "mine.toml"
+    file.write_text("[objective]\nsigreg = 1.0\n")
+    assert "objective.sigreg" in faults([file], [], sft)
+    file.write_text("[objective]\nname = 'sft'\nsigreg = 1.0\n")
+    assert "objective.sigreg" in faults([file])
+    file.write_text("[objective]\nname = 'pearl'\nsigreg = 1.0\n")
+    assert load_config([file], [], sft).objective.name == "sft"
+    file.write_text(resolved_toml(load_config([file], [], sft)))
+    assert load_config([file]).objective.sigreg == 1.0, "what was resolved can be read again"
+
+
+def test_a_default_changes_nothing_and_may_be_given() -> None:
+    load_config([], ["objective.name=sft", "objective.stop_gradient=true"])
+
+
+def test_rows_of_a_comparison_share_choices_but_not_their_own() -> None:
+    shared = ["objective.pause_tokens=2", "objective.sigreg=0.1"]
+    assert len(chosen_variants("sft,pearl", [], shared)) == 2
+    with pytest.raises(UsageError, match=r"objective.sigreg .*that objective sft, lvr reads|lvr"):
+        chosen_variants("sft,lvr", [], shared)
+    with pytest.raises(UsageError, match=r"sigreg \(--objectives\): .* objective sft reads"):
+        chosen_variants("sft+sigreg=1,pearl")
+
+
+def test_faults_of_a_comparison_are_told_together() -> None:
+    with pytest.raises(UsageError) as caught:
+        chosen_variants("sft,bad,pearl+wieght=1", [], ["optim.lrr=1", "objective.sigreg=1"])
+    told = str(caught.value)
+    assert told.startswith("3 faults in the configuration:")
+    assert "--objectives: expected some of sft, lvr, pearl, tools" in told
+    assert "got 'bad'" in told
+    assert "objective.wieght (--objectives): expected a known key" in told
+    assert "optim.lrr (--set)" in told
 
 
 @pytest.mark.parametrize(
