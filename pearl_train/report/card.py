@@ -55,8 +55,9 @@ def _front(config: Config) -> str:
 
 def _summary(config: Config) -> str:
     purpose = _PURPOSE[config.objective.name]
-    if config.objective.name == "sft" and config.objective.view == "trajectory":
-        purpose = "answers questions about pictures; it was trained on answers and trajectories"
+    if config.objective.name == "sft" and config.objective.view != "answer":
+        learned = "trajectories" if config.objective.view == "chat" else "answers and trajectories"
+        purpose = f"answers questions about pictures; it was trained on {learned}"
     adapted = " with low-rank adapters, merged" if config.model.lora else ""
     return (
         f"`{config.model.id}` trained{adapted} with the objective **{config.objective.name}** of "

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pearl_tools.errors import UsageError
+from pearl_train.objectives.sft import written_branches
 from pearl_train.settings.config import (
     Config,
     LoraConfig,
@@ -242,6 +243,7 @@ def test_the_papers_schedule_is_the_papers() -> None:
     assert (optim.weight_decay, optim.warmup, optim.steps) == (0.1, 0.05, 2500)
     assert (config.objective.weight, config.objective.pred_tokens) == (0.2, 4)
     assert config.objective.nextlat is not None
+    assert written_branches(config.objective) == ("trajectory",), "L_VLM is that of the full chat"
     assert config.model.dtype == "bfloat16"
     assert config.model.checkpoint_activations
 
