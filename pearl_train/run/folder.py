@@ -25,6 +25,7 @@ from pearl_data.shards.files import file_sha256, write_whole
 from pearl_data.shards.manifest import MANIFEST
 from pearl_tools.errors import BadInput, UsageError
 from pearl_tools.types import Record
+from pearl_train.run.data import expect_dataset
 from pearl_train.settings.config import Config
 from pearl_train.settings.load import read_resolved, resolved_toml
 
@@ -94,24 +95,18 @@ class RunFolder:
 
 
 def data_sha256(path: Path) -> str:
-    """The hash that names the bytes of a dataset folder, or of a bare tar."""
-    manifest = path / MANIFEST
-    if manifest.is_file():
-        return file_sha256(manifest)
-    if path.is_file():
-        return file_sha256(path)
-    found = "a folder without one" if path.is_dir() else "nothing there"
-    raise BadInput(
-        f"{path}: expected a dataset folder with {MANIFEST}, or a tar, got {found}; "
-        "pearl-data synth makes one"
-    )
+    """The hash that names the bytes of a dataset folder, or of a bare tar; raises ``UsageError``
+    for anything else.
+    """
+    expect_dataset(path)
+    return file_sha256(path if path.is_file() else path / MANIFEST)
 
 
 def same_data(folder: RunFolder, path: Path) -> None:
-    """Raises ``BadInput`` unless ``path`` holds the bytes that the run began with."""
+    """Raises ``UsageError`` unless ``path`` holds the bytes that the run began with."""
     known, found = folder.read_data().manifest_sha256, data_sha256(path)
     if known != found:
-        raise BadInput(
+        raise UsageError(
             f"{path}: expected the data that {folder.path} began with (manifest {known[:12]}), got "
             f"other data ({found[:12]}); give --data the folder with the same manifest"
         )

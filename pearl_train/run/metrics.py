@@ -1,4 +1,4 @@
-"""What a run says while it trains: JSON Lines, TensorBoard, W&B if asked, one calm line on stderr.
+"""What a run writes while it trains: JSON Lines, TensorBoard, W&B if asked.
 
 ``metrics.jsonl`` holds only what follows from the seed: two runs can be compared byte by byte, and
 a resumed run cuts it back to where its checkpoint was written. Rates and waits go to
@@ -11,12 +11,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from pearl_data.progress import Progress
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.config import Config
@@ -101,37 +99,6 @@ class Metrics:
         self._timings.close()
         for sink in self._sinks:
             sink.close()
-
-
-class TrainingLine(Progress):
-    """``train 40/300 steps, 2.1/s, loss 1.932 (vlm 1.802, jepa 0.650), 2 min 3 s left``."""
-
-    def __init__(self, total: int, done: int) -> None:
-        super().__init__("train", total, "steps", done=done)
-        self.values: Values = {}
-
-    def line(self) -> str:
-        """The line as shown."""
-        head, _, left = super().line().partition(", ")
-        rate, _, left = left.partition(", ")
-        steps = self.done - self._start_done
-        seconds = time.monotonic() - self._start_s
-        if 0 < steps < seconds:  # slower than one a second
-            rate = f"{seconds / steps:.1f} s/step"
-        terms = ", ".join(
-            f"{name} {shown(value)}"
-            for name, value in self.values.items()
-            if name not in {"loss", "lr", "grad_norm"}
-        )
-        parts = [head, rate]
-        if "loss" in self.values:
-            parts.append(f"loss {shown(self.values['loss'])}" + (f" ({terms})" if terms else ""))
-        return ", ".join([*parts, left] if left else parts)
-
-
-def shown(value: float) -> str:
-    """A value in few characters: ``1.932``, ``0.00012``."""
-    return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pearl_data.progress import duration
 from pearl_tools.types import Record
-from pearl_train.run.metrics import shown
+from pearl_train.run.training_line import shown
 
 
 class RunResult(Record, frozen=True, kw_only=True):

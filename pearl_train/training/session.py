@@ -8,7 +8,6 @@ and what a checkpoint holds.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +19,8 @@ from pearl_tools.errors import BadInput
 from pearl_train.errors import Collapsed, RunInterrupted
 from pearl_train.objectives.base import Terms
 from pearl_train.run.folder import RunFolder
-from pearl_train.run.metrics import Metrics, TrainingLine, Window
+from pearl_train.run.metrics import Metrics, Window
+from pearl_train.run.narrator import Narrator
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
 from pearl_train.training.checkpoint import (
@@ -121,8 +121,9 @@ class _Session:
         self.best: float | None = None
         self.warned: list[str] = []
         self.metrics: Metrics | None = None
-        self.line: TrainingLine | None = None
-        self.progress = progress and self.main
+        self.narrator = Narrator(silent=not self.main, progress=progress)
+        self.pace = Pace()
+        self.rates: dict[str, float] = {}
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -137,33 +138,28 @@ class _Session:
             self.folder.checkpoints.mkdir(parents=True, exist_ok=True)
             sweep(self.folder.checkpoints)
         self.accelerator.wait_for_everyone()
-        found = newest_whole(self.folder.checkpoints, self.tell) if resume else None
+        found = newest_whole(self.folder.checkpoints, self.narrator.note) if resume else None
         if found:
             kept_bytes = self._restore(found)
         if self.main:
             self.metrics = Metrics(self.folder, self.config, start=self.step, kept_bytes=kept_bytes)
-        if self.progress:
-            self.line = TrainingLine(self.config.optim.steps, self.step)
+        self.narrator.begin(self.config.optim.steps, self.step)
 
     def run(self) -> RunResult:
         """All updates that are left."""
         options, began, tokens_before = self.config.optim, time.monotonic(), self.tokens
         self.machine.model.train()
         stream = self.parts.batches(self.step)
-        pace = Pace()
+        self.pace = Pace()
         while self.step < options.steps:
-            with pace.waiting():
+            with self.pace.waiting():
                 micro_batches = next(stream)
             done = self._update(micro_batches)
-            pace.add(done)
             last = self.step == options.steps
             if last or self.step % self.config.log.every == 0:
                 self._write_line()
-                if self.metrics:
-                    self.metrics.timing(self.step, pace.rates())
-                pace = Pace()
             if last or self.step % self.config.checkpoint.every == 0:
-                with pace.outside():
+                with self.pace.outside():
                     self._validate_and_save()
             if done.stop and not last:
                 self._stop()
@@ -174,7 +170,8 @@ class _Session:
         step, panel = self.step, self.parts.panel
         every, last = self.config.log.panel_every, self.config.optim.steps - 1
         due = panel is not None and (step % every == 0 or step == last)
-        set_learning_rate(self.optimizer, learning_rate(self.config.optim, step))
+        rate = learning_rate(self.config.optim, step)
+        set_learning_rate(self.optimizer, rate)
         moment = self.parts.moment(step)
 
         def look(number: int, terms: Terms, counts: Mapping[str, float]) -> None:
@@ -196,11 +193,11 @@ class _Session:
         self.samples += done.samples
         self.tokens += done.tokens
         self.window.add(done.values)
+        self.pace.add(done)
         if due and panel:
             self._panel(step, panel)
-        if self.line:
-            self.line.values = done.values
-            self.line.advance()
+        # rates of the last whole stretch jump less than those of a new one
+        self.narrator.step({**done.values, "lr": rate}, self.rates or self.pace.rates())
         return done
 
     def _panel(self, step: int, panel: Watcher) -> None:
@@ -210,6 +207,7 @@ class _Session:
         warning, collapsed = said_by_first(self.accelerator, (warning, panel.collapsed))
         if self.metrics and values:
             self.metrics.log(step, {f"panel/{name}": value for name, value in values.items()})
+        self.narrator.panel(step, values)
         if not warning:
             return
         if self.config.log.on_collapse == "stop" and collapsed:
@@ -217,16 +215,18 @@ class _Session:
             raise Collapsed(f"step {step}: {warning}")
         if warning not in self.warned:
             self.warned.append(warning)
-            self.tell(f"warning: step {step}: {warning}")
+            self.narrator.note(f"warning: step {step}: {warning}")
 
     def _write_line(self) -> None:
-        """The means since the last line, and where the run stands."""
+        """The means since the last line, where the run stands, and how fast it went."""
         self.losses = self.window.means()
         self.window = Window()
         if self.metrics:
             rate = learning_rate(self.config.optim, self.step - 1)
             standing = {"lr": rate, "samples": self.samples, "tokens": self.tokens}
             self.metrics.log(self.step, {**self.losses, **standing})
+            self.metrics.timing(self.step, self.pace.rates())
+        self.rates, self.pace = self.pace.rates(), Pace()
 
     def _validate_and_save(self) -> None:
         """Measure the validation split, if there is one; write a checkpoint."""
@@ -297,7 +297,7 @@ class _Session:
         self.samples, self.tokens = state["samples"], state["tokens"]
         self.window = Window(state["window"])
         self.losses, self.best = state["losses"], state["best"]
-        self.tell(f"going on from {found.path}")
+        self.narrator.note(f"going on from {found.path}")
         return int(state["metrics_bytes"])
 
     def _stop(self) -> None:
@@ -328,17 +328,8 @@ class _Session:
             warnings=self.warned,
         )
 
-    def tell(self, text: str) -> None:
-        """One line on stderr, from the first process only."""
-        if self.main:
-            if self.line and sys.stderr.isatty():
-                sys.stderr.write("\r\x1b[K")
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
-
     def close(self) -> None:
         """Finish the line and the files."""
-        if self.line:
-            self.line.__exit__(None, None, None)
+        self.narrator.close()
         if self.metrics:
             self.metrics.close()

@@ -1,4 +1,4 @@
-"""What a run says: files that follow from the seed, a calm line, curves and a card from files."""
+"""What a run writes: files that follow from the seed, curves and a card from files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from pearl_train.report.curves import draw_curves
 from pearl_train.run.folder import DataFacts, RunFolder, data_sha256
 from pearl_train.run.metrics import (
     Metrics,
-    TrainingLine,
     Window,
     last_values,
     read_metrics,
-    shown,
 )
 from pearl_train.settings.config import Config, LogConfig
 from pearl_train.training.session import fit
@@ -73,20 +71,6 @@ def test_a_term_left_out_of_some_updates_is_averaged_over_the_others() -> None:
     window.add({"vlm": 1.0, "jepa": 0.5})
     window.add({"vlm": 3.0})
     assert Window(json.loads(json.dumps(window.state()))).means() == {"vlm": 2.0, "jepa": 0.5}
-
-
-def test_the_live_line_shows_rate_terms_and_time_left() -> None:
-    line = TrainingLine(300, 0)
-    line.values = {"loss": 1.9321, "vlm": 1.8, "jepa": 0.00123, "grad_norm": 3.0}
-    line.done, line._start_s = 100, line._start_s - 50
-    text = line.line()
-    assert text.startswith("train 100/300 steps, 2.0/s, loss 1.932 (vlm 1.800, jepa 0.0012), ")
-    assert text.endswith("1 min 40 s left")
-
-
-@pytest.mark.parametrize(("value", "text"), [(0, "0.000"), (12.3456, "12.346"), (1e-5, "1e-05")])
-def test_values_are_short(value: float, text: str) -> None:
-    assert shown(value) == text
 
 
 def test_the_same_values_go_to_tensorboard(folder: RunFolder) -> None:
