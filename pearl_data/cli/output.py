@@ -1,11 +1,14 @@
-"""What commands of ``pearl-data`` share: ``--depth-model``, leaving with findings."""
+"""What commands of ``pearl-data`` share: ``--depth-model``, what a wrong one is, leaving."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
+
+from pearl_tools.errors import UnknownModel, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,6 +23,15 @@ def depth_model_option(command: F) -> F:
         help="`embedded`, the id or folder of a transformers depth model, or a .tflite file; "
         "MODEL#metric and the like overrule what its output is declared to be.",
     )(command)
+
+
+@contextmanager
+def naming_a_model() -> Iterator[None]:
+    """Inside, a name that no depth model has is misuse (exit 2), since an option gave it."""
+    try:
+        yield
+    except UnknownModel as error:
+        raise UsageError(f"--depth-model: {error}") from error
 
 
 def leave(code: int) -> NoReturn:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pearl_data.cli.output import depth_model_option
+from pearl_data.cli.output import depth_model_option, naming_a_model
 from pearl_data.command_line import json_option, print_json
 
 
@@ -124,7 +124,8 @@ def synth(
         val_share=val_share,
         samples_per_shard=samples_per_shard,
     )
-    summary = synthesise(out, settings, workers=workers)
+    with naming_a_model():
+        summary = synthesise(out, settings, workers=workers)
     page = out / "index.html"
     audit = audit_paths([out])
     write_index([out], page, title=out.name, audit=audit)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from pearl_data.cli.output import depth_model_option, leave
+from pearl_data.cli.output import depth_model_option, leave, naming_a_model
 from pearl_data.cli.tools_check import check
 from pearl_data.cli.tools_eval import evaluation
 from pearl_data.command_line import json_option, print_json
@@ -114,7 +114,8 @@ def run(
     Example: pearl-data tools run crop photo.png --arguments '{"bbox": [0.5, 0.5, 1, 1]}' --out cut
     """
     settings = ExecutorSettings(on_partly_outside=on_partly_outside, depth_model=depth_model)
-    observation = _observe(name, media, arguments, dialect, ToolExecutor(settings))
+    with naming_a_model():
+        observation = _observe(name, media, arguments, dialect, ToolExecutor(settings))
     record = observation.to_record()
     if out is not None:
         record = _write_media(observation, out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pearl_data.cli.output import depth_model_option, leave
+from pearl_data.cli.output import depth_model_option, leave, naming_a_model
 from pearl_data.command_line import json_option, print_json
 
 
@@ -26,7 +26,9 @@ def check(name: str, depth_model: str, as_json: bool) -> None:
     from pearl_tools.threads import one_thread
 
     one_thread(depth=True)
-    found = check_model(load_depth_model(depth_model))
+    with naming_a_model():
+        model = load_depth_model(depth_model)
+    found = check_model(model)
     if as_json:
         print_json(found)
     else:

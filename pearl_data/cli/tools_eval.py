@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pearl_data.cli.output import naming_a_model
 from pearl_data.command_line import json_option, print_json
 
 
@@ -109,7 +110,9 @@ def depth(
         images=images,
     )
     gallery = Gallery()
-    models = [load_depth_model(spec) for spec in dict.fromkeys(depth_models)]
+    with naming_a_model():
+        loaded = [load_depth_model(spec) for spec in dict.fromkeys(depth_models)]
+    models = list({model.model_id: model for model in loaded}.values())
     report = evaluate(data, models, options, look=gallery.look if html else None)
     if html:
         html.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@
     ├── Interrupted               somebody stopped it; it can go on (exit 130)
     ├── BadInput                  a file or record that cannot be used (exit 1)
     ├── ModelUnavailable          a depth model cannot be loaded here (exit 1)
+    │   └── UnknownModel          nothing has that name (exit 2 where the caller named it)
     └── ToolBug                   a tool of ours broke its own promise (exit 1)
     ToolFailure (exception)       inside the executor only: carries one ToolError to its boundary
 
@@ -200,6 +201,10 @@ class BadInput(PearlError):
 
 class ModelUnavailable(PearlError):
     """A depth model cannot be loaded here: names the model, the reason and the ways out."""
+
+
+class UnknownModel(ModelUnavailable):
+    """No depth model can have that name, or none has: misuse where it came from an option."""
 
 
 class ToolBug(PearlError):

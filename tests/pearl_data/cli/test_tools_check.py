@@ -10,7 +10,7 @@ from tiny_depth_models import random_model
 
 from pearl_data.cli.tools import tools
 from pearl_data.cli.tools_check import check
-from pearl_tools.errors import ModelUnavailable
+from pearl_tools.errors import ModelUnavailable, UsageError
 
 
 def invoke(*arguments: object) -> Result:
@@ -37,6 +37,13 @@ def test_a_model_that_knows_nothing_exits_1_with_the_reason(tmp_path: Path) -> N
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = invoke("depth", "--depth-model", tmp_path)
     assert isinstance(result.exception, ModelUnavailable)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "embedded#metric", "org/model#depth", "no.tflite"])
+def test_a_name_that_no_model_has_is_misuse(name: str) -> None:
+    result = invoke("depth", "--depth-model", name)
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).startswith(f"--depth-model: depth model '{name}': expected")
 
 
 def test_only_learned_tools_have_a_self_test() -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pearl_data.cli.tools import tools
 from pearl_data.cli.tools_eval import depth
-from pearl_tools.errors import BadInput, ModelUnavailable
+from pearl_tools.errors import BadInput, ModelUnavailable, UsageError
 
 
 @pytest.fixture
@@ -58,8 +58,18 @@ def test_json_holds_every_figure_with_its_interval(photos: Path) -> None:
 
 
 def test_models_that_are_given_replace_the_embedded_one(photos: Path, tmp_path: Path) -> None:
-    result = invoke(photos, "--depth-model", tmp_path / "none.tflite#metric")
+    (tmp_path / "none").mkdir()
+    result = invoke(photos, "--depth-model", tmp_path / "none")
     assert isinstance(result.exception, ModelUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--calibration", "focal_px=1"), ("--depth-model", "nonsense")]
+)
+def test_options_that_mean_nothing_are_misuse(photos: Path, option: str, value: str) -> None:
+    result = invoke(photos, option, value)
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).startswith(f"{option}: ")
 
 
 def test_data_that_cannot_be_measured_is_named(tmp_path: Path) -> None:

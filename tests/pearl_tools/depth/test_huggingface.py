@@ -9,7 +9,7 @@ from tiny_depth_models import ARCHITECTURES, depth_anything, glpn, random_model,
 from transformers import DepthAnythingForDepthEstimation, DPTForSemanticSegmentation
 
 from pearl_tools.depth import load_depth_model
-from pearl_tools.errors import ModelUnavailable
+from pearl_tools.errors import ModelUnavailable, UnknownModel
 
 OUTPUTS = {
     "depth_anything": "relative_inverse",
@@ -126,6 +126,55 @@ def test_a_missing_model_names_itself_the_reason_and_two_ways_out(
     assert "pass its folder" in message
 
 
-def test_an_empty_folder_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+@pytest.mark.parametrize(
+    "name", ["nonsense", "/nowhere/at/all", "a/b/c", "x" * 5000, "embedded#metric"]
+)
+def test_a_name_that_no_model_can_have_is_told_what_names_are_known(name: str) -> None:
+    with pytest.raises(UnknownModel, match=r"expected (`embedded`, the folder|no kind after)"):
+        load_depth_model(name)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "missing"),
+    [
+        ("*", r"config\.json, preprocessor_config\.json, weights in \*\.safetensors;"),
+        ("config.json", r"config\.json;"),
+        ("preprocessor_config.json", r"preprocessor_config\.json;"),
+        ("*.safetensors", r"weights in \*\.safetensors; .* pytorch_model\.bin, are never read"),
+    ],
+)
+def test_a_folder_that_is_no_snapshot_is_told_what_one_holds(
+    left_out: str, missing: str, tmp_path: Path
+) -> None:
+    random_model("dpt", tmp_path)
+    for path in tmp_path.glob(left_out):
+        path.unlink()
+    with pytest.raises(ModelUnavailable, match=rf"got a folder without {missing}"):
         load_depth_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", "{"),
+        ("config.json", "[]"),
+        ("preprocessor_config.json", "3"),
+        ("model.safetensors", "x"),
+    ],
+)
+def test_damaged_files_of_a_snapshot_are_one_clear_line(
+    name: str, content: str, tmp_path: Path
+) -> None:
+    random_model("dpt", tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ModelUnavailable, match=rf"{tmp_path}' cannot be loaded: \w+"):
+        load_depth_model(str(tmp_path))
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_that_cannot_be_written_to_give_no_warning(tmp_path: Path) -> None:
+    model = load_depth_model(str(random_model("dpt", tmp_path)))
+    image = pictures()[0]
+    image.setflags(write=False)  # as every opened picture is
+    (given,) = model.predict([image])
+    np.testing.assert_array_equal(given, model.predict([image.copy()])[0])

@@ -19,7 +19,7 @@ from pearl_tools.depth.outputs import (
     output_of_file,
     parse_spec,
 )
-from pearl_tools.errors import ModelUnavailable
+from pearl_tools.errors import ModelUnavailable, UnknownModel
 
 DINO, BEIT = (SimpleNamespace(model_type=name) for name in ("dinov2", "beit"))
 
@@ -77,9 +77,7 @@ def test_a_spec_is_a_place_with_or_without_a_kind(tmp_path: Path) -> None:
     folder.mkdir()
     assert parse_spec(str(folder)) == Spec(str(folder), None)
     assert parse_spec(f"{folder}#inverse") == Spec(str(folder), "inverse")
-    with pytest.raises(
-        ModelUnavailable, match=r"#relative_inverse, #inverse, #metric .* got #depth"
-    ):
+    with pytest.raises(UnknownModel, match=r"#relative_inverse, #inverse, #metric .* got #depth"):
         parse_spec("org/model#depth")
 
 

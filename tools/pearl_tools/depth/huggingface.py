@@ -9,6 +9,7 @@ of a repository is run. Leaves out models that need more than a picture.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 
 from pearl_tools.depth.model import checked_pictures
 from pearl_tools.depth.outputs import OutputKind, Spec, as_inverse, output_of_config
-from pearl_tools.errors import ModelUnavailable
+from pearl_tools.errors import ModelUnavailable, PearlError, UnknownModel
 
 _BATCH: Final = 4
+_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 #: The first fusion layer of DPT's decoder has nothing to add, so published files leave this out.
 _UNUSED: Final = re.compile(r"fusion_stage\.layers\.0\.residual_layer1\.")
 
@@ -36,6 +38,7 @@ class TransformersDepth:
         device: torch device.
 
     Raises:
+        UnknownModel: neither a folder nor the id of a model.
         ModelUnavailable: not found, not readable, of an undeclared type, not a depth model, or
             with weights missing.
 
@@ -60,7 +63,9 @@ class TransformersDepth:
                 model, report = AutoModelForDepthEstimation.from_pretrained(
                     folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
                 )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except PearlError:
+            raise
+        except Exception as error:  # files of others through three libraries: no common base
             raise ModelUnavailable(_message(place, error)) from error
         _check_weights(place, report)
         self.model_id = spec.full(self.output)
@@ -78,7 +83,7 @@ class TransformersDepth:
             for start in range(0, len(members), _BATCH):
                 chunk = members[start : start + _BATCH]
                 inputs = self._processor(
-                    images=[images[index] for index in chunk],
+                    images=[_writable(images[index]) for index in chunk],
                     return_tensors="pt",
                     input_data_format="channels_last",
                     **options,
@@ -90,6 +95,11 @@ class TransformersDepth:
                 for index, values in zip(chunk, depth, strict=True):
                     results[index] = as_inverse(values, self.output)
         return [result for result in results if result is not None]
+
+
+def _writable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy of read-only pixels: torch shares memory, and warns users about what we never do."""
+    return image if image.flags.writeable else image.copy()
 
 
 def _check_architecture(place: str, config: Any) -> None:
@@ -132,15 +142,47 @@ def _quiet() -> Iterator[None]:
 
 def _folder(spec: str) -> Path:
     """The local folder with configuration and safetensors of a model."""
-    if Path(spec).is_dir():
-        return Path(spec)
+    if os.path.exists(spec):  # noqa: PTH110 - unlike Path.exists it bears any text
+        return _checked_folder(spec, Path(spec))
+    if not _ID.fullmatch(spec):
+        raise UnknownModel(
+            f"depth model {spec!r}: expected `embedded`, the folder of a snapshot, a .tflite file "
+            "or an id such as organisation/model, got a name that is none of them here"
+        )
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
         # Nothing but settings and safetensors is ever fetched, so nothing can be unpickled or run.
-        return Path(snapshot_download(spec, allow_patterns=["*.json", "*.safetensors"]))
+        folder = Path(snapshot_download(spec, allow_patterns=["*.json", "*.safetensors"]))
     except Exception as error:  # the hub's errors have no common base below this
-        raise ModelUnavailable(_message(spec, error)) from error
+        absent = isinstance(error, RepositoryNotFoundError) and not isinstance(
+            error, GatedRepoError
+        )
+        raise (UnknownModel if absent else ModelUnavailable)(_message(spec, error)) from error
+    return _checked_folder(spec, folder)
+
+
+def _checked_folder(spec: str, folder: Path) -> Path:
+    """``folder`` if it holds what a snapshot consists of."""
+    wanted = {
+        "config.json": ("config.json",),
+        "preprocessor_config.json": ("preprocessor_config.json", "processor_config.json"),
+        "weights in *.safetensors": ("*.safetensors",),
+    }
+    missing = [
+        name
+        for name, patterns in wanted.items()
+        if not any(next(folder.glob(pattern), None) for pattern in patterns)
+    ]
+    if missing:
+        what = "a folder" if folder.is_dir() else "a file"
+        raise ModelUnavailable(
+            f"depth model {spec!r}: expected a folder with {', '.join(wanted)}, got {what} without "
+            f"{', '.join(missing)}; download the model's whole snapshot (pickled weights, such as "
+            "pytorch_model.bin, are never read)"
+        )
+    return folder
 
 
 def _processor(folder: Path) -> Any:

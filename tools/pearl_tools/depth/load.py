@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pearl_tools.depth.model import EMBEDDED, DepthModel
 from pearl_tools.depth.outputs import parse_spec
+from pearl_tools.errors import UnknownModel
 
 
 def load_depth_model(spec: str = EMBEDDED, *, device: str = "cpu") -> DepthModel:
@@ -17,6 +18,7 @@ def load_depth_model(spec: str = EMBEDDED, *, device: str = "cpu") -> DepthModel
 
     Raises:
         ModelUnavailable: it cannot be loaded here; the message says why and what to do.
+        UnknownModel: nothing has that name.
 
     Example:
         >>> load_depth_model().model_id
@@ -28,7 +30,12 @@ def load_depth_model(spec: str = EMBEDDED, *, device: str = "cpu") -> DepthModel
 
         return EmbeddedDepth(device=device)
     parsed = parse_spec(spec)
-    if parsed.place.endswith(".tflite"):
+    if parsed.place == EMBEDDED:
+        raise UnknownModel(
+            f"depth model {spec!r}: expected no kind after {EMBEDDED!r}, which needs none, got "
+            f"#{parsed.output}; leave it out"
+        )
+    if parsed.place.lower().endswith(".tflite"):
         from pearl_tools.depth.tflite import LiteRtDepth
 
         return LiteRtDepth(parsed)

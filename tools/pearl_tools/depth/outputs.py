@@ -8,6 +8,7 @@ known depth. Leaves out loading (`huggingface.py`, `tflite.py`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pearl_tools.errors import ModelUnavailable
+from pearl_tools.errors import ModelUnavailable, UnknownModel
 
 OutputKind = Literal["relative_inverse", "inverse", "metric"]
 """What a model's own numbers are, before they become ours.
@@ -109,7 +110,7 @@ def parse_spec(text: str) -> Spec:
     """`PLACE` or `PLACE#KIND`.
 
     Raises:
-        ModelUnavailable: the part after the last `#` is no kind, and no such path exists.
+        UnknownModel: the part after the last `#` is no kind, and no such path exists.
 
     Example:
         >>> parse_spec("org/model#metric")
@@ -117,12 +118,12 @@ def parse_spec(text: str) -> Spec:
 
     """
     place, mark, kind = text.rpartition("#")
-    if not mark or Path(text).exists():
+    if not mark or os.path.exists(text):  # noqa: PTH110 - unlike Path.exists it bears any text
         return Spec(text, None)
     for known in KINDS:
         if kind == known:
             return Spec(place, known)
-    raise ModelUnavailable(
+    raise UnknownModel(
         f"depth model {text!r}: expected {', '.join(f'#{known}' for known in KINDS)} after the "
         f"model's name, got #{kind}"
     )

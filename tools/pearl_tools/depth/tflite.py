@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pearl_tools.depth.model import checked_pictures
 from pearl_tools.depth.outputs import OutputKind, Spec, as_inverse, output_of_file
-from pearl_tools.errors import ModelUnavailable
+from pearl_tools.errors import ModelUnavailable, UnknownModel
 
 
 class LiteRtDepth:
@@ -27,6 +27,7 @@ class LiteRtDepth:
         spec: the file, and the kind of its output where the caller says it.
 
     Raises:
+        UnknownModel: there is no such file.
         ModelUnavailable: LiteRT is not installed, the file is no such model, or its kind is not
             known.
 
@@ -36,6 +37,10 @@ class LiteRtDepth:
 
     def __init__(self, spec: Spec) -> None:
         path = Path(spec.place)
+        if not path.exists():
+            raise UnknownModel(
+                f"depth model {spec.place!r}: expected a .tflite file, got a path without one"
+            )
         self.output = spec.output or output_of_file(path)
         self.model_id = spec.full(self.output)
         self.device = "cpu"
