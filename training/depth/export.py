@@ -27,14 +27,15 @@ def export(
     stages: list[dict[str, Any]],
     *,
     renderers: list[str],
+    device: str = "cpu",
     notes: str = "",
 ) -> None:
-    """Replace `embedded.safetensors` and its card by these averaged weights, tilted by `TILT`,
-    without figures.
+    """Replace `embedded.safetensors` and its card by these averaged weights, trained on `device`
+    and tilted by `TILT`, without figures.
     """
     WEIGHTS.mkdir(exist_ok=True)
     kept = {
-        name: (value.half() if value.ndim > 1 else value).contiguous()
+        name: (value.half() if value.ndim > 1 else value).cpu().contiguous()
         for name, value in {**average, "tilt": torch.tensor(TILT)}.items()
         if value.dtype.is_floating_point
     }
@@ -55,11 +56,11 @@ def export(
             "data": (
                 f"pictures of 256x192 rendered by pearl_data.rendering ({', '.join(renderers)}): "
                 "scenes of the data toolkit (mixed: three in four of wild colours), worlds of "
-                "training/depth/worlds.py and interiors of training/depth/interiors.py, as many of "
-                "each as a stage says; the only photographs are scikit-image's CC0 and "
-                "public-domain ones, as textures"
+                "training/depth/worlds.py, interiors of training/depth/interiors.py and glossy "
+                "scenes of training/depth/reflections.py, as many of each as a stage says; the "
+                "only photographs are scikit-image's CC0 and public-domain ones, as textures"
             ),
-            "machine": f"{platform.system()} {platform.machine()}, 1 CPU thread, "
+            "machine": f"{platform.system()} {platform.machine()}, {_processor(device)}, "
             f"torch {torch.__version__}",
             "licence": "Apache-2.0",
             "notes": notes,
@@ -67,6 +68,10 @@ def export(
             "figures": [],
         }
     )
+
+
+def _processor(device: str) -> str:
+    return "1 CPU thread" if device == "cpu" else torch.cuda.get_device_name(device)
 
 
 def _commit() -> str:
@@ -133,12 +138,12 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
 ## Figures
 
 Ordinal accuracy on {card["evaluated_scenes"]} rendered scenes with seeds of their own, half clean
-and half wild, beside the rules of thumb, and on half as many worlds and interiors. "Lower is wrong"
-are the pairs where the nearer object is the higher one. Motorcycle (Middlebury 2014) and redwood
-(rendered ICL-NUIM) took no part in training. The renders decided between weights; `evaluate.py`
-printed these frames beside them when it did. The intervals take pairs of one picture for
-independent and are far too narrow; those of `pearl-data tools eval depth`, also beside another
-network, are in LAB_LOG.
+and half wild, beside the rules of thumb, and on half as many worlds, interiors and glossy scenes.
+"Lower is wrong" are the pairs where the nearer object is the higher one. Motorcycle (Middlebury
+2014) and redwood (rendered ICL-NUIM) took no part in training. The renders decided between weights;
+up to the fifth stage `evaluate.py` printed these frames beside them when it did. The intervals take
+pairs of one picture for independent and are far too narrow; those of `pearl-data tools eval depth`,
+also beside another network, are in LAB_LOG.
 
 {table}
 

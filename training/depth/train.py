@@ -139,22 +139,23 @@ def train(
     *,
     initial: dict[str, Tensor] | None = None,
     encoder: str = ENCODER,
+    device: str = "cpu",
     save_every: int = 250,
 ) -> dict[str, Tensor]:
-    """The averaged weights after all steps.
+    """The averaged weights after all steps, on `device`.
 
     Resumes from `checkpoint` if it exists and has the same recipe; else starts from the weights
     `initial`, or from random ones.
     """
     torch.manual_seed(recipe.seed)
-    network = DepthNetwork(encoder).to(memory_format=torch.channels_last)
+    network = DepthNetwork(encoder).to(device, memory_format=torch.channels_last)
     if initial is not None:
         network.load_state_dict(initial, strict=False)  # batch counters are not exported
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     start = 0
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
         if not continues(saved, recipe):
             raise SystemExit(
                 f"{checkpoint}: made by another recipe ({saved['recipe']}); "
@@ -166,10 +167,11 @@ def train(
     network.train()
     running: dict[str, float] = {}
     progress = Progress(f"train {recipe.name}", recipe.steps, "steps", done=start)
-    for step, (image, log_inverse, instance) in enumerate(batches(recipe, scenes, start), start):
+    for step, batch in enumerate(batches(recipe, scenes, start), start):
+        image, log_inverse, instance = (part.to(device) for part in batch)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bfloat16):
             predicted = network(image.contiguous(memory_format=torch.channels_last))
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         terms = objective(predicted, log_inverse, instance, generator)
@@ -223,11 +225,15 @@ def main() -> None:
     parser.add_argument(
         "--export", action="store_true", help="replace the packaged weights when done"
     )
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="torch device that trains; rendering needs the CPU [%(default)s here]",
+    )
     options = parser.parse_args()
+    bfloat16 = options.device != "cpu" or fast_in_bfloat16()
     stages = [
-        replace(stage, bfloat16=fast_in_bfloat16())
-        for stage in STAGES
-        if options.stage in (None, stage.name)
+        replace(stage, bfloat16=bfloat16) for stage in STAGES if options.stage in (None, stage.name)
     ]
     if options.trial:
         stages = [shrunk(stage) for stage in stages]
@@ -256,11 +262,11 @@ def main() -> None:
     for stage in stages:
         scenes = read_scenes(options.cache, stage)
         checkpoint = options.cache / f"checkpoint-{stage.name}{'-trial' * options.trial}.pt"
-        average = train(stage, scenes, checkpoint, initial=average)
+        average = train(stage, scenes, checkpoint, initial=average, device=options.device)
         renderers += [name for name in scenes.rendered_by if name not in renderers]
     if options.export and average is not None:
         made = [*before, *(asdict(stage) for stage in stages)]
-        export(average, made, renderers=renderers, notes=notes)
+        export(average, made, renderers=renderers, device=options.device, notes=notes)
 
 
 if __name__ == "__main__":
