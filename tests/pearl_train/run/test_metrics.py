@@ -11,7 +11,7 @@ from toy_run import toy_config, toy_ingredients
 
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.report.card import write_card
-from pearl_train.report.curves import draw_curves
+from pearl_train.report.curves import draw_curves, figure_of
 from pearl_train.run.folder import DataFacts, RunFolder, data_sha256
 from pearl_train.run.metrics import (
     Metrics,
@@ -104,6 +104,22 @@ def test_curves_show_every_term_and_are_the_same_twice(folder: RunFolder) -> Non
     assert folder.curves.read_bytes() == before
     folder.metrics.write_bytes(b"")
     assert draw_curves(folder.metrics, folder.path / "none.png") is None
+
+
+def test_the_panel_s_chart_has_all_five_figures_and_every_axis_a_name() -> None:
+    """The effective rank counts dimensions: on the others' axis it would flatten them."""
+    names = ("target_std", "predicted_std", "effective_rank", "cosine", "retrieval")
+    panel = {f"panel/{name}": 0.5 for name in names} | {"panel/effective_rank": 24.0}
+    figure = figure_of([{"step": 0, **panel}, {"step": 5, "loss": 1.0, "lr": 0.1}])
+    chart, right = figure.axes[-2:]
+    words = [name.replace("_", " ") for name in names]
+    assert {text.get_text() for text in chart.get_legend().get_texts()} == set(words)
+    assert [line.get_label() for line in right.lines] == ["effective rank"]
+    assert len(chart.lines) == 4
+    assert all(axes.get_ylabel() for axes in figure.axes)
+    figure.canvas.draw()
+    legend = chart.get_legend().get_window_extent()
+    assert legend.y1 < chart.get_window_extent().y0, "under the chart, where no line runs"
 
 
 FACTS = DataFacts(path="/x/scenes", manifest_sha256="a" * 64, split="train", samples=12)
