@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from pearl_data.depth_eval import check_model
 from pearl_data.experts.base import Expert, ExpertSettings
 from pearl_data.experts.grounded import GroundedExpert
 from pearl_data.progress import Progress
@@ -26,7 +27,9 @@ from pearl_data.sources import SourceSpec, open_source
 from pearl_data.sources.base import QuestionSettings, QuestionSource
 from pearl_data.synthesise.block import SlotResult, run_block
 from pearl_data.trajectory import SCHEMA_VERSION
-from pearl_tools.errors import PearlError, ToolBug, UsageError
+from pearl_tools.depth import DepthModel
+from pearl_tools.depth.model import EMBEDDED
+from pearl_tools.errors import BadInput, PearlError, ToolBug, UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.registry import TOOLS
 from pearl_tools.threads import one_thread
@@ -88,11 +91,14 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
     """Writes the data set of ``settings`` to ``out`` and returns its summary.
 
     Goes on with an interrupted run of the same settings. Raises ``UsageError`` for settings that
-    ask for something impossible, ``BadInput`` for sources or folders that cannot be used.
+    ask for something impossible, ``BadInput`` for sources, folders or depth models that cannot be
+    used.
     """
     _check(settings, workers)
     one_thread(depth=settings.questions.can_measure_depth)
     bench = _Bench(settings)
+    if settings.questions.can_measure_depth:
+        _check_depth(bench.executor.depth_model())
     blocks = bench.source.blocks()
     writer = DatasetWriter.open(
         out, configuration(settings, bench), samples_per_shard=settings.samples_per_shard
@@ -144,6 +150,23 @@ def _check(settings: SynthesisSettings, workers: int) -> None:
     if settings.source.endless and settings.limit is None:
         msg = "--limit: expected a number, since rendered scenes never end"
         raise UsageError(msg)
+
+
+def _check_depth(model: DepthModel) -> None:
+    """Refuses a model that says near where it is far: every depth step would teach the opposite.
+
+    Once a run, on the rendered pictures of the self-test (about 3 s); the shipped weights are
+    tested with the code.
+    """
+    if model.model_id == EMBEDDED:
+        return
+    found = check_model(model)
+    if found.passed:
+        return
+    told = f"depth model {model.model_id!r}: {found.told}"
+    if found.verdict != "not_correlated":
+        raise BadInput(told)
+    print(f"warning: {told}", file=sys.stderr)  # noqa: T201 - progress, not a result
 
 
 def _block_result(results: list[SlotResult], room: int | None) -> BlockResult:

@@ -14,7 +14,7 @@ from tiny_depth_models import ARCHITECTURES, fitted_model, flip, random_model
 from transformers import AutoModelForDepthEstimation
 
 from pearl_data.depth_eval import check_model
-from pearl_data.depth_eval.selftest import HEIGHT, SEEDS, WIDTH, pictures
+from pearl_data.depth_eval.selftest import HEIGHT, LEAST, SEEDS, WIDTH, pictures
 from pearl_tools.depth import load_depth_model
 
 FITTED = ("depth_anything", "dpt", "zoedepth")
@@ -50,6 +50,8 @@ def test_the_embedded_model_passes() -> None:
     found = check_model(load_depth_model())
     assert found.passed
     assert found.told.startswith("larger = nearer, Spearman 0.")
+    assert found.mean is not None
+    assert found.mean > 2 * LEAST  # no weak one
     assert f"on {len(SEEDS)} rendered pictures" in found.told
 
 

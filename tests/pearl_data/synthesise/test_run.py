@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn import coco_set, picture
 
+from pearl_data.depth_eval.selftest import pictures
 from pearl_data.shards import DatasetReader
 from pearl_data.sources import parse_source
 from pearl_data.sources.base import QuestionSettings
@@ -18,6 +21,14 @@ from pearl_data.synthesise import SynthesisSettings, synthesise
 from pearl_data.validate import validate_paths
 from pearl_tools.errors import BadInput, UsageError
 from pearl_tools.executor import ExecutorSettings
+
+
+class Stopped(Exception):
+    """The point that a test wanted to reach."""
+
+
+def _stop(*_: object, **__: object) -> None:
+    raise Stopped
 
 
 def settings(path: Path, images: Path, **changes: object) -> SynthesisSettings:
@@ -48,6 +59,62 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
     assert len([name for name in one if name.startswith("shards/")]) >= 2
     assert files(tmp_path / "w2") == one
     assert files(tmp_path / "w4") == one
+
+
+class Seer:
+    """Knows the self-test's pictures, up to what ``view`` makes of them; elsewhere the row."""
+
+    model_id, output, weights_sha256, device, dtype = "seer", "inverse", "0" * 64, "cpu", "float32"
+
+    def __init__(self, view: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.view = view
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        shown = {p.image.tobytes(): p.inverse_m for p in pictures()}
+        rows = np.arange(32, dtype=np.float32)[:, None].repeat(32, axis=1)
+        return [self.view(shown.get(image.tobytes(), rows)).astype(np.float32) for image in images]
+
+
+def synthesise_with(view: Callable[[np.ndarray], np.ndarray], out: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pearl_tools.executor.load_depth_model", lambda *_, **__: Seer(view))
+        questions = QuestionSettings(tools=["depth"], seed=3)
+        source = parse_source("rendered", None)
+        synthesise(
+            out,
+            SynthesisSettings(
+                source=source, questions=questions, executor=ExecutorSettings(), limit=1
+            ),
+        )
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        (lambda inverse: -inverse, r"'seer': larger = farther, .*use --depth-model 'seer#metric'"),
+        (lambda inverse: inverse * np.nan, "'seer': values that are not finite"),
+    ],
+    ids=["flipped", "nan"],
+)
+def test_a_depth_model_of_the_opposite_sign_writes_nothing(
+    tmp_path: Path, view: Callable[[np.ndarray], np.ndarray], told: str
+) -> None:
+    with pytest.raises(BadInput, match=told):
+        synthesise_with(view, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_depth_model_whose_sign_is_unclear_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:  # what follows the check is not of interest here
+        patch.setattr("pearl_data.synthesise.run.DatasetWriter.open", _stop)
+        with pytest.raises(Stopped):
+            synthesise_with(np.zeros_like, tmp_path / "out")
+        assert "warning: depth model 'seer': not correlated" in capsys.readouterr().err
+        with pytest.raises(Stopped):
+            synthesise_with(lambda inverse: inverse, tmp_path / "out")
+        assert capsys.readouterr().err == ""
 
 
 def test_another_seed_asks_something_else(tmp_path: Path) -> None:
