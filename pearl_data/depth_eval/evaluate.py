@@ -28,12 +28,14 @@ from pearl_data.depth_eval.records import (
 )
 from pearl_data.depth_eval.rule import LowerIsNearer
 from pearl_tools.depth import DepthModel
+from pearl_tools.depth.outputs import KINDS
 from pearl_tools.errors import BadInput, ToolFailure
 from pearl_tools.media import open_image
 
 INTERVAL: Final = (
-    f"95 %: bootstrap, {DRAWS} draws of {GRID}x{GRID} tiles within each picture (of pairs, where "
-    "points are annotated) and of pictures; alignment and ranks are not drawn anew"
+    f"95 %: bootstrap, {DRAWS} draws of those of {GRID}x{GRID} tiles of each picture that hold "
+    "truth (of pairs, where points are annotated) and of pictures; alignment and ranks are not "
+    "drawn anew"
 )
 Map = NDArray[np.float32]
 
@@ -119,9 +121,24 @@ def evaluate(
 
 
 def labels(methods: Sequence[DepthModel]) -> list[str]:
-    """Short names: the last part of each id, or the whole id where two would be alike."""
-    short = [m.model_id.rpartition("/")[2].partition("#")[0] for m in methods]
-    return [s if short.count(s) == 1 else m.model_id for s, m in zip(short, methods, strict=True)]
+    """Short names: of each id as many last parts as tell it from the others, without the kind of
+    its output; the whole id where that is all that differs.
+    """
+    places = [_parts(method.model_id) for method in methods]
+
+    def short(parts: list[str]) -> str | None:
+        for count in range(1, len(parts) + 1):
+            if sum(other[-count:] == parts[-count:] for other in places) == 1:
+                return "/".join(parts[-count:])
+        return None
+
+    return [short(parts) or m.model_id for parts, m in zip(places, methods, strict=True)]
+
+
+def _parts(model_id: str) -> list[str]:
+    """The parts of its place: ``a/b/#metric`` is a folder b in a."""
+    place, _, kind = model_id.rpartition("#")
+    return (place if kind in KINDS else model_id).rstrip("/").split("/")
 
 
 def _on_frames(

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pearl_data.depth_eval.bootstrap import GRID, Resampled, draw_weights, tile_of
+from pearl_data.depth_eval.bootstrap import DRAWS, GRID, Resampled, draw_weights, tile_of
 from pearl_data.depth_eval.point_pairs import PointPair
 from pearl_data.depth_eval.ranks import ranks
 
@@ -69,7 +69,7 @@ def measure_map(
     """
     rows, columns = np.nonzero(np.isfinite(depth_m))
     tiles = tile_of(rows, columns, depth_m.shape)
-    weights = draw_weights(GRID * GRID, rng)
+    weights = _tile_weights(tiles, rng)
     truth = 1 / depth_m[rows, columns].astype(np.float64)
     aligned = align(inverse.astype(np.float64), inverse[rows, columns], truth)
     wrong = np.abs(truth / aligned[rows, columns] - 1)  # |z' - z| / z
@@ -131,6 +131,16 @@ def align(inverse: Floats, at: Map, truth: Floats) -> Floats:
     return np.maximum(scale * inverse + shift, float(truth.min()))
 
 
+def _tile_weights(tiles: Ints, rng: np.random.Generator) -> Floats:
+    """How often each tile is in each draw: of tiles that hold truth as many as there are, so that
+    empty ones neither count nor thin out a draw.
+    """
+    held = np.unique(tiles)
+    weights = np.zeros((DRAWS, GRID * GRID))
+    weights[:, held] = draw_weights(held.size, rng)
+    return weights
+
+
 def _score(near: np.float32, far: np.float32) -> float:
     return 1.0 if near > far else 0.5 if near == far else 0.0
 
@@ -157,12 +167,14 @@ def _mean(values: Floats, tiles: Ints, weights: Floats) -> Resampled:
     """The mean over pixels, as one picture's share of the mean over pictures."""
     total = np.bincount(tiles, values, GRID * GRID)
     count = np.bincount(tiles, minlength=GRID * GRID)
-    drawn = (weights @ total) / np.maximum(weights @ count, 1)
+    drawn = (weights @ total) / (weights @ count)  # every draw holds tiles with pixels
     return Resampled(float(values.mean()), 1.0, drawn, np.ones(drawn.size))
 
 
 def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats) -> Resampled:
-    """Spearman's; the ranks are those of the whole picture in every draw."""
+    """Spearman's; the ranks are those of the whole picture in every draw. A draw in which all truth
+    is alike has none and weighs nothing; a prediction that is alike everywhere knows nothing: 0.
+    """
     a, b = ranks(given), ranks(truth)
     a, b = a - a.mean(), b - b.mean()
     ones = np.ones(a.size)
@@ -171,11 +183,13 @@ def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats) -> Res
         by_tile = np.bincount(tiles, values, GRID * GRID)
         return np.concatenate([[by_tile.sum()], weights @ by_tile])
 
-    n = np.maximum(sums(ones), 1)
+    n = sums(ones)
     mean_a, mean_b = sums(a) / n, sums(b) / n
     covariance = sums(a * b) / n - mean_a * mean_b
-    spread = np.sqrt(
-        np.maximum(sums(a * a) / n - mean_a**2, 0) * np.maximum(sums(b * b) / n - mean_b**2, 0)
+    of_a, of_b = (
+        np.maximum(sums(x * x) / n - mean**2, 0) for x, mean in ((a, mean_a), (b, mean_b))
     )
+    spread = np.sqrt(of_a * of_b)
     found = np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 1e-12)
-    return Resampled(float(found[0]), 1.0, found[1:], np.ones(found.size - 1))
+    known = (of_b > 1e-9 * a.size**2).astype(np.float64)
+    return Resampled(float(found[0]), 1.0, found[1:] * known[1:], known[1:])

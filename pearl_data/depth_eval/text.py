@@ -51,13 +51,15 @@ def figures(row: Row) -> list[str]:
 
 
 def cell(estimate: Estimate | None, *, signed: bool = False) -> str:
-    """``.843 .80-.88``, ``-.046 -.09..-.01`` for differences, a dash for what was not measured."""
+    """``.843 [.80, .88]``, ``-.046 [-.09, +.01]`` for differences, a dash for what was not
+    measured.
+    """
     if estimate is None:
         return "-"
     sign = "+" if signed else ""
     value = _short(f"{estimate.value:{sign}.3f}")
     low, high = (_short(f"{v:{sign}.2f}") for v in (estimate.low, estimate.high))
-    return f"{value} {low}{'..' if '-' in low + high or signed else '-'}{high}"
+    return f"{value} [{low}, {high}]"
 
 
 def _set(found: SetReport, *, by_picture: bool) -> Iterator[str]:
@@ -70,7 +72,9 @@ def _set(found: SetReport, *, by_picture: bool) -> Iterator[str]:
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
-    cells = [["", *HEADS], *([_cut(row.method), *figures(row)] for row in rows)]
+    names = _cut([row.method for row in rows])
+    lines = ([name, *figures(row)] for name, row in zip(names, rows, strict=True))
+    cells = [["", *HEADS], *lines]
     shown = [
         n for n in range(len(HEADS) + 1) if n == 0 or any(line[n] != "-" for line in cells[1:])
     ]
@@ -79,8 +83,13 @@ def _table(rows: list[Row]) -> Iterator[str]:
         yield "  " + "  ".join(line[n].ljust(widths[n]) for n in shown).rstrip()
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
+def _cut(names: list[str]) -> list[str]:
+    """Long names without their middle, since versions differ at the end; whole where two would then
+    be alike.
+    """
+    half = _NAME // 2
+    short = [n if len(n) <= _NAME else f"{n[: half - 1]}…{n[-half:]}" for n in names]
+    return [s if short.count(s) == 1 else n for s, n in zip(short, names, strict=True)]
 
 
 def _short(number: str) -> str:

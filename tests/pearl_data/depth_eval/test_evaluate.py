@@ -104,15 +104,31 @@ def test_text_names_sets_counts_and_methods(report: DepthReport, data: Path) -> 
 def test_cells_are_short() -> None:
     from pearl_data.depth_eval.records import Estimate
 
-    assert cell(Estimate(value=0.8432, low=0.801, high=0.88)) == ".843 .80-.88"
-    assert cell(Estimate(value=1, low=1, high=1)) == "1.000 1.00-1.00"
-    assert cell(Estimate(value=-0.046, low=-0.09, high=0.012), signed=True) == "-.046 -.09..+.01"
+    assert cell(Estimate(value=0.8432, low=0.801, high=0.88)) == ".843 [.80, .88]"
+    assert cell(Estimate(value=1, low=1, high=1)) == "1.000 [1.00, 1.00]"
+    assert cell(Estimate(value=-0.046, low=-0.09, high=0.012), signed=True) == "-.046 [-.09, +.01]"
+    assert cell(Estimate(value=0.26, low=-0.02, high=0.54)) == ".260 [-.02, .54]"
     assert cell(None) == "-"
 
 
 def test_labels_are_short_where_they_can_be() -> None:
     assert labels([Knows("a/x#metric"), Knows("a/y")]) == ["x", "y"]
     assert labels([Knows("a/x"), Knows("b/x")]) == ["a/x", "b/x"]
+    assert labels([Knows("/m/a/x/#metric"), Knows("/m/b/x#inverse")]) == ["a/x", "b/x"]
+    assert labels([Knows("models/x/#metric"), Knows("y#1")]) == ["x", "y#1"]
+    assert labels([Knows("x#metric"), Knows("x#inverse")]) == ["x#metric", "x#inverse"]
+
+
+def test_long_names_stay_apart_in_the_table(data: Path) -> None:
+    names = [f"depth-anything-v2-{size}-of-indoor-scenes" for size in ("small", "large")]
+    text = tell_depth(evaluate([data], [Knows(f"org/{name}") for name in names], Options(pairs=50)))
+    assert all(name in text for name in names)
+    versions = [f"depth-anything-v2-large-indoor-{n}" for n in "12"]
+    report = evaluate([data], [Knows(f"org/{name}") for name in versions], Options(pairs=50))
+    text = tell_depth(report)
+    assert [line.split()[0] for line in text.splitlines()[2:4]] == [
+        f"depth-anyth…rge-indoor-{n}" for n in "12"
+    ]
 
 
 def test_the_rule_looks_at_nothing() -> None:

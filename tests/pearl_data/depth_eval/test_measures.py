@@ -123,6 +123,38 @@ def test_intervals_hold_the_value_and_shrink_with_more_pictures() -> None:
     assert widths[1] < widths[0]
 
 
+def test_sparse_truth_is_drawn_from_where_it_is() -> None:
+    """Depth in 3 of 64 tiles: every draw is of these, and none counts as 0."""
+    depth = np.full((64, 64), np.nan, np.float32)
+    rng_ = np.random.default_rng(3)
+    for row, column in ((0, 0), (24, 40), (56, 8)):
+        depth[row : row + 8, column : column + 8] = rng_.uniform(1, 9, (8, 8))
+    inverse = (1 / depth + rng_.normal(0, 0.1, depth.shape)).astype(np.float32)
+    inverse = np.nan_to_num(inverse)
+    pairs = draw_pairs(depth, 500, 1.25, rng())
+    measured, _ = measure_map(inverse, depth, pairs, rng())
+    for part in (measured.spearman, measured.abs_rel, measured.delta_1, measured.ordinal):
+        assert part is not None
+        assert (part.weights > 0).all()
+        drawn = part.totals / part.weights
+        value = part.total / part.weight
+        assert 0.5 * value < drawn.min() <= value <= drawn.max() < 2 * value
+
+
+def test_a_draw_whose_truth_is_all_alike_has_no_correlation() -> None:
+    """Two tiles, one at 1 m and one at 2 m: half of the draws hold only one of them."""
+    depth = np.full((8, 8), np.nan, np.float32)
+    depth[0, 0], depth[7, 7] = 1, 2
+    pairs = draw_pairs(depth, 20, 1.25, rng())
+    measured, _ = measure_map(np.nan_to_num(1 / depth), depth, pairs, rng())
+    found = measured.spearman
+    assert found is not None
+    assert found.total == pytest.approx(1)
+    assert 0.4 < found.weights.mean() < 0.6
+    np.testing.assert_allclose(found.totals[found.weights > 0], 1)
+    assert (found.totals[found.weights == 0] == 0).all()
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """Pictures whose tiles are right or wrong as a whole: 150 trials, the true share is 0.7."""
     from pearl_data.depth_eval.bootstrap import DRAWS, draw_weights
