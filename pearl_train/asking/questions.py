@@ -77,7 +77,8 @@ def item_of(sample: Sample, shard: str) -> Item:
 def places(reader: DatasetReader, split: str | None) -> list[int]:
     """The numbers of the samples of ``split``, all if it is None.
 
-    A bare tar has no index of splits: its records say. Raises ``BadInput`` where there is none.
+    A bare tar has no index of splits: its records say. Raises ``UsageError`` for a split without
+    samples, ``BadInput`` for data without any.
     """
     chosen = []
     for number, place in enumerate(reader.places):
@@ -89,11 +90,9 @@ def places(reader: DatasetReader, split: str | None) -> list[int]:
     if not chosen:
         known = sorted({place.line.split or "?" for place in reader.places})
         got = f"splits {', '.join(known)}" if known else "no sample at all"
-        raise BadInput(
-            f"expected samples of the split {split!r}, got {got}"
-            if split
-            else f"expected samples, got {got}"
-        )
+        if split is not None:
+            raise UsageError(f"expected samples of the split {split!r}, got {got}")
+        raise BadInput(f"expected samples, got {got}")
     return chosen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,6 +11,15 @@ import click
 from pearl_train.settings.config import OBJECTIVES, Config
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_option(words: str, *, name: str = "--data", required: bool = True) -> Callable[[F], F]:
+    """Adds ``--data``, or another option that names a data set, with ``words`` for its help.
+
+    What is there is looked at by :mod:`pearl_train.run.data`, so that every command says the same
+    of a place that holds no data set: click would only know whether it exists.
+    """
+    return click.option(name, type=click.Path(path_type=Path), required=required, help=words)
 
 
 def model_option(command: F) -> F:

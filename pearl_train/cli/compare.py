@@ -7,23 +7,18 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
-from pearl_train.cli.choices import config_options, model_option
+from pearl_train.cli.choices import config_options, data_option, model_option
 
 
 @click.command(
     epilog="Example: pearl-train compare --data scenes --objectives sft,lvr,pearl,tools --out both"
 )
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="Dataset folder to train on.",
-)
-@click.option(
-    "--test",
-    type=click.Path(exists=True, path_type=Path),
-    help="Dataset folder to test on. [default: a split test or val of --data, else 25 % of its"
-    " pictures with all their questions]",
+@data_option("Dataset folder to train on.")
+@data_option(
+    "Dataset folder to test on. [default: a split test or val of --data, else 25 % of its pictures"
+    " with all their questions]",
+    name="--test",
+    required=False,
 )
 @click.option(
     "--objectives",

@@ -11,6 +11,7 @@ from pearl_data.command_line import json_option, print_json
 from pearl_train.cli.choices import (
     chosen_config,
     config_options,
+    data_option,
     model_option,
     objective_option,
 )
@@ -20,12 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: pearl-train doctor --data scenes --objective pearl --out look")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Dataset folder of pearl-data synth.",
-)
+@data_option("Dataset folder of pearl-data synth.")
 @model_option
 @objective_option
 @config_options
@@ -59,7 +55,8 @@ def doctor(
     """Before the first step: what will the model see, does it fit, will it learn.
 
     Takes the choices of `pearl-train run`, trains nothing that is kept. Each check passes, warns or
-    fails with a remedy. Exit 0 if none failed, else 1.
+    fails with a remedy. Exit 0 if none failed; 2 if one found that --data or --model names what it
+    cannot be; else 1.
     """
     from pearl_train.doctor import examine
     from pearl_train.doctor.findings import summary, told
@@ -79,4 +76,4 @@ def doctor(
         click.echo(summary(report))
         for path in written:
             click.echo(f"wrote {path}")
-    context.exit(0 if report.ok else 1)
+    context.exit(report.status)

@@ -7,19 +7,14 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
-from pearl_train.cli.choices import sets_option
+from pearl_train.cli.choices import data_option, sets_option
 
 
 @click.command(
     name="eval", epilog="Example: pearl-train eval run --data held_out --split test --json"
 )
 @click.argument("run", metavar="RUN")
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="Dataset folder whose questions are asked.",
-)
+@data_option("Dataset folder whose questions are asked.")
 @click.option("--split", help="Only the samples of this split. [default: all]")
 @click.option(
     "--out",

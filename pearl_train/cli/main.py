@@ -36,8 +36,8 @@ def _module(command: str) -> str:
 def cli() -> None:
     """Train vision-language models to predict what tools would show.
 
-    Results go to stdout, progress to stderr. Exit 0: done; 1: findings or failure; 2: misuse; 130:
-    interrupted.
+    Results go to stdout, progress to stderr. Exit 0: done; 1: findings or failure, such as damaged
+    data; 2: misuse, such as an argument that names no data set or no model; 130: interrupted.
 
     Example: pearl-train run --data scenes --out run
     """

@@ -11,6 +11,7 @@ from pearl_tools.errors import UsageError
 from pearl_train.cli.choices import (
     chosen_config,
     config_options,
+    data_option,
     model_option,
     objective_option,
 )
@@ -18,7 +19,7 @@ from pearl_train.cli.output import first_process
 
 
 @click.command(epilog="Example: pearl-train run --data scenes --objective pearl --out run")
-@click.option("--data", type=click.Path(path_type=Path), help="Dataset folder of pearl-data synth.")
+@data_option("Dataset folder of pearl-data synth.", required=False)
 @model_option
 @objective_option
 @config_options

@@ -19,6 +19,7 @@ from pearl_train.asking.explicit_tools import ToolExecutor, executor_for
 from pearl_train.asking.item_lines import Header
 from pearl_train.asking.trained import find, open_answerer, weights_sha256
 from pearl_train.report.card import write_card
+from pearl_train.run.data import open_dataset
 from pearl_train.run.folder import data_sha256
 from pearl_train.settings.config import Config
 
@@ -40,7 +41,7 @@ def examine(
     first so many questions.
     """
     place = find(where, sets)
-    with DatasetReader(data) as reader:
+    with open_dataset(data) as reader:
         model = open_answerer(place, executor=executor_of(reader), device=device)
         header = header_of(
             place.name, weights_sha256(place), data, split or place.config.evaluate.split, model

@@ -20,6 +20,7 @@ from pearl_data.shards import BlockResult, DatasetReader, DatasetWriter, Sample
 from pearl_data.trajectory import Trajectory, identity_sha256
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.asking.questions import places
+from pearl_train.run.data import open_dataset
 from pearl_train.run.folder import data_sha256
 
 SHARE = 0.25
@@ -104,13 +105,13 @@ def asked(record: Trajectory) -> Asked:
 
 
 def _side(path: Path, split: str | None) -> Side:
-    with DatasetReader(path, check=False) as reader:
+    with open_dataset(path, check=False) as reader:
         chosen = places(reader, split)
         return Side(path, split, [asked(reader[number].trajectory) for number in chosen])
 
 
 def _splits(path: Path) -> set[str]:
-    with DatasetReader(path, check=False) as reader:
+    with open_dataset(path, check=False) as reader:
         return {place.line.split for place in reader.places if place.line.split is not None}
 
 

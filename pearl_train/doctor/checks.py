@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pearl_tools.errors import PearlError
+from pearl_tools.errors import PearlError, UsageError
 from pearl_train.doctor.answers import answers
 from pearl_train.doctor.contact_sheet import pictures
 from pearl_train.doctor.findings import Finding, Report
@@ -49,19 +49,50 @@ from pearl_train.settings.config import Config
 
 
 class Check(NamedTuple):
-    """A row of the table: ``needs`` are the checks that must not have failed before it, ``remedy``
-    what to do where it ends in an error that does not say so itself.
+    """A row of the table: ``needs`` are the checks that must not have failed before it; ``remedy``
+    says what to do where it ends in an error because of what was asked for, ``damaged`` where that
+    is right and what lies there is broken. ``{data}`` and ``{model}`` stand for what is examined.
     """
 
     name: str
     run: Callable[[Patient], Finding]
     needs: tuple[str, ...] = ()
     remedy: str = ""
+    damaged: str = ""
+
+    def failed(self, error: PearlError | OSError, patient: Patient) -> Finding:
+        """The finding that ``error`` is."""
+        misuse = isinstance(error, UsageError)
+        remedy = self.remedy if misuse or not self.damaged else self.damaged
+        told = str(error)
+        if isinstance(error, OSError):
+            told = f"{error.filename}: " if error.filename else ""
+            told += str(error.strerror or error)
+        return Finding(
+            check=self.name,
+            status="fail",
+            told=told,
+            remedy=remedy.format(data=patient.data, model=patient.config.model.id),
+            misuse=misuse,
+        )
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("data", data, (), "name a folder that pearl-data synth wrote"),
-    Check("model", model, (), "take a published image-text-to-text model with its processor"),
+    Check(
+        "data",
+        data,
+        (),
+        "name, with --data, a folder that pearl-data synth wrote, and a split that it holds",
+        "run pearl-data validate {data}: it names every fault",
+    ),
+    Check(
+        "model",
+        model,
+        (),
+        "take a published image-text-to-text model with its processor",
+        "the weights of {model} are broken, not the data: put whole ones there, from where the "
+        "model was published or from an earlier checkpoint of its run",
+    ),
     Check("processor", processor, ("model",), "take the processor of the published model"),
     Check("tokens", special_tokens, ("model",)),
     Check("samples", samples, ("data", "processor")),
@@ -119,17 +150,13 @@ def examine(
 def _run(check: Check, patient: Patient, passed: set[str]) -> Finding:
     """The finding of ``check``, with the time it took."""
     if lacking := [need for need in check.needs if need not in passed]:
-        told = f"not tried: there is nothing to try it on ({', '.join(lacking)})"
+        told = f"not tried: it builds on what did not pass ({', '.join(lacking)})"
         return Finding(check=check.name, status="skip", told=told)
     began = time.monotonic()
     try:
         found = check.run(patient)
-    except PearlError as error:
-        found = Finding(check=check.name, status="fail", told=str(error), remedy=check.remedy)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        told = f"{where}{error.strerror or error}"
-        found = Finding(check=check.name, status="fail", told=told, remedy=check.remedy)
+    except (PearlError, OSError) as error:
+        found = check.failed(error, patient)
     return msgspec.structs.replace(found, seconds=round(time.monotonic() - began, 2))
 
 

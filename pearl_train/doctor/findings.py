@@ -14,7 +14,8 @@ class Finding(Record, frozen=True, kw_only=True):
     """The outcome of one check.
 
     ``told`` says what was found, ``remedy`` what to do about it, in words; ``lines`` are details
-    for people, ``figures`` the same for scripts. ``skip``: a check that this one builds on failed,
+    for people, ``figures`` the same for scripts. ``misuse``: it failed because an argument names
+    what it cannot be, as for ``pearl-train run``. ``skip``: a check that this one builds on failed,
     or the configuration has nothing to check.
     """
 
@@ -25,6 +26,7 @@ class Finding(Record, frozen=True, kw_only=True):
     lines: list[str] = []
     figures: dict[str, Any] = {}
     seconds: float = 0.0
+    misuse: bool = False
 
 
 class Piece(Record, frozen=True, kw_only=True):
@@ -59,6 +61,11 @@ class Report(Record, frozen=True, kw_only=True):
     def ok(self) -> bool:
         """Whether no check failed."""
         return all(finding.status != "fail" for finding in self.checks)
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 if no check failed, 2 if one is misuse, else 1."""
+        return 2 if any(finding.misuse for finding in self.checks) else int(not self.ok)
 
 
 def told(finding: Finding) -> list[str]:

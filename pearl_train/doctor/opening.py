@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pearl_data.shards import DatasetReader
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.trainee import make_trainee
+from pearl_train.run.data import open_dataset
 from pearl_train.training.assemble import build_trained
 from pearl_train.training.loader import numbers_of
 from pearl_train.training.processes import accelerator_for
@@ -15,7 +15,7 @@ from pearl_train.views.encode import Encoder
 
 def data(patient: Patient) -> Finding:
     """Whether the data open and hold samples of the split."""
-    patient.reader = DatasetReader(patient.data)
+    patient.reader = open_dataset(patient.data)
     split = patient.config.data.split
     patient.numbers = numbers_of(patient.reader, split)
     number, batch = len(patient.numbers), patient.config.optim.batch

@@ -42,8 +42,8 @@ def load_model(config: ModelConfig) -> tuple[nn.Module, Any]:
     """The network in evaluation mode, on the CPU, and its processor.
 
     With LoRA and ``dtype`` bfloat16 the weights are bfloat16; with full fine-tuning float32 always.
-    Raises ``UsageError`` for a model that cannot be found and ``BadInput`` for one that cannot be
-    used, naming it.
+    Raises ``UsageError`` for what is no model to be trained here, and ``BadInput`` for one whose
+    weights are not finite, naming it.
     """
     place = _place(config.id)
     family = _family(config, place)
@@ -67,7 +67,7 @@ def _place(model_id: str) -> str:
     folder = Path(model_id).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise BadInput(
+            raise UsageError(
                 f"model {model_id}: expected a folder with config.json, weights and processor, as "
                 "save_pretrained writes it; found no config.json"
             )
@@ -82,7 +82,7 @@ def _family(config: ModelConfig, place: str) -> str:
     with _explained(config.id):
         family = str(AutoConfig.from_pretrained(place, revision=config.revision).model_type)
     if family not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        raise BadInput(
+        raise UsageError(
             f"model {config.id}: expected an image-text-to-text model, such as "
             f"{', '.join(FAMILIES[:5])}; got model_type {family!r}"
         )
@@ -104,7 +104,7 @@ def _network(config: ModelConfig, place: str) -> nn.Module:
         )
     for what in ("missing_keys", "mismatched_keys"):
         if names := sorted(map(str, found[what])):
-            raise BadInput(
+            raise UsageError(
                 f"model {config.id}: expected all weights of its configuration; "
                 f"{what.split('_')[0]}: {_some(names)}; download or export it again"
             )
@@ -123,7 +123,7 @@ def _processor(config: ModelConfig, place: str) -> Any:
         if getattr(processor, name, None) is None
     ]
     if lacking:
-        raise BadInput(
+        raise UsageError(
             f"model {config.id}: expected a processor with image_processor, tokenizer and "
             f"chat_template; got {type(processor).__name__} without {', '.join(lacking)}; take the "
             "processor files of the published model, and processor_class as it names them"
@@ -132,18 +132,18 @@ def _processor(config: ModelConfig, place: str) -> Any:
 
 
 def check_family(network: Any, model_id: str, family: str) -> None:
-    """Raises ``BadInput`` for a family that cannot share pictures or whose masks are of its own."""
+    """Raises ``UsageError`` for a family that cannot share pictures, or with masks of its own."""
     if family in FAMILIES:
         return
     core = getattr(network, "model", None)
     takes = signature(core.forward).parameters if core is not None else {}
     if "mm_encoder_outputs" not in takes or not hasattr(core, "get_image_features"):
-        raise BadInput(
+        raise UsageError(
             f"model {model_id}: {family} takes no picture features computed beforehand, which "
             f"shared pictures need (mm_encoder_outputs); known to work: {', '.join(FAMILIES)}"
         )
     if not hasattr(core, "get_rope_index") and {"token_type_ids", "mm_token_type_ids"} & set(takes):
-        raise BadInput(
+        raise UsageError(
             f"model {model_id}: in {family} tokens of a picture see later ones, which packed views "
             f"do not provide for; known to work: {', '.join(FAMILIES)}"
         )
@@ -151,18 +151,22 @@ def check_family(network: Any, model_id: str, family: str) -> None:
 
 def check_finite(network: nn.Module, name: str) -> None:
     """Raises ``BadInput`` naming weights that hold NaN or infinity."""
-    broken = [
+    if broken := not_finite(network):
+        raise BadInput(
+            f"model {name}: expected finite weights, got NaN or infinity in {_some(broken)}; "
+            "download it again, or resume from an earlier checkpoint"
+        )
+
+
+def not_finite(network: nn.Module) -> list[str]:
+    """The names of weights and buffers that hold NaN or infinity."""
+    return [
         key
         for key, weight in network.state_dict().items()
         if weight.is_floating_point()
         and not bool(torch.isfinite(weight.sum(dtype=torch.float32)))
         and not bool(torch.isfinite(weight).all())
     ]
-    if broken:
-        raise BadInput(
-            f"model {name}: expected finite weights, got NaN or infinity in {_some(broken)}; "
-            "download it again, or resume from an earlier checkpoint"
-        )
 
 
 def _some(names: list[str], limit: int = 3) -> str:
@@ -180,7 +184,7 @@ def _explained(model_id: str) -> Iterator[None]:
         if len(reason) > 300:
             reason = reason[:299] + "…"
         if Path(model_id).is_dir() or model_id == "nano":
-            raise BadInput(
+            raise UsageError(
                 f"model {model_id}: cannot be loaded: {reason}; expected what save_pretrained of "
                 "an image-text-to-text model and of its processor write"
             ) from error

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.errors import UsageError
 from pearl_train.cli.main import cli
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.metrics import read_metrics
@@ -67,7 +67,7 @@ def test_what_cannot_work_leaves_no_folder(tmp_path: Path, tiny_data: Path) -> N
     out = tmp_path / "run"
     with pytest.raises(UsageError, match=r"data\.split: .*'nowhere'.*train \(12\)"):
         train(load_config([], ["data.split=nowhere"]), tiny_data, out, progress=False)
-    with pytest.raises(BadInput, match="expected a dataset folder"):
+    with pytest.raises(UsageError, match="expected a dataset folder"):
         train(load_config(), tmp_path, out, progress=False)
     assert not out.exists()
 

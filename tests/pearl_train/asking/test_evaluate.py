@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_samples import tiny_sample
 
 from pearl_data.shards import DatasetReader, Sample
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, UsageError
 from pearl_train.asking.evaluate import (
     SCORES,
     UNANSWERED,
@@ -143,7 +143,7 @@ def test_the_same_questions_give_the_same_lines(task: Task, tmp_path: Path) -> N
 
 
 def test_a_split_without_samples_is_refused_naming_those_there_are(tiny_data: Path) -> None:
-    with pytest.raises(BadInput, match=r"split 'nope'.*test, train, val"):
+    with pytest.raises(UsageError, match=r"split 'nope'.*test, train, val"):
         places(DatasetReader(tiny_data), "nope")
 
 

@@ -49,16 +49,18 @@ def test_it_prints_a_line_per_check_and_writes_what_there_is_to_see(
     assert "<script" not in page
 
 
-def test_json_is_all_of_stdout_and_a_failure_exits_1(run: Callable[..., Result]) -> None:
+def test_json_is_all_of_stdout_and_a_wrong_split_exits_2(run: Callable[..., Result]) -> None:
     result = run("--json", "--set", "data.split=dev")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     report: dict[str, Any] = json.loads(result.stdout)
     assert report["checks"][0] | {"seconds": 0} == {
         "check": "data",
         "status": "fail",
         "told": report["checks"][0]["told"],
-        "remedy": "name a folder that pearl-data synth wrote",
+        "remedy": "name, with --data, a folder that pearl-data synth wrote, and a split that it "
+        "holds",
         "lines": [],
         "figures": {},
         "seconds": 0,
+        "misuse": True,
     }

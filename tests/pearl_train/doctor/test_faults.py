@@ -17,6 +17,7 @@ from torch import Tensor
 from pearl_data.shards import DatasetReader
 from pearl_train.doctor import Finding, Report
 from pearl_train.doctor.patient import Patient
+from pearl_train.objectives.distance import DISTANCES, cosine
 from pearl_train.views.batch import PADDING, EncodedSample
 from pearl_train.views.chat import Turn
 
@@ -40,6 +41,8 @@ def copied(tiny_folder: Callable[[str], Path], tmp_path: Path) -> Callable[[str]
 def test_data_that_are_not_there(examined: Examine, tmp_path: Path) -> None:
     report = examined("llava", data=tmp_path / "nowhere", until="samples").report
     assert "nowhere" in failed(report, "data").told
+    assert "pearl-data synth wrote" in failed(report, "data").remedy
+    assert report.status == 2
     assert next(f for f in report.checks if f.check == "samples").status == "skip"
 
 
@@ -107,9 +110,57 @@ def test_weights_that_are_not_finite(examined: Examine, copied: Callable[[str], 
     name = min(weights)
     weights[name].view(-1)[0] = float("nan")
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    found = failed(examined(folder, until="gradients").report, "model")
-    assert "finite" in found.told
+    report = examined(folder, until="gradients").report
+    found = failed(report, "model")
     assert "NaN" in found.told
+    assert name.split(".", 1)[1] in found.told
+    assert "weights" in found.remedy
+    assert "not the data" in found.remedy
+    assert report.status == 1
+
+
+def test_weights_that_break_after_loading_are_named_by_the_forward_pass(
+    examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Patient.few
+
+    def spoilt(self: Patient, most: int = 4) -> list[EncodedSample]:
+        self.backbone.plain.lm_head.weight.data[3] = float("nan")
+        return whole(self, most)
+
+    monkeypatch.setattr(Patient, "few", spoilt)
+    report = examined("llava", until="gradients", samples=2).report
+    found = failed(report, "forward")
+    assert "lm_head.weight" in found.told
+    assert "the weights are broken, not the data" in found.remedy
+    later = [f for f in report.checks if f.check == "gradients"]
+    assert [(f.status, "forward" in f.told) for f in later] == [("skip", True)]
+
+
+def test_finite_weights_that_overflow_are_traced_to_their_module(
+    examined: Examine, copied: Callable[[str], Path]
+) -> None:
+    folder = copied("llava")
+    weights = load_file(folder / "model.safetensors")
+    name = next(n for n in weights if n.endswith("layers.0.mlp.down_proj.weight"))
+    weights[name].fill_(3e38)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    report = examined(folder, until="pred apart", samples=2).report
+    found = failed(report, "forward")
+    assert "language_model.layers.0.mlp.down_proj" in found.told
+    assert "too large" in found.remedy
+    assert [f.check for f in report.checks if f.status == "fail"] == ["forward"]
+
+
+def test_a_damaged_shard_is_to_be_validated(
+    examined: Examine, tiny_data: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(tiny_data, tmp_path / "set"))
+    shard = next((data / "shards").glob("*.tar"))
+    shard.write_bytes(shard.read_bytes()[:-512])
+    report = examined("llava", data=data, until="data").report
+    assert failed(report, "data").remedy.startswith(f"run pearl-data validate {data}")
+    assert report.status == 1
 
 
 def test_a_corrupt_sample_is_named_with_its_shard(
@@ -196,7 +247,7 @@ def test_answers_that_see_pred_tokens(examined: Examine, monkeypatch: pytest.Mon
     assert "[PRED]" in found.told
 
 
-def test_a_loss_that_is_not_a_number_names_the_sample(
+def test_states_that_are_no_numbers_name_sample_and_picture(
     examined: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Patient.encode
@@ -211,10 +262,25 @@ def test_a_loss_that_is_not_a_number_names_the_sample(
 
     monkeypatch.setattr(Patient, "encode", spoilt)
     report = examined("llava", until="overfit", samples=4).report
-    found = failed(report, "gradients")
-    assert "train-006 in shards/" in found.told
+    found = failed(report, "forward")
+    assert "i0 of train-006" in found.told
     assert "train-000" not in found.told
     assert next(f for f in report.checks if f.check == "overfit").status == "skip"
+
+
+def test_a_loss_that_is_not_a_number_names_the_sample(
+    examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = cosine
+
+    def spoilt(predicted: Tensor, target: Tensor) -> Tensor:
+        found = whole(predicted, target)
+        return torch.where(target[:, 0] == target[:, 0].max(), torch.nan, found)
+
+    monkeypatch.setitem(DISTANCES, "cosine", spoilt)  # type: ignore[arg-type]  # a dict
+    found = failed(examined("llava", until="overfit", samples=4).report, "gradients")
+    assert "jepa nan" in found.told
+    assert "train-" in found.told
 
 
 @pytest.mark.parametrize(
@@ -304,4 +370,5 @@ def test_pixels_that_are_no_numbers(examined: Examine, copied: Callable[[str], P
     assert "finite" in found.told
     assert ".tar" in found.told
     assert "image_std" in found.remedy
-    assert next(f for f in report.checks if f.check == "targets").status == "fail"
+    assert next(f for f in report.checks if f.check == "forward").status == "fail"
+    assert next(f for f in report.checks if f.check == "targets").status == "skip"

@@ -77,7 +77,7 @@ def test_a_missing_nano_model_says_how_to_make_it(
 
 
 def test_a_folder_without_configuration_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"found no config\.json"):
+    with pytest.raises(UsageError, match=r"found no config\.json"):
         load_model(ModelConfig(id=str(tmp_path)))
 
 
@@ -86,7 +86,7 @@ def test_a_model_that_sees_nothing_is_refused(tmp_path: Path) -> None:
         hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=8
     )
     LlamaForCausalLM(config).save_pretrained(tmp_path)
-    with pytest.raises(BadInput, match=r"expected an image-text-to-text model.*'llama'"):
+    with pytest.raises(UsageError, match=r"expected an image-text-to-text model.*'llama'"):
         load_model(ModelConfig(id=str(tmp_path)))
 
 
@@ -114,14 +114,14 @@ def test_missing_weights_are_named(copy_of: Callable[[str], Path]) -> None:
         del weights[next(key for key in weights if key.endswith("layers.0.mlp.down_proj.weight"))]
 
     folder = altered(copy_of("fast_vlm"), drop)
-    with pytest.raises(BadInput, match=r"missing: model.language_model.layers.0.mlp.down_proj"):
+    with pytest.raises(UsageError, match=r"missing: model.language_model.layers.0.mlp.down_proj"):
         load_model(ModelConfig(id=str(folder)))
 
 
 def test_a_torn_file_of_weights_is_refused(copy_of: Callable[[str], Path]) -> None:
     folder = copy_of("fast_vlm")
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:999])
-    with pytest.raises(BadInput, match="cannot be loaded"):
+    with pytest.raises(UsageError, match="cannot be loaded"):
         load_model(ModelConfig(id=str(folder)))
 
 
@@ -133,14 +133,14 @@ def test_a_processor_that_cannot_see_is_refused(copy_of: Callable[[str], Path]) 
     tokens.write_text(
         json.dumps(json.loads(tokens.read_text()) | {"processor_class": "NobodysProcessor"})
     )
-    with pytest.raises(BadInput, match="without image_processor"):
+    with pytest.raises(UsageError, match="without image_processor"):
         load_model(ModelConfig(id=str(folder)))
 
 
 def test_a_processor_without_chat_template_is_refused(copy_of: Callable[[str], Path]) -> None:
     folder = copy_of("qwen3_vl")
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(BadInput, match="without chat_template"):
+    with pytest.raises(UsageError, match="without chat_template"):
         load_model(ModelConfig(id=str(folder)))
 
 
@@ -148,9 +148,9 @@ def test_families_that_packing_cannot_serve_are_refused() -> None:
     with torch.device("meta"):
         bidirectional = Gemma3ForConditionalGeneration(Gemma3Config())
         cross_attending = MllamaForConditionalGeneration(MllamaConfig())
-    with pytest.raises(BadInput, match=r"in gemma3 tokens of a picture see later ones.*qwen3_vl"):
+    with pytest.raises(UsageError, match=r"in gemma3 tokens of a picture see later ones.*qwen3_vl"):
         check_family(bidirectional, "some-id", "gemma3")
-    with pytest.raises(BadInput, match="mllama takes no picture features computed beforehand"):
+    with pytest.raises(UsageError, match="mllama takes no picture features computed beforehand"):
         check_family(cross_attending, "some-id", "mllama")
 
 

@@ -159,5 +159,5 @@ def test_a_folder_holds_one_run(folder: RunFolder) -> None:
         other.must_be_free()
     with pytest.raises(UsageError, match=r"no config\.toml in it"):
         other.read_config()
-    with pytest.raises(BadInput, match=r"a dataset folder with manifest\.jsonl"):
+    with pytest.raises(UsageError, match=r"a dataset folder with manifest\.jsonl"):
         data_sha256(other.path)

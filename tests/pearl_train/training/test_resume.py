@@ -203,7 +203,7 @@ def test_other_choices_or_data_are_refused_on_resume(
     other = msgspec.structs.replace(config, seed=4)
     with pytest.raises(UsageError, match="the choices that the run began with"):
         train(other, tiny_data, folder.path, resume=True, progress=False)
-    with pytest.raises(BadInput, match=r"expected the data that .* began with"):
+    with pytest.raises(UsageError, match=r"expected the data that .* began with"):
         train(config, tiny_data, folder.path, resume=True, progress=False)
     with pytest.raises(UsageError, match="one that holds a run"):
         train(config, tiny_data, folder.path, progress=False)

@@ -1,0 +1,154 @@
+"""The same mistake ends every command in the same status: 2 for a wrong argument, 1 for damage."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+from tiny_models import drawn_picture
+
+from pearl_train.cli.main import main
+
+Ended = Callable[..., tuple[int, str]]
+
+#: How each command is called; ``DATA`` and ``MODEL`` are what the test gives.
+CALLS: dict[str, list[str]] = {
+    "run": ["run", "--data", "DATA", "--model", "MODEL", "--out", "OUT"],
+    "doctor": ["doctor", "--data", "DATA", "--model", "MODEL", "--samples", "1"],
+    "eval": ["eval", "MODEL", "--data", "DATA"],
+    "compare": ["compare", "--data", "DATA", "--model", "MODEL", "--out", "OUT"],
+    "predict": ["predict", "MODEL", "--image", "PHOTO", "--question", "Which colour?"],
+}
+WITH_DATA = [name for name, call in CALLS.items() if "DATA" in call]
+
+
+@pytest.fixture
+def ended(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tiny_data: Path,
+    tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> Ended:
+    """A function from a command, what it is given and further words to its status and output."""
+    photo = tmp_path / "photo.jpg"
+    drawn_picture(3).save(photo)
+
+    def call(
+        name: str, *more: str, data: object = tiny_data, model: object = None
+    ) -> tuple[int, str]:
+        given = {
+            "DATA": data,
+            "MODEL": model or tiny_folder("fast_vlm"),
+            "OUT": tmp_path / "out",
+            "PHOTO": photo,
+        }
+        words = [str(given.get(word, word)) for word in CALLS[name]]
+        monkeypatch.setattr(sys, "argv", ["pearl-train", *words, *more])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out + said.err
+
+    return call
+
+
+def empty(place: Path) -> Path:
+    place.mkdir()
+    return place
+
+
+@pytest.mark.parametrize("command", WITH_DATA)
+def test_what_is_no_data_set_is_misuse_in_the_same_words(
+    command: str, ended: Ended, tmp_path: Path
+) -> None:
+    status, told = ended(command, data=tmp_path / "nosuch")
+    assert status == 2
+    assert "nosuch: expected a dataset folder with manifest.jsonl, or a tar, got nothing" in told
+    status, told = ended(command, data=empty(tmp_path / "empty"))
+    assert status == 2
+    assert "empty: expected a dataset folder with manifest.jsonl, or a tar, got a folder" in told
+    assert "pearl-data synth makes one" in told
+
+
+@pytest.mark.parametrize("command", WITH_DATA)
+def test_a_damaged_data_set_is_a_failure(
+    command: str, ended: Ended, tiny_data: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(tiny_data, tmp_path / "set"))
+    shard = next((data / "shards").glob("*.tar"))
+    shard.write_bytes(shard.read_bytes()[:-512])
+    status, told = ended(command, data=data)
+    assert status == 1
+    assert "pearl-data validate" in told
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_what_is_no_model_is_misuse(command: str, ended: Ended, tmp_path: Path) -> None:
+    assert ended(command, model=empty(tmp_path / "empty"))[0] == 2
+    assert ended(command, model="nobody/no-such-model")[0] == 2
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_a_model_that_cannot_be_talked_to_is_misuse(
+    command: str, ended: Ended, tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder("llava"), tmp_path / "model"))
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("'<image>\\n'", "''"))
+    assert ended(command, model=folder)[0] == 2, "it drops pictures"
+    template.unlink()
+    assert ended(command, model=folder)[0] == 2, "it is not there"
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_broken_weights_are_a_failure(
+    command: str, ended: Ended, tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder("fast_vlm"), tmp_path / "model"))
+    weights: dict[str, Any] = load_file(folder / "model.safetensors")
+    weights[min(weights)].view(-1)[0] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    status, told = ended(command, model=folder)
+    assert status == 1
+    assert "expected finite weights" in told
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("run", ["--set", "data.split=dev"]),
+        ("doctor", ["--set", "data.split=dev"]),
+        ("compare", ["--set", "data.split=dev"]),
+        ("eval", ["--split", "dev"]),
+    ],
+)
+def test_a_split_that_is_not_there_is_misuse(command: str, more: list[str], ended: Ended) -> None:
+    assert ended(command, *more)[0] == 2
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_a_choice_that_does_not_exist_is_misuse(command: str, ended: Ended) -> None:
+    status, told = ended(command, "--set", "optim.lrr=1")
+    assert status == 2
+    assert "did you mean optim.lr?" in told
+
+
+def test_a_comparison_tells_wrong_objectives_with_other_faults(ended: Ended) -> None:
+    status, told = ended("compare", "--objectives", "bad", "--set", "optim.lrr=1")
+    assert status == 2
+    assert "--objectives: expected some of" in told
+    assert "optim.lrr (--set)" in told
+
+
+def test_what_is_no_run_cannot_be_exported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for folder in (tmp_path / "nosuch", empty(tmp_path / "empty")):
+        monkeypatch.setattr(sys, "argv", ["pearl-train", "export", str(folder), "--to", "to"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == 2
