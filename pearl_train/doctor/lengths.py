@@ -16,6 +16,7 @@ from pearl_train.doctor.patient import Patient
 from pearl_train.training.loader import EncodedSamples, Fault
 from pearl_train.views.batch import EncodedSample
 from pearl_train.views.encode import Dropped
+from pearl_train.views.left_out import how_to_keep
 
 
 class Scanned(NamedTuple):
@@ -95,13 +96,16 @@ def samples(patient: Patient) -> Finding:
             status="fail",
             told=f"{len(scan.dropped)} of {scan.tried} are left out, {reason.key} in "
             f"{reason.shard} for one: {reason.reason} ({reason.detail})",
-            remedy=f"raise data.max_tokens ({most}), or lower model.max_pixels",
+            remedy=how_to_keep(reasons_of(scan), patient.config.data),
             lines=lines,
             figures=figures,
         )
     made_smaller = [one for one in scan.samples if "downscaled" in one.notes]
     if scan.dropped or len(made_smaller) > scan.tried / 20:
-        remedy = f"raise data.max_tokens ({most}), or accept it: the run counts them too"
+        kept = how_to_keep(reasons_of(scan), patient.config.data)
+        remedy = (
+            f"{kept or f'raise data.max_tokens ({most})'}; or accept it: the run counts them too"
+        )
         told += f"; {len(scan.dropped)} left out, {len(made_smaller)} with smaller pictures"
         return Finding(
             check="samples", status="warn", told=told, remedy=remedy, lines=lines, figures=figures
@@ -213,6 +217,11 @@ def by_reason(scan: Scan) -> dict[str, list[str]]:
         for note in one.notes:
             found.setdefault(f"changed, {note}", []).append(one.key)
     return found
+
+
+def reasons_of(scan: Scan) -> set[str]:
+    """Why samples were left out."""
+    return {dropped.reason for dropped in scan.dropped}
 
 
 def percentile(values: Sequence[int], share: float) -> int:

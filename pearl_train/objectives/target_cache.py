@@ -152,6 +152,11 @@ class TargetCache:
                 raise BadInput(
                     f"{path}: expected cached targets, got {error}; delete it, and it is made anew"
                 ) from error
+            if not bool(torch.isfinite(targets).all()):
+                raise BadInput(
+                    f"{path}: expected finite cached targets, got NaN or infinity; delete it, and "
+                    "it is made anew"
+                )
             self._tensors[path] = targets
             for row, name in enumerate(names.numpy()):
                 self._places[name.tobytes()] = (path, row)
@@ -215,7 +220,8 @@ def fill(
 
     The number of targets made. Call it before the first update, and when resuming before the
     checkpoint is restored: with full fine-tuning only then is the network still the base.
-    ``tell`` is given the number done after each batch.
+    ``tell`` is given the number done after each batch. Raises ``BadInput`` naming samples whose
+    target is not finite, with what makes it so; none of their batch is kept.
     """
     done = 0
     keys: list[str] = []
@@ -225,7 +231,9 @@ def fill(
             if not batch.keys:
                 continue
             rows = batch.to(backbone.device)
-            made.append(embed_rows(backbone, rows, config.objective.target).cpu())
+            targets = embed_rows(backbone, rows, config.objective.target).cpu()
+            _refuse_broken(batch, targets)
+            made.append(targets)
             keys += batch.keys
             done += len(batch.keys)
             if tell:
@@ -236,3 +244,25 @@ def fill(
     if keys:
         cache.add(keys, torch.cat(made))
     return done
+
+
+def _refuse_broken(batch: Batch, targets: Tensor) -> None:
+    """Raises ``BadInput`` for the samples of ``batch`` whose ``targets`` (n, H) are no numbers."""
+    rows = (~torch.isfinite(targets).all(dim=-1)).nonzero().flatten().tolist()
+    if not rows:
+        return
+    named = ", ".join(f"{batch.keys[row]} in {batch.shards[row]}" for row in rows[:3])
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    pixels = all(
+        bool(torch.isfinite(tensor).all())
+        for tensor in batch.images.values()
+        if tensor.is_floating_point()
+    )
+    remedy = (
+        "the pixels are numbers, so the network before training makes none of them: run "
+        'pearl-train doctor, which traces where, or set model.dtype = "float32"'
+        if pixels
+        else "pixels of the batch are no numbers: look for a zero in image_std, or a "
+        "rescale_factor that is no number, in the model's processor files"
+    )
+    raise BadInput(f"expected finite targets h_R, got NaN or infinity for {named}{more}; {remedy}")

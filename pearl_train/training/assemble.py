@@ -31,6 +31,7 @@ from pearl_train.training.ingredients import Ingredients, no_targets
 from pearl_train.training.loader import Tally, TrainingData, numbers_of
 from pearl_train.views.batch import Batch, ViewPlan
 from pearl_train.views.encode import Encoder
+from pearl_train.views.left_out import how_to_keep
 
 #: The split whose loss is measured at every checkpoint, and how much of it.
 VALIDATION, MOST = "val", 256
@@ -179,7 +180,10 @@ def _cached_targets(
         train.tally.merge(Tally(dropped=whole.tally.dropped))
         sys.stderr.write(f"{len(without)} samples are left out: their trajectory does not fit\n")
     if not train.numbers:
-        raise UsageError("expected samples whose trajectory fits data.max_tokens, got none")
+        raise UsageError(
+            f"expected samples with a target, got {len(without)} that were all left out: "
+            f"{whole.tally.counts()}; {how_to_keep(whole.tally.dropped, config.data)}"
+        )
     return cache
 
 

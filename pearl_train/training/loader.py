@@ -26,6 +26,7 @@ from pearl_train.training.splits import numbers_of, shared_questions
 from pearl_train.views.batch import Batch, EncodedSample, ViewPlan
 from pearl_train.views.collate import collate, muted
 from pearl_train.views.encode import Dropped, Encoder, encode_sample
+from pearl_train.views.left_out import how_to_keep
 from pearl_train.views.remember import Remembered
 
 __all__ = [
@@ -251,7 +252,7 @@ class TrainingData:
                     return self._stand_in
             raise BadInput(
                 f"expected samples that can be trained on, got {len(self.numbers)} of which all "
-                f"were left out: {self.tally.counts()}; raise data.max_tokens or allow "
-                'data.too_long = "downscale"'
+                f"were left out: {self.tally.counts()}; "
+                f"{how_to_keep(self.tally.dropped, self.samples.encoder.data)}"
             )
         return self._stand_in

@@ -13,7 +13,7 @@ from toy_objectives import ToyBackbone, toy_batch, toy_sample
 
 from pearl_tools.errors import BadInput
 from pearl_train.objectives.pearl import target_plan
-from pearl_train.objectives.target import embed_target
+from pearl_train.objectives.target import embed_rows, embed_target
 from pearl_train.objectives.target_cache import (
     Identity,
     TargetCache,
@@ -165,6 +165,40 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "targets-00.safetensors").write_bytes(b"torn")
     with pytest.raises(BadInput, match=r"targets-00.safetensors: expected cached targets"):
         TargetCache(tmp_path, Identity("0" * 64, {}), RECORDS)
+
+
+def test_a_target_that_is_no_number_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(model: Any, batch: Batch, options: TargetConfig) -> torch.Tensor:
+        made = embed_rows(model, batch, options)
+        made[[key == "toy-5" for key in batch.keys], 2] = float("nan")
+        return made
+
+    monkeypatch.setattr("pearl_train.objectives.target_cache.embed_rows", spoilt)
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    with pytest.raises(BadInput, match=r"NaN or infinity for toy-5 in \S+; .*pearl-train doctor"):
+        fill(cache, network, batches(), FROZEN)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pixels_that_are_no_numbers_are_blamed_for_their_targets(tmp_path: Path) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    spoilt = batches()[:1]
+    for tensor in spoilt[0].images.values():
+        if tensor.is_floating_point():
+            tensor.fill_(float("nan"))
+    with pytest.raises(BadInput, match=r"toy-0 in .*image_std"):
+        fill(cache, network, spoilt, FROZEN)
+
+
+def test_stored_targets_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    with pytest.raises(BadInput, match="expected finite cached targets"):
+        cache.add(["toy-0"], torch.full((1, 4), float("inf")))
 
 
 def test_a_batch_that_lost_its_target_view_is_refused(tmp_path: Path) -> None:

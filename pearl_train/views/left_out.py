@@ -1,0 +1,27 @@
+"""What to do so that samples are not left out, by the reason for which they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pearl_train.settings.config import DataConfig
+
+
+def how_to_keep(reasons: Iterable[str], data: DataConfig) -> str:
+    """The changes of the configuration that keep samples dropped for ``reasons``, as an order.
+
+    ``data`` is the configuration in force: what it says already is not advised.
+
+    >>> how_to_keep(["text-too-long"], DataConfig(max_tokens=64))
+    'raise data.max_tokens (64), which the words alone exceed'
+    """
+    most = data.max_tokens
+    advice = {
+        "text-too-long": f"raise data.max_tokens ({most}), which the words alone exceed",
+        "too-long-at-any-size": f"raise data.max_tokens ({most}): the pictures are as small as the "
+        "processor makes them",
+        "too-long": f'set data.too_long = "downscale", or raise data.max_tokens ({most})',
+        "empty-target": "set objective.target.include_answer = true, or "
+        "objective.target.wrong_steps = true",
+    }
+    return "; ".join(words for reason, words in advice.items() if reason in set(reasons))
