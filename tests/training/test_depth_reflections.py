@@ -1,31 +1,19 @@
 """Planes that reflect in the training pictures of the depth network."""
 
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-from scripts import ROOT, load_script
+from scripts import load_script
 
 from pearl_data.rendering import Scene, TextureBank, render
 from pearl_data.rendering.camera import look
 from pearl_data.rendering.scene import Atmosphere, Light, Part, Surface
 from pearl_data.rendering.solids import box
 
+reflections = load_script("training/depth/reflections.py", neighbours=True)
+
 SIZE = (128, 96)
-
-
-@pytest.fixture(scope="module")
-def reflections() -> Iterator[Any]:
-    sys.path.insert(0, str(ROOT / "training/depth"))  # it imports its neighbours
-    before = set(sys.modules)
-    yield load_script("training/depth/reflections.py")
-    sys.path.pop(0)
-    for name in ("interiors", "worlds", "things"):
-        if name not in before:
-            sys.modules.pop(name, None)
 
 
 def paint(*colour: float) -> tuple[Surface, ...]:
@@ -53,7 +41,7 @@ def scene() -> Scene:
     )
 
 
-def test_a_floor_shows_a_cube_upside_down_below_its_foot(reflections: Any, scene: Scene) -> None:
+def test_a_floor_shows_a_cube_upside_down_below_its_foot(scene: Scene) -> None:
     bank = TextureBank()
     drawn = render(scene, bank=bank)
     floor = reflections.Plane(
@@ -68,7 +56,7 @@ def test_a_floor_shows_a_cube_upside_down_below_its_foot(reflections: Any, scene
     assert not any(red[int(y), int(x)] for x, y, _ in outside)
 
 
-def test_a_wall_shows_what_is_behind_the_camera(reflections: Any, scene: Scene) -> None:
+def test_a_wall_shows_what_is_behind_the_camera(scene: Scene) -> None:
     facing_away = replace(scene, camera=look((0, 4.0, 0.6), (0, 5.0, 0.55)))
     bank = TextureBank()
     assert not (render(facing_away, bank=bank).instance == 1).any()
@@ -79,7 +67,7 @@ def test_a_wall_shows_what_is_behind_the_camera(reflections: Any, scene: Scene) 
     assert (shown.instance == 1).mean() > 0.005
 
 
-def test_only_the_planes_of_a_glossy_scene_change_and_its_truth_stays(reflections: Any) -> None:
+def test_only_the_planes_of_a_glossy_scene_change_and_its_truth_stays() -> None:
     bank, changed = TextureBank(), []
     for seed in range(3):
         glossy = reflections.draw_glossy(seed, bank, *SIZE)

@@ -7,25 +7,27 @@
 Half as many worlds (`worlds.py`), interiors (`interiors.py`) and glossy scenes (`reflections.py`)
 follow. A pair counts if its true
 depths differ by a factor above 1.25. Object pairs compare the median prediction in the boxes of the
-objects' visible pixels. Real frames are added if PEARL_SHARED (default ../shared) has them; they
-never take part in training or selection: `--renders` leaves them out while weights are compared.
-Pairs of one picture are not independent, so the Wilson intervals are too narrow. Leaves out
-training.
+objects' visible pixels. Pairs of one picture are not independent, so the Wilson intervals are too
+narrow. The held-out frames (`held_out.py`) are added if PEARL_SHARED (default ../shared) has them;
+they never take part in training or selection: `--renders` leaves them out while weights are
+compared. Leaves out training.
 """
 
 import argparse
 import json
 import math
 import os
+import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from export import read_card, write_card
+from held_out import measure, table
 from interiors import draw_interior
 from photographs import model_of
 from reflections import draw_glossy
@@ -143,33 +145,8 @@ def predict(model: DepthModel, image: npt.NDArray[np.uint8]) -> Map:
     return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def real_frames(shared: Path) -> list[tuple[str, npt.NDArray[np.uint8], Map]]:
-    """(name, picture, depth in metres) of the real and foreign frames in `shared/data/depth`, if
-    any.
-    """
-    folder = shared / "data" / "depth"
-    frames: list[tuple[str, npt.NDArray[np.uint8], Map]] = []
-    disparity = next(iter(sorted(folder.glob("*motorcycle*disp*.npy"))), None) or next(
-        iter(sorted(folder.glob("*motorcycle*disp*.npz"))), None
-    )
-    left = next(iter(sorted(folder.glob("*motorcycle*left*.[pj][np]g"))), None)
-    if disparity is not None and left is not None:
-        stored = np.load(disparity, allow_pickle=False)
-        values = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
-        depth = 994.978 * 0.193001 / (values + 31.086)
-        depth[~np.isfinite(values)] = np.nan
-        frames.append(
-            ("motorcycle", cv2.imread(str(left))[:, :, ::-1].copy(), depth.astype(np.float32))
-        )
-    for colour in sorted((folder / "redwood_rendered" / "color").glob("*.jpg")):
-        truth = folder / "redwood_rendered" / "depth" / f"{colour.stem}.png"
-        depth = cv2.imread(str(truth), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000
-        frames.append(("redwood", cv2.imread(str(colour))[:, :, ::-1].copy(), depth))
-    return frames
-
-
-def evaluate(model: DepthModel, scenes: int, shared: Path | None) -> list[Figure]:
-    """All figures, of the real frames in `shared` too if it is given; deterministic."""
+def evaluate(model: DepthModel, scenes: int) -> list[Figure]:
+    """All figures of rendered scenes; deterministic."""
     tally = Tally()
     sources = (("worlds", draw_world), ("interiors", draw_interior), ("glossy", draw_glossy))
     progress = Progress("evaluate", scenes + len(sources) * (scenes // 2), "scenes")
@@ -187,9 +164,6 @@ def evaluate(model: DepthModel, scenes: int, shared: Path | None) -> list[Figure
             predicted = predict(model, drawn.image)
             judge_pixels(drawn.depth_m, predicted, rng, PIXEL_PAIRS, name, tally)
             progress.advance()
-    for index, (name, image, depth_m) in enumerate(real_frames(shared) if shared else []):
-        rng = np.random.default_rng((EVALUATION_SEED, 1 << 20, index))
-        judge_pixels(depth_m, predict(model, image), rng, 20_000, name, tally)
     return tally.figures()
 
 
@@ -206,7 +180,7 @@ def main() -> None:
     parser.add_argument("--model", default="embedded", help="as for photographs.py")
     parser.add_argument("--scenes", type=int, default=400)
     parser.add_argument(
-        "--renders", action="store_true", help="leave the real frames out, to choose without them"
+        "--renders", action="store_true", help="leave the held-out frames out, to choose weights"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
@@ -215,11 +189,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    figures = evaluate(
-        model_of(options.model),
-        options.scenes,
-        None if options.renders else Path(os.environ.get("PEARL_SHARED", "../shared")),
-    )
+    model, shared = model_of(options.model), Path(os.environ.get("PEARL_SHARED", "../shared"))
+    figures = evaluate(model, options.scenes)
     rows = [
         {
             "name": f.name,
@@ -229,16 +200,25 @@ def main() -> None:
         }
         for f in figures
     ]
+    held_out: list[dict[str, Any]] = []
+    if not options.renders:
+        if shared.is_dir():
+            held_out = measure(model, shared)
+        else:
+            print(f"{shared}: no held-out frames there; set PEARL_SHARED", file=sys.stderr)
     if options.card:
         card = read_card()
         card["figures"], card["evaluated_scenes"] = rows, options.scenes
+        card["held_out"] = held_out
         write_card(card)
     if options.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps({"renders": rows, "held_out": held_out}, indent=2))
         return
     for row in rows:
         low, high = row["wilson95"]
         print(f"{row['name']:42s} {row['share']:.3f}  n = {row['n']:6d}  95 % {low:.3f}-{high:.3f}")
+    if held_out:
+        print(table(held_out))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from held_out import table
 from recipe import TILT
 from safetensors.torch import save_file
 from torch import Tensor
@@ -66,6 +67,7 @@ def export(
             "notes": notes,
             "evaluated_scenes": 0,
             "figures": [],
+            "held_out": [],
         }
     )
 
@@ -113,11 +115,16 @@ def card_text(card: dict[str, Any]) -> str:
         f"{row['wilson95'][0]:.3f}-{row['wilson95'][1]:.3f} |"
         for row in card["figures"]
     )
-    table = (
+    rows_table = (
         "| pairs with a depth ratio above 1.25 | right | n | Wilson 95 % |\n|---|---|---|---|\n"
         + rows
         if rows
         else "Not evaluated yet: `python training/depth/evaluate.py --card`."
+    )
+    held_out = (
+        table(card["held_out"])
+        if card.get("held_out")
+        else "Not measured: `python training/depth/evaluate.py --card` with PEARL_SHARED."
     )
     return f"""# The embedded depth model
 
@@ -139,13 +146,19 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
 
 Ordinal accuracy on {card["evaluated_scenes"]} rendered scenes with seeds of their own, half clean
 and half wild, beside the rules of thumb, and on half as many worlds, interiors and glossy scenes.
-"Lower is wrong" are the pairs where the nearer object is the higher one. Motorcycle (Middlebury
-2014) and redwood (rendered ICL-NUIM) took no part in training. The renders decided between weights;
-up to the fifth stage `evaluate.py` printed these frames beside them when it did. The intervals take
-pairs of one picture for independent and are far too narrow; those of `pearl-data tools eval depth`,
-also beside another network, are in LAB_LOG.
+"Lower is wrong" are the pairs where the nearer object is the higher one. The intervals take pairs
+of one picture for independent and are far too narrow.
 
-{table}
+{rows_table}
+
+## Held out
+
+Middlebury's motorcycle and five frames of redwood (rendered ICL-NUIM), beside FastDepth and the
+rule "lower is nearer" on the same pairs of pixels; 95 % intervals by bootstrap over tiles and
+pictures. They took no part in training. Weights are chosen by renders and by labelled photographs;
+up to the fifth stage `evaluate.py` printed these frames beside the renders when they were.
+
+{held_out}
 
 ## Limits
 

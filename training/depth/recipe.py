@@ -137,11 +137,11 @@ STAGES = (
     ),
     Recipe(
         name="glossy",
-        mixed=1_750,
-        clean=1_000,
-        worlds=5_000,
+        mixed=1_250,
+        clean=750,
+        worlds=3_500,
         worlds_share=0.45,
-        interiors=4_000,
+        interiors=2_500,
         interiors_share=0.4,
         glossy=2_000,
         glossy_share=0.25,
@@ -160,7 +160,8 @@ tells nothing, so that the network must see; then, among those, worlds as photog
 then furnished interiors, which are close, plain and full; then all of them for long, one picture
 in five restyled, so that less hangs on how they are painted; then others of all, most of them
 fresh, one in three restyled and three in ten with the pale colours that most real places have;
-then twice as many, and one picture in four with floors, tables, puddles or mirrors that reflect.
+then these again, a few more, and one picture in four with floors, tables, puddles or mirrors that
+reflect.
 """
 
 
