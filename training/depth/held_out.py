@@ -2,9 +2,10 @@
 
 Middlebury's motorcycle and five frames of redwood, from `data/depth` of PEARL_SHARED, measured by
 what `pearl-data tools eval depth` runs. They take no part in training nor in any choice. FastDepth
-needs the extra `tflite`. Leaves out rendered scenes (`evaluate.py`).
+needs the extra `tflite` and is left out, with a word, where it cannot be loaded. Leaves out rendered scenes (`evaluate.py`).
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pearl_data.depth_eval.calibration import Calibration
 from pearl_data.depth_eval.evaluate import Options, evaluate
 from pearl_data.depth_eval.records import Estimate, Row
 from pearl_tools.depth import DepthModel, load_depth_model
+from pearl_tools.errors import ModelUnavailable, UsageError
 
 MOTORCYCLE = Calibration(focal_px=994.978, baseline_mm=193.001, offset_px=31.086)
 FAST_DEPTH = "models/fast_depth_224.tflite"
@@ -24,7 +26,11 @@ def measure(model: DepthModel, shared: Path) -> list[dict[str, Any]]:
     fields of `records.Row`.
     """
     folder = shared / "data" / "depth"
-    models = [model, load_depth_model(str(shared / "data" / FAST_DEPTH))]
+    models = [model]
+    try:
+        models.append(load_depth_model(str(shared / "data" / FAST_DEPTH)))
+    except (ModelUnavailable, UsageError) as error:
+        print(f"without FastDepth: {error}", file=sys.stderr)
     report = evaluate(
         [folder, folder / "redwood_rendered"], models, Options(calibration=MOTORCYCLE)
     )
