@@ -2,7 +2,8 @@
 
 Middlebury's motorcycle and five frames of redwood, from `data/depth` of PEARL_SHARED, measured by
 what `pearl-data tools eval depth` runs. They take no part in training nor in any choice. FastDepth
-needs the extra `tflite` and is left out, with a word, where it cannot be loaded. Leaves out rendered scenes (`evaluate.py`).
+needs the extra `tflite` and is left out, with a word, where it cannot be loaded.
+Leaves out rendered scenes (`evaluate.py`).
 """
 
 import sys
