@@ -129,7 +129,7 @@ def schema_faults(given: Given) -> list[Fault]:
                         where=dotted(at),
                         origin=given.origin(at),
                         expected="a known key",
-                        got=short_repr(given.value(at)),
+                        got=shown(given.value(at)),
                         hint=_nearest(at),
                         rests_on=(at,),
                     )
@@ -220,7 +220,15 @@ def dotted(key: Key) -> str:
 
 
 def shown(value: Any) -> str:
-    """A given value in a message: texts in quotes."""
+    """A given value in a message, as TOML has it.
+
+    >>> [shown(value) for value in ("fast", True, None, 3)]
+    ['"fast"', 'true', '"none"', '3']
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return '"none"'
     return f'"{value}"' if isinstance(value, str) else short_repr(value)
 
 

@@ -9,7 +9,6 @@ choice may be absent (``optim.clip = "none"``).
 
 from __future__ import annotations
 
-import copy
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -19,18 +18,16 @@ from typing import Any, NamedTuple
 import msgspec
 import tomli_w
 
-from pearl_tools.errors import UsageError, short_repr
+from pearl_tools.errors import UsageError
 from pearl_train.settings.config import OBJECTIVES, Config, ObjectiveName
 from pearl_train.settings.faults import (
     Fault,
     Key,
     conflict_faults,
-    nullable_keys,
     range_faults,
     schema_faults,
-    shown,
-    table_keys,
 )
+from pearl_train.settings.layers import Layers, set_pair
 from pearl_train.settings.reads import meant_for, unread_faults
 
 ROW = "--objectives"
@@ -81,10 +78,10 @@ def judge(
 ) -> Judged:
     """What :func:`load_config` makes of the same, with its faults as a list."""
     faults: list[Fault] = []
-    layers = _Layers()
+    layers = Layers()
     given = [(str(file), _file_table(file, faults)) for file in files]
     whole = not faults
-    pairs = [pair for text in sets if (pair := _set_pair(text, faults, "--set"))]
+    pairs = [pair for text in sets if (pair := set_pair(text, faults, "--set"))]
     named = {key: value for key, value in (flags or {}).items() if value is not None}
     if not files:
         models = [value for key, value in pairs if key == ("model", "id")]
@@ -97,11 +94,11 @@ def judge(
         layers.add(key, value, "--set")
     for path, value in named.items():
         layers.add(tuple(path.split(".")), value, "command line")
-    for pair in [pair for text in row if (pair := _set_pair(text, faults, ROW))]:
+    for pair in [pair for text in row if (pair := set_pair(text, faults, ROW))]:
         layers.add(*pair, ROW)
     faults += [*layers.faults, *schema_faults(layers)]
     wrong = [key for fault in faults for key in fault.rests_on]
-    config = msgspec.convert(_whole_numbers(_without(layers.document, wrong)), Config)
+    config = msgspec.convert(_whole_numbers(layers.without(wrong)), Config)
     faults += range_faults(config, layers)
     if whole:  # a file that cannot be read may say something else
         together = [*conflict_faults(config, layers), *_unread(config, layers, given, among)]
@@ -139,63 +136,6 @@ def _preset_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
-class _Layers:
-    """The merged document, and who gave each of its keys."""
-
-    def __init__(self) -> None:
-        self.document: dict[str, Any] = {}
-        self.origins: dict[Key, str] = {}
-        self.faults: list[Fault] = []
-
-    def add(self, key: Key, value: Any, origin: str) -> None:
-        """Set ``key`` to ``value``; tables are merged, anything else replaces what was there."""
-        if isinstance(value, Mapping) and value:
-            for name, item in value.items():
-                self.add((*key, name), item, origin)
-            return
-        if not key:
-            return
-        dotted = ".".join(map(str, key))
-        if dotted in table_keys() and not isinstance(value, Mapping) and value != "none":
-            hint = f"for example {dotted}.{table_keys()[dotted]} = ..."
-            fault = Fault(
-                where=dotted,
-                origin=origin,
-                expected="a table",
-                got=shown(value),
-                hint=hint,
-                rests_on=(key,),
-            )
-            self.faults.append(fault)
-            return  # the other keys of the table can still be judged
-        self.origins[key] = origin
-        table = self.document
-        for part in key[:-1]:
-            below = table.get(str(part))
-            if not isinstance(below, dict):
-                below = table[str(part)] = {}
-            table = below
-        name = str(key[-1])
-        if isinstance(value, Mapping) and isinstance(table.get(name), dict):
-            return  # an empty table says only that there is one
-        absent = value == "none" and dotted in nullable_keys()
-        table[name] = None if absent else (dict(value) if isinstance(value, Mapping) else value)
-
-    def origin(self, key: Key) -> str:
-        """Who gave ``key``, or something in it, or the table around it."""
-        for known, origin in reversed(self.origins.items()):
-            if known[: len(key)] == key:
-                return origin
-        return self.origin(key[:-1]) if key else "configuration"
-
-    def value(self, key: Key) -> Any:
-        """What was given for ``key``."""
-        found: Any = self.document
-        for part in key:
-            found = found[part]
-        return found
-
-
 def _file_table(file: str | Path, faults: list[Fault]) -> dict[str, Any]:
     """The TOML table in a file or preset; what is wrong with it goes to ``faults``."""
     path = Path(file)
@@ -214,22 +154,6 @@ def _file_table(file: str | Path, faults: list[Fault]) -> dict[str, Any]:
     return {}
 
 
-def _set_pair(text: str, faults: list[Fault], origin: str) -> tuple[Key, Any] | None:
-    """``optim.lr=1e-4`` as a key and a value; a value that is no TOML is taken as a text."""
-    dotted, sign, written = text.partition("=")
-    parts = tuple(part.strip() for part in dotted.split("."))
-    if not sign or not all(parts):
-        hint = "for example --set optim.lr=1e-4"
-        faults.append(
-            Fault(where="", origin=origin, expected="key=value", got=short_repr(text), hint=hint)
-        )
-        return None
-    try:
-        return parts, tomllib.loads(f"value = {written.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        return parts, written.strip()
-
-
 def told(faults: Sequence[Fault]) -> str:
     """All faults as one message; those that several rows of a comparison share once."""
     lines = list(dict.fromkeys(map(str, faults)))
@@ -240,7 +164,7 @@ def told(faults: Sequence[Fault]) -> str:
 
 def _unread(
     config: Config,
-    layers: _Layers,
+    layers: Layers,
     files: Sequence[tuple[str, Mapping[str, Any]]],
     among: Collection[ObjectiveName],
 ) -> Iterator[Fault]:
@@ -248,36 +172,17 @@ def _unread(
     chosen = config.objective.name
     meant = {origin: meant_for(table) for origin, table in files}
     for origin in dict.fromkeys(layers.origins.values()):
-        keys = [key for key, by in layers.origins.items() if by == origin]
         own: set[ObjectiveName] = {chosen}
         if origin != ROW:
             own |= set(among)
         maker = meant.get(origin)
         own |= {name for name in OBJECTIVES if maker in {"", name}}
-        yield from unread_faults(config, layers, keys, own)
+        yield from unread_faults(config, layers, layers.standing(origin), own)
 
 
 def _overlap(some: Sequence[Key], others: Sequence[Key]) -> bool:
     """Whether a key of ``some`` is one of ``others``, lies in it or holds it."""
     return any(a[: len(b)] == b[: len(a)] for a in some for b in others)
-
-
-def _without(document: Mapping[str, Any], keys: Sequence[Key]) -> dict[str, Any]:
-    """A copy of ``document`` that lacks ``keys``; a list lacks as a whole what it has a part of."""
-    kept: dict[str, Any] = copy.deepcopy(dict(document))
-    for key in keys:
-        names = [str(part) for part in key[: _names_in(key)]]
-        table: Any = kept
-        for name in names[:-1]:
-            table = table.get(name) if isinstance(table, dict) else None
-        if names and isinstance(table, dict):
-            table.pop(names[-1], None)
-    return kept
-
-
-def _names_in(key: Key) -> int:
-    """How many parts of ``key`` come before the first place in a list."""
-    return next((at for at, part in enumerate(key) if isinstance(part, int)), len(key))
 
 
 def _without_null(value: Any) -> Any:

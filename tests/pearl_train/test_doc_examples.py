@@ -7,7 +7,17 @@ import importlib
 
 import pytest
 
-EXAMPLES = ["model.groups", "views.chat", "views.regions", "views.remember"]
+EXAMPLES = [
+    "model.groups",
+    "settings.faults",
+    "settings.load",
+    "settings.reads",
+    "settings.variants",
+    "views.chat",
+    "views.left_out",
+    "views.regions",
+    "views.remember",
+]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

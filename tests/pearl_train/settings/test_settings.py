@@ -147,6 +147,15 @@ def test_a_file_for_another_objective_may_be_run_as_its_control(tmp_path: Path) 
     assert load_config([file]).objective.sigreg == 1.0, "what was resolved can be read again"
 
 
+def test_a_choice_that_was_taken_back_is_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[objective.nextlat]\ncross_entropy = 1.0\n")
+    sft = {"objective.name": "sft"}
+    back = faults([file], ["objective.nextlat=none"], sft)
+    assert back.startswith("objective.nextlat (--set): ")
+    assert load_config([file], ["objective.nextlat.cross_entropy=0"], sft).objective.name == "sft"
+
+
 def test_a_default_changes_nothing_and_may_be_given() -> None:
     load_config([], ["objective.name=sft", "objective.stop_gradient=true"])
 
@@ -197,6 +206,9 @@ def test_an_unknown_key_is_answered_with_the_nearest_known_one(given: str, hint:
         ("objective.loss_dropout=1", "less than 1, got 1"),
         ("seed=1.5", "a whole number, got 1.5"),
         ("seed=-1", "at least 0, got -1"),
+        ("seed=2020-01-01", 'a whole number, got "2020-01-01"'),
+        ("optim.betas=[0.9, 07:32:00]", 'a number, got "07:32:00"'),
+        ("optim.lr=true", "a number, got true"),
         ("log.wandb=1", "true or false, got 1"),
         ("model.lora.rank=0", "at least 1, got 0"),
         ("optim.batch=none", 'a whole number, got "none"'),
