@@ -23,6 +23,7 @@ from pearl_train.model.backbone import Backbone
 from pearl_train.model.build import build_backbone
 from pearl_train.model.load import NANO
 from pearl_train.run.folder import RunFolder
+from pearl_train.run.names import folder_name
 from pearl_train.settings.config import Config
 from pearl_train.settings.load import load_config
 from pearl_train.views.encode import Encoder
@@ -58,13 +59,13 @@ def find(where: str, sets: Sequence[str] = ()) -> Place:
                 f"it by pearl-train run --resume {where}"
             )
         config = load_config([run.config], sets)
-        return Place(folder.name, _asked_at(config, run.model), run, trained=True)
+        return Place(folder_name(folder), _asked_at(config, run.model), run, trained=True)
     exported = folder / EXPORTED
     if exported.is_file():
         config = load_config([exported], sets)
-        return Place(folder.name, _asked_at(config, folder), None, trained=True)
+        return Place(folder_name(folder), _asked_at(config, folder), None, trained=True)
     config = load_config([], sets, {"model.id": where, "objective.name": "sft"})
-    return Place(folder.name, config, None, trained=False)
+    return Place(folder_name(folder), config, None, trained=False)
 
 
 def _asked_at(config: Config, folder: Path) -> Config:

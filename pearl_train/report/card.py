@@ -1,21 +1,22 @@
-"""The model card of a run: what was trained on what, how, and how it scored.
+"""The model card of a run or an export: what was trained on what, how, and how it scored.
 
 Written from the files of the run, so it can be written again whenever there is more to say; scores
-are those that ``pearl-train eval`` left in the folder. Nothing is claimed that no file holds.
+are those that ``pearl-train eval`` left in the folder. A run that stopped early has one too, which
+says why. Nothing is claimed that no file holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from pearl_data.shards.files import write_whole
-from pearl_tools.errors import BadInput
+from pearl_train.report.card_scores import scores
+from pearl_train.report.usage import usage
+from pearl_train.run.environment import Stop
 from pearl_train.run.folder import DataFacts, RunFolder, read_json
 from pearl_train.run.metrics import last_values, read_metrics
+from pearl_train.run.names import folder_name, is_local, model_name
 from pearl_train.settings.config import Config
 
 _PURPOSE = {
@@ -28,47 +29,102 @@ _PURPOSE = {
 }
 
 
+class Place(NamedTuple):
+    """Where a card stands, and what lies beside it.
+
+    ``choices`` is the file with every choice, ``model`` the folder of the network, ``curves`` the
+    picture, None where there is no such thing; ``command`` is how ``pearl-train`` names the model.
+    """
+
+    title: str
+    choices: str
+    model: str | None
+    curves: str | None
+    command: str
+
+
 def write_card(folder: RunFolder) -> Path:
     """Write ``README.md`` from what the folder holds now, and return it."""
-    config = folder.read_config()
-    parts = [
-        _front(config),
-        f"# {folder.path.name}\n",
-        _summary(config),
-        _data(folder.read_data()),
-        _training(folder, config),
-        _losses(folder),
-        _scores(folder),
-        _use(folder),
-    ]
-    write_whole(folder.card, "\n".join(part for part in parts if part).encode())
+    name = folder_name(folder.path)
+    place = Place(
+        title=name,
+        choices=folder.config.name,
+        model=folder.model.name if folder.model.is_dir() else None,
+        curves=_curves(folder),
+        command=name,
+    )
+    write_whole(folder.card, card(folder, place).encode())
     return folder.card
 
 
+def exported_card(folder: RunFolder, name: str, choices: str) -> str:
+    """The card of an export called ``name``, where the choices are in ``choices`` and curves, if
+    the run has any, and the network lie beside the card.
+    """
+    place = Place(title=name, choices=choices, model=".", curves=_curves(folder), command=name)
+    return card(folder, place)
+
+
+def card(folder: RunFolder, place: Place) -> str:
+    """What the run in ``folder`` was, for readers at ``place``."""
+    config = folder.read_config()
+    sessions = read_json(folder.environment, list) if folder.environment.is_file() else []
+    stop = None if place.model else (sessions[-1].get("stopped") if sessions else None)
+    parts = [
+        _front(config),
+        f"# {place.title}\n",
+        _summary(config),
+        _stopped(stop, config, place),
+        _data(folder.read_data()),
+        _training(config, sessions, stop),
+        f"Every choice is in `{place.choices}`.\n",
+        _losses(folder, place.curves),
+        scores(folder.path) or _not_yet(place),
+        usage(config, place.model, place.command) if place.model else "",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _curves(folder: RunFolder) -> str | None:
+    return folder.curves.name if folder.curves.is_file() else None
+
+
 def _front(config: Config) -> str:
-    base = "" if config.model.id == "nano" else f"base_model: {config.model.id}\n"
+    known = config.model.id != "nano" and not is_local(config.model.id)
+    base = f"base_model: {config.model.id}\n" if known else ""
+    tags = "".join(f"- {tag}\n" for tag in dict.fromkeys(("pearl", config.objective.name)))
     return (
         f"---\nlibrary_name: transformers\npipeline_tag: image-text-to-text\n{base}"
-        f"tags:\n- pearl\n- {config.objective.name}\n---\n"
+        f"tags:\n{tags}---\n"
     )
 
 
 def _summary(config: Config) -> str:
     purpose = _PURPOSE[config.objective.name]
-    if config.objective.name == "sft" and config.objective.view != "answer":
-        learned = "trajectories" if config.objective.view == "chat" else "answers and trajectories"
-        purpose = f"answers questions about pictures; it was trained on {learned}"
+    if config.objective.name == "sft" and config.objective.view == "trajectory":
+        purpose = "answers questions about pictures; it was trained on answers and trajectories"
     adapted = " with low-rank adapters, merged" if config.model.lora else ""
     return (
-        f"`{config.model.id}` trained{adapted} with the objective **{config.objective.name}** of "
-        f"the Pearl toolkit: it {purpose}.\n"
+        f"`{model_name(config.model.id)}` trained{adapted} with the objective "
+        f"**{config.objective.name}** of the Pearl toolkit: it {purpose}.\n"
+    )
+
+
+def _stopped(stop: Stop | None, config: Config, place: Place) -> str:
+    """That the run did not come to its end, and why."""
+    if stop is None:
+        return ""
+    return (
+        f"**Not finished**: it stopped after step {stop['step']} of {config.optim.steps}. "
+        f"{stop['why']}\n\nWhat follows is what was reached by then; there is no model yet. "
+        f"`pearl-train run --resume {place.command}` goes on from the last checkpoint.\n"
     )
 
 
 def _data(data: DataFacts) -> str:
     lines = [
         "## Data\n",
-        f"- {data.samples} trajectories of split `{data.split}` of `{Path(data.path).name}`",
+        f"- {data.samples} trajectories of split `{data.split}` of `{folder_name(data.path)}`",
         f"- manifest sha256 `{data.manifest_sha256}`",
     ]
     if data.validation_samples:
@@ -77,11 +133,12 @@ def _data(data: DataFacts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _training(folder: RunFolder, config: Config) -> str:
+def _training(config: Config, sessions: list[Any], stop: Stop | None) -> str:
     optim, objective = config.optim, config.objective
     lines = ["## Training\n"]
+    done = f"{stop['step']} of {optim.steps}" if stop else str(optim.steps)
     lines.append(
-        f"- {optim.steps} steps of {optim.batch} samples; AdamW, learning rate {optim.lr:g} "
+        f"- {done} steps of {optim.batch} samples; AdamW, learning rate {optim.lr:g} "
         f"({optim.schedule}, warm-up {optim.warmup:g}), weight decay {optim.weight_decay:g}"
     )
     lines.append(f"- seed {config.seed}; computed in {config.model.dtype}")
@@ -92,17 +149,20 @@ def _training(folder: RunFolder, config: Config) -> str:
             f"{objective.target.read}, I0 in the target: {_yes(objective.target.include_image)}, "
             f"answer in it: {_yes(objective.target.include_answer)}"
         )
-    for session in read_json(folder.environment, list) if folder.environment.is_file() else []:
+    for session in sessions:
         devices = ", ".join(device["name"] for device in session["devices"]) or "CPU"
         libraries = session["libraries"]
+        ended = session.get("stopped")
+        end = f" to {ended['step']}" if ended else ""
         lines.append(
-            f"- from step {session['from_step']}: {session['processes']} process(es) on {devices}, "
-            f"torch {libraries.get('torch')}, transformers {libraries.get('transformers')}"
+            f"- from step {session['from_step']}{end}: {session['processes']} process(es) on "
+            f"{devices}, torch {libraries.get('torch')}, transformers "
+            f"{libraries.get('transformers')}"
         )
-    return "\n".join(lines) + "\n\nEvery choice is in `config.toml`.\n"
+    return "\n".join(lines) + "\n"
 
 
-def _losses(folder: RunFolder) -> str:
+def _losses(folder: RunFolder, curves: str | None) -> str:
     """The last value of every loss and of the panel, and the curves."""
     values = last_values(read_metrics(folder.metrics))
     left_out = {"step", "lr", "samples", "tokens"}
@@ -113,61 +173,18 @@ def _losses(folder: RunFolder) -> str:
     ]
     if not rows:
         return ""
-    curves = f"\n![curves]({folder.curves.name})\n" if folder.curves.is_file() else ""
-    return "## Losses\n\n| at the end | |\n|---|---|\n" + "\n".join(rows) + f"\n{curves}"
+    shown = f"\n![curves]({curves})\n" if curves else ""
+    return "## Losses\n\n| at the end | |\n|---|---|\n" + "\n".join(rows) + f"\n{shown}"
 
 
-def _scores(folder: RunFolder) -> str:
-    """A table of every evaluation in the folder."""
-    found = list(_evaluations(folder.path))
-    if not found:
-        return (
-            "## Scores\n\nNot evaluated yet: `pearl-train eval RUN --data DIR` adds a table here.\n"
-        )
-    text = "## Scores\n"
-    for scores in found:
-        split = f", split `{scores['split']}`" if scores.get("split") else ""
-        text += (
-            f"\n`{Path(str(scores['data'])).name}`{split}, mode `{scores['mode']}`:\n\n"
-            "| family | n | correct | accuracy [95 % interval] | chance |\n|---|---|---|---|---|\n"
-        )
-        for row in [*scores["families"], scores["overall"]]:
-            rate = row["accuracy"]
-            text += (
-                f"| {row['family']} | {rate['n']} | {rate['k']} | {_interval(rate)} | "
-                f"{row['chance']:.2f} |\n"
-            )
-    return text + "\nIntervals are Wilson's.\n"
-
-
-def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.rglob("scores.json")):
-        try:
-            yield msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise BadInput(f"{path}: expected an evaluation as JSON, got {error}") from error
-
-
-def _interval(rate: dict[str, Any]) -> str:
-    if rate.get("rate") is None:
-        return "none"
-    return f"{100 * rate['rate']:.1f} % [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-
-
-def _use(folder: RunFolder) -> str:
-    if not folder.model.is_dir():
+def _not_yet(place: Place) -> str:
+    """What stands where the scores would; nothing before there is a model."""
+    if not place.model:
         return ""
-    return """## Use
-
-```python
-from transformers import AutoModelForImageTextToText, AutoProcessor
-
-model = AutoModelForImageTextToText.from_pretrained("RUN/model")
-processor = AutoProcessor.from_pretrained("RUN/model")
-```
-
-or `pearl-train predict RUN --image PHOTO --question "..."`.
-"""
+    return (
+        f"## Scores\n\nNot evaluated yet: `pearl-train eval {place.command} --data DIR` measures it"
+        f"{'' if place.model == '.' else ' and adds a table here'}.\n"
+    )
 
 
 def _yes(value: bool) -> str:

@@ -7,7 +7,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pearl_train.run.folder import read_json, write_json
 
@@ -43,6 +43,19 @@ def note_session(path: Path, session: dict[str, Any]) -> None:
     """Add ``session`` to the list in ``environment.json``: a run may go on elsewhere."""
     known = read_json(path, list) if path.is_file() else []
     write_json(path, [*known, session])
+
+
+class Stop(TypedDict):
+    """How a session ended before its last step: updates done, and why, as a sentence."""
+
+    step: int
+    why: str
+
+
+def note_stop(path: Path, stop: Stop) -> None:
+    """Say of the last session in ``environment.json`` that it stopped."""
+    *before, last = read_json(path, list)
+    write_json(path, [*before, {**last, "stopped": stop}])
 
 
 def _version(name: str) -> str | None:

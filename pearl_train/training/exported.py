@@ -9,16 +9,18 @@ from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import UsageError
 from pearl_train.asking.trained import EXPORTED, find
 from pearl_train.model.export import check_reloads
+from pearl_train.report.card import exported_card
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.load import resolved_toml
 
 
 def export_run(run: Path, to: Path) -> Path:
-    """Network, processor, card and choices of the finished run ``run`` in the new folder ``to``.
+    """Network, processor, card, curves and choices of the finished run ``run`` in the new ``to``.
 
     The folder appears whole or not at all. Raises ``UsageError`` where ``run`` is no finished run
     or ``to`` holds anything.
     """
+    to = to.resolve()  # "." has no name that a folder beside it could be called after
     if to.exists() and any(to.iterdir()):
         raise UsageError(f"--to {to}: expected a new or empty folder, found something there")
     folder = RunFolder(run)
@@ -27,8 +29,10 @@ def export_run(run: Path, to: Path) -> Path:
     partial = to.with_name(f".{to.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(folder.model, partial)
-    if folder.card.is_file():
-        shutil.copyfile(folder.card, partial / "README.md")
+    if folder.curves.is_file():
+        shutil.copyfile(folder.curves, partial / folder.curves.name)
+    text = exported_card(folder, to.name, EXPORTED)
+    (partial / folder.card.name).write_text(text, encoding="utf-8")
     obey_umask(partial)  # the run may be older than its weights' modes
     (partial / EXPORTED).write_text(resolved_toml(config), encoding="utf-8")
     check_reloads(partial, _vocabulary(Path(place.config.model.id)))

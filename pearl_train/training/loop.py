@@ -2,7 +2,8 @@
 
 :func:`train` builds what there is to train (:mod:`pearl_train.training.assemble`), lets it train
 (:mod:`pearl_train.training.session`), and writes what people want afterwards: the model for plain
-transformers, the curves, the card.
+transformers, the curves, the card. Without the model these are there for a run that stopped, too
+(:mod:`pearl_train.training.stopped`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 from pearl_tools.errors import UsageError
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.trainee import make_trainee
-from pearl_train.run.environment import describe, note_session
+from pearl_train.run.environment import describe
 from pearl_train.run.folder import RunFolder, same_data, write_json
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
@@ -26,6 +27,7 @@ from pearl_train.training.assemble import Assembled, assemble, build_trained
 from pearl_train.training.checkpoint import newest_whole
 from pearl_train.training.processes import accelerator_for, first_process, from_all
 from pearl_train.training.session import fit
+from pearl_train.training.stopped import show, told_if_stopped
 
 
 def train(
@@ -50,15 +52,16 @@ def train(
     made = assemble(config, data, folder.targets, accelerator)
     if not begun:
         first_process(lambda: folder.create(config, made.facts))
-    found = fit(
-        made.ingredients,
-        config,
-        folder,
-        resume=resume,
-        progress=progress,
-        accelerator=accelerator,
-        began=lambda step: _note(folder, accelerator, step),
-    )
+    with told_if_stopped(folder, main=accelerator.is_main_process) as began:
+        found = fit(
+            made.ingredients,
+            config,
+            folder,
+            resume=resume,
+            progress=progress,
+            accelerator=accelerator,
+            began=lambda step: began(_session(accelerator, step)),
+        )
     for tally in from_all(accelerator, made.train.tally):
         made.train.tally.merge(tally)
     left_out = most(folder.read_data().left_out, made.train.tally.counts())
@@ -82,12 +85,11 @@ def _same_choices(folder: RunFolder, config: Config) -> None:
         )
 
 
-def _note(folder: RunFolder, accelerator: Any, step: int) -> None:
-    """Add this session to ``environment.json``."""
-    if accelerator.is_main_process:
-        session = {"from_step": step, "processes": accelerator.num_processes, **describe()}
-        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        note_session(folder.environment, {"began": began, **session})
+def _session(accelerator: Any, step: int) -> dict[str, Any]:
+    """This session, for ``environment.json``."""
+    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    processes = accelerator.num_processes
+    return {"began": began, "from_step": step, "processes": processes, **describe()}
 
 
 def _finish(
@@ -95,16 +97,13 @@ def _finish(
 ) -> None:
     """The model, the curves and the card; by the first process."""
     from pearl_train.model.export import export_model
-    from pearl_train.report.card import write_card
-    from pearl_train.report.curves import draw_curves
 
     if not (folder.model / "config.json").is_file():  # it appears whole or not at all
         with no_bars():
             export_model(_bare_backbone(folder, config, made), folder.model)
     facts = folder.read_data()
     write_json(folder.data, msgspec.structs.replace(facts, left_out=dict(left_out)))
-    draw_curves(folder.metrics, folder.curves, title=folder.path.name)
-    write_card(folder)
+    show(folder)
 
 
 @contextmanager

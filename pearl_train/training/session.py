@@ -81,7 +81,11 @@ def fit(
         session.start(resume=resume)
         if began:
             began(session.step)
-        return session.run()
+        try:
+            return session.run()
+        except Exception:  # whatever it was: what was measured until then is worth seeing
+            session.leave()
+            raise
 
 
 class _Session:
@@ -307,6 +311,11 @@ class _Session:
             f"interrupted after step {self.step} of {self.config.optim.steps}; a checkpoint is "
             f"written. Go on with: pearl-train run --resume {self.folder.path}"
         )
+
+    def leave(self) -> None:
+        """Write the updates since the last line; whoever resumes cuts that line off again."""
+        if self.window.sums:
+            self._write_line()
 
     def _result(self, seconds: float, tokens: int) -> RunResult:
         cuda = self.accelerator.device.type == "cuda"

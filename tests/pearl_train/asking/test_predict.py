@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from pearl_train.cli.export import export as export_command
 from pearl_train.cli.predict import predict as predict_command
 from pearl_train.comparing.examine import examine
 from pearl_train.errors import NoAnswer
+from pearl_train.report.card import write_card
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.load import load_config
 from pearl_train.training.exported import export_run
@@ -66,12 +68,45 @@ def test_an_export_answers_as_its_run_and_loads_with_plain_transformers(
     assert hasattr(processor, "image_processor")
     assert network.get_input_embeddings().weight.shape[0] >= len(processor.tokenizer)
     assert (folder / EXPORTED).is_file()
-    assert (folder / "README.md").is_file()
     ours, theirs = (predict(str(place), [photo], "Which colour?") for place in (run, folder))
     assert (ours.answer, ours.mode) == (theirs.answer, theirs.mode)
     assert weights_sha256(find(str(run))) == weights_sha256(find(str(folder)))
     with pytest.raises(UsageError, match="new or empty folder"):
         export_run(run, folder)
+
+
+def test_the_card_of_an_export_is_right_where_it_lies(run: Path, tmp_path: Path) -> None:
+    """Every file that it names is there, and it names no place of the run."""
+    folder = export_run(run, tmp_path / "mine")
+    card = (folder / "README.md").read_text()
+    assert "# mine\n" in card
+    assert 'folder = "."' in card
+    assert "`pearl.toml`" in card
+    assert "pearl-train predict mine" in card
+    assert "RUN" not in card
+    assert "config.toml" not in card
+    assert str(tmp_path.parent) not in card
+    assert "base_model" not in card, "a folder here is no model of the hub"
+    for name in [*re.findall(r"\]\((\S+)\)", card), *re.findall(r"in `(\S+)`\.\n", card)]:
+        assert (folder / name).is_file(), name
+    assert (folder / "curves.png").read_bytes() == (run / "curves.png").read_bytes()
+
+
+def test_an_export_may_fill_the_folder_where_one_is(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_run(run, Path())
+    assert "# here\n" in (tmp_path / "here" / "README.md").read_text()
+
+
+def test_a_folder_has_its_name_however_it_is_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run)
+    assert {find(f"{run}/").name, find(".").name, find("./model/..").name} == {"run"}
+    assert write_card(RunFolder(Path())).read_text().count("# run\n") == 1
 
 
 def test_any_model_can_be_asked_directly(tiny_folder: Callable[[str], Path], photo: Path) -> None:

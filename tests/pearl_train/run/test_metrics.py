@@ -129,7 +129,9 @@ def test_the_card_says_what_was_trained_on_what_and_how_it_scored(folder: RunFol
     folder.path.rmdir()
     folder.create(toy_config(), FACTS)
     fit(toy_ingredients(toy_config()), toy_config(), folder, progress=False)
+    folder.model.mkdir()
     card = write_card(folder).read_text()
+    assert "tags:\n- pearl\n---" in card, "each tag once"
     assert "12 trajectories of split `train` of `scenes`" in card
     assert "a" * 64 in card
     assert "12 steps of 6 samples; AdamW, learning rate 0.01" in card

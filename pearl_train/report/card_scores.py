@@ -1,0 +1,44 @@
+"""The part of a card that says how the model scored: a table of every evaluation of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pearl_tools.errors import BadInput
+from pearl_train.run.names import folder_name
+
+
+def scores(run: Path) -> str:
+    """A table of every evaluation that ``pearl-train eval`` left in ``run``; empty if none did."""
+    text = ""
+    for found in _evaluations(run):
+        split = f", split `{found['split']}`" if found.get("split") else ""
+        text += (
+            f"\n`{folder_name(str(found['data']))}`{split}, mode `{found['mode']}`:\n\n"
+            "| family | n | correct | accuracy [95 % interval] | chance |\n|---|---|---|---|---|\n"
+        )
+        for row in [*found["families"], found["overall"]]:
+            rate = row["accuracy"]
+            text += (
+                f"| {row['family']} | {rate['n']} | {rate['k']} | {_interval(rate)} | "
+                f"{row['chance']:.2f} |\n"
+            )
+    return f"## Scores\n{text}\nIntervals are Wilson's.\n" if text else ""
+
+
+def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.rglob("scores.json")):
+        try:
+            yield msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise BadInput(f"{path}: expected an evaluation as JSON, got {error}") from error
+
+
+def _interval(rate: dict[str, Any]) -> str:
+    if rate.get("rate") is None:
+        return "none"
+    return f"{100 * rate['rate']:.1f} % [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"

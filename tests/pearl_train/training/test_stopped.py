@@ -1,0 +1,151 @@
+"""A run that stops early can be looked at: curves of all that was measured, a card saying why."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from toy_run import ToyPanel, toy_batches, toy_config, toy_ingredients
+
+from pearl_tools.errors import BadInput
+from pearl_train.errors import Collapsed, RunInterrupted
+from pearl_train.run.environment import describe
+from pearl_train.run.folder import DataFacts, RunFolder
+from pearl_train.run.metrics import read_metrics
+from pearl_train.settings.config import Config
+from pearl_train.settings.load import load_config
+from pearl_train.training.ingredients import Ingredients
+from pearl_train.training.loop import train
+from pearl_train.training.session import fit
+from pearl_train.training.stopped import told_if_stopped
+from pearl_train.views.batch import Batch
+
+FACTS = DataFacts(path="/x/scenes", manifest_sha256="a" * 64, split="train", samples=12)
+CONFIG = toy_config()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    made = RunFolder(tmp_path / "run")
+    made.create(CONFIG, FACTS)
+    return made
+
+
+def go(
+    run: RunFolder, parts: Ingredients, config: Config = CONFIG, *, resume: bool = False
+) -> None:
+    """Train as :func:`pearl_train.training.loop.train` does."""
+
+    def session(step: int) -> None:
+        began({"from_step": step, "processes": 1, **describe()})
+
+    with told_if_stopped(run, main=True) as began:
+        fit(parts, config, run, resume=resume, progress=False, began=session)
+
+
+def batches_until(step: int, happens: Callable[[], None]) -> Callable[[int], Iterator[list[Batch]]]:
+    """The toy's batches; something happens before those of ``step``."""
+
+    def batches(start: int) -> Iterator[list[Batch]]:
+        for number, micro in enumerate(toy_batches(CONFIG)(start), start):
+            if number == step:
+                happens()
+            yield micro
+
+    return batches
+
+
+def terminated() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_interrupted_run_shows_what_it_reached(run: RunFolder) -> None:
+    with pytest.raises(RunInterrupted):
+        go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
+    assert run.curves.is_file()
+    losses = [line for line in read_metrics(run.metrics) if "loss" in line]
+    assert [line["step"] for line in losses] == [3, 5], "the two since the last line as well"
+    card = run.card.read_text()
+    assert "**Not finished**: it stopped after step 5 of 12. Somebody interrupted it" in card
+    assert "pearl-train run --resume run" in card
+    assert "5 of 12 steps of 6 samples" in card
+    assert "- from step 0 to 5: 1 process(es)" in card
+    assert f"| vlm | {losses[-1]['vlm']:.4g} |" in card
+    assert "](curves.png)" in card
+    assert "## Use" not in card
+    assert "## Scores" not in card
+
+
+def test_who_resumes_ends_with_the_lines_of_one_that_never_stopped(tmp_path: Path) -> None:
+    lines = []
+    for name, at in (("whole", 99), ("halves", 4)):
+        folder = RunFolder(tmp_path / name)
+        folder.create(CONFIG, FACTS)
+        try:
+            go(folder, toy_ingredients(CONFIG, batches=batches_until(at, terminated)))
+        except RunInterrupted:
+            go(folder, toy_ingredients(CONFIG), resume=True)
+        lines.append(folder.metrics.read_bytes())
+    assert lines[0] == lines[1]
+
+
+def test_a_collapse_is_in_the_card(run: RunFolder) -> None:
+    config = toy_config(log={"on_collapse": "stop"})
+    with pytest.raises(Collapsed):
+        go(run, toy_ingredients(config, panel=ToyPanel("all targets are alike")), config)
+    assert run.curves.is_file()
+    assert "it stopped after step 1 of 12. The reason: step 0: all targets are alike." in (
+        run.card.read_text()
+    )
+
+
+def test_so_is_what_nobody_foresaw(run: RunFolder) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError):
+        go(run, toy_ingredients(CONFIG, batches=batches_until(2, broken)))
+    assert "stopped after step 2 of 12. The reason: ZeroDivisionError: a bug." in (
+        run.card.read_text()
+    )
+
+
+def test_a_run_without_a_step_leaves_nothing_to_show(run: RunFolder) -> None:
+    def broken() -> None:
+        raise BadInput("the first shard is gone")
+
+    with pytest.raises(BadInput):
+        go(run, toy_ingredients(CONFIG, batches=batches_until(0, broken)))
+    assert not run.card.exists()
+    assert not run.curves.exists()
+
+
+def test_a_card_that_cannot_be_written_hides_no_error(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.card.mkdir()
+    with pytest.raises(RunInterrupted):
+        go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
+    assert "curves and card cannot be written: " in capsys.readouterr().err
+
+
+def test_a_real_run_that_stops_has_both(
+    tmp_path: Path,
+    tiny_folder: Callable[[str], Path],
+    tiny_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pearl_train.training.collapse.COLLAPSED_STD", 10.0)
+    sets = ["optim.steps=3", "optim.batch=4", "optim.micro_batch=4", "log.on_collapse=stop",
+            "log.tensorboard=false", "objective.name=pearl"]  # fmt: skip
+    config = load_config([], sets, {"model.id": str(tiny_folder("llava"))})
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(Collapsed):
+        train(config, tiny_data, run.path, progress=False)
+    assert run.curves.is_file()
+    card = run.card.read_text()
+    assert "it stopped after step 1 of 3. The reason: step 0: the targets have collapsed" in card
+    assert "panel/effective_rank" in card
