@@ -1,10 +1,10 @@
 """An evaluation of depth as one self-contained page: tables, and for every picture the input, the
-truth, each method's prediction and its error, all on one scale.
+truth, each method's prediction and its error, side by side on one scale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -30,8 +30,10 @@ from pearl_data.report.type_setting import face
 
 WIDTH: Final = 320
 """Pixels to which pictures of the page are reduced."""
-COLUMN: Final = 286
-"""How wide they are shown: four fill the page."""
+LEAST: Final = 140
+"""How narrow one is shown at least: eight fill the page, more are reached by scrolling."""
+LETTERS: Final = 22
+"""Size of "near" and "far" in pictures of that width, which are shown at about half of it."""
 WORST: Final = 0.5
 """Relative error of depth that gets the last colour."""
 _ERRORS: Final = np.array(
@@ -69,8 +71,9 @@ def depth_page(report: DepthReport, gallery: Gallery) -> str:
         rest = f" {gallery.left_out} more are not shown." if gallery.left_out else ""
         parts += [
             tag("h2", "Pictures"),
-            tag("p", "Depth is coloured on the scale of the truth; predictions are aligned to it "
-                "by one scale and shift. Grey: depth not known." + rest, class_="soft"),
+            tag("p", "Depth is coloured on the scale of the truth, by the logarithm of inverse "
+                "depth; predictions are aligned to it by one scale and shift. Grey: depth not "
+                "known." + rest, class_="soft"),
             _legends(),
             *gallery.cards,
         ]  # fmt: skip
@@ -116,7 +119,7 @@ def _notes(report: DepthReport) -> Markup:
 
 
 def _legends() -> Markup:
-    depth = data_uri(encode(depth_bar(420, 15), "PNG"), "image/png")
+    depth = data_uri(encode(depth_bar(420, 15, log=True), "PNG"), "image/png")
     error = data_uri(encode(_error_bar(420, 15), "PNG"), "image/png")
     return tag(
         "p",
@@ -127,57 +130,50 @@ def _legends() -> Markup:
 
 
 def _card(seen: Seen) -> Markup:
+    """One row: the picture, its truth, and of every method its prediction and its error."""
     limits = limits_of(seen.inverse_m)
     known = np.isfinite(seen.inverse_m)
-    columns = [
-        _column(
-            "the picture and its truth",
-            f"{1 / limits.near:.1f} to {1 / limits.far:.1f} m",
-            _picture(Image.fromarray(seen.image)),
-            _depth(seen.inverse_m, limits),
-        )
+    span = f"{1 / limits.near:.3g} to {1 / limits.far:.3g} m"
+    cells = [
+        _cell("picture", "", Image.fromarray(seen.image)),
+        _depth("truth", span, seen.inverse_m, limits),
     ]
     for row, aligned in zip(seen.rows, seen.aligned, strict=True):
-        words = ", ".join(_figures_of(row))
-        error = colour_error(aligned, seen.inverse_m, known)
-        columns.append(
-            _column(row.method, words, _depth(aligned, limits), _picture(Image.fromarray(error)))
+        error = Image.fromarray(colour_error(aligned, seen.inverse_m, known))
+        ordinal, spearman, abs_rel = (
+            cell(estimate).split(" ")[0] for estimate in (row.ordinal, row.spearman, row.abs_rel)
         )
-    grid = tag("div", *columns, style="display:flex;flex-wrap:wrap;gap:10px")
-    return tag("section", tag("h3", f"{seen.place}: {seen.name}"), grid)
+        ranks = f"ordinal {ordinal}, Spearman {spearman}"
+        cells += [
+            _depth(row.method, ranks, aligned, limits),
+            _cell("its error", f"AbsRel {abs_rel}", error),
+        ]
+    columns = f"grid-template-columns:repeat({len(cells)},minmax({LEAST}px,1fr))"
+    row_ = tag("div", *cells, style=f"display:grid;gap:4px 8px;{columns}")
+    head = tag("h3", f"{seen.place}: {seen.name}")
+    return tag("section", head, tag("div", row_, class_="scroll"))
 
 
-def _figures_of(row: Row) -> Iterator[str]:
-    for name, estimate in zip(
-        ("ordinal", "Spearman", "AbsRel"), (row.ordinal, row.spearman, row.abs_rel), strict=True
-    ):
-        yield f"{name} {cell(estimate).split(' ')[0]}"
+def _depth(title: str, words: str, inverse: NDArray[np.float32], limits: Limits) -> Markup:
+    return _cell(title, words, Image.fromarray(colour_depth(inverse, limits)), ends=inverse)
 
 
-def _column(title: str, words: str, above: Markup, below: Markup) -> Markup:
-    caption = tag(
-        "figcaption", tag("b", title), tag("br"), words, class_="small", style="min-height:56px"
-    )
-    return tag(
-        "figure",
-        caption,
-        tag("div", above, below, style="display:grid;gap:6px"),
-        style=f"margin:0;width:{COLUMN}px;line-height:1.35",
-    )
-
-
-def _depth(inverse: NDArray[np.float32], limits: Limits) -> Markup:
-    picture = Image.fromarray(colour_depth(inverse, limits))
-    return _picture(picture, ends=inverse)
-
-
-def _picture(picture: Image.Image, ends: NDArray[np.float32] | None = None) -> Markup:
+def _cell(
+    title: str, words: str, picture: Image.Image, ends: NDArray[np.float32] | None = None
+) -> Markup:
+    """A picture under its title and figures; pictures of a row begin at one height."""
     scale = WIDTH / picture.width
     small = picture.resize((WIDTH, max(1, round(picture.height * scale))), Image.Resampling.BOX)
     if ends is not None:
-        small = mark_ends(small, ends_of(ends), 17)
+        small = mark_ends(small, ends_of(ends), LETTERS)
     uri = data_uri(encode(small, "JPEG", quality=85), "image/jpeg")
-    return tag("img", src=uri, alt="", style="width:100%;display:block;border-radius:3px")
+    return tag(
+        "figure",
+        tag("figcaption", tag("b", title), tag("br"), words, class_="small"),
+        tag("img", src=uri, alt=title, style="width:100%;display:block;border-radius:3px"),
+        style="margin:0;display:grid;grid-template-rows:1fr auto;gap:4px;line-height:1.3;"
+        "overflow-wrap:anywhere",
+    )
 
 
 def colour_error(

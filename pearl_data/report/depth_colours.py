@@ -55,7 +55,7 @@ def colour_depth(depth: NDArray[np.float32], limits: Limits | None = None) -> ND
     if not near > far:
         return np.full((*depth.shape, 3), UNKNOWN, np.uint8)
     values = np.nan_to_num(depth.astype(np.float64), posinf=near, neginf=far)
-    if far > 0:
+    if is_log(Limits(far, near)):
         scaled = np.log(np.clip(values, far, near) / far) / np.log(near / far)
     else:  # values below 0 have no logarithm; models whose shift is unknown may give them
         scaled = (np.clip(values, far, near) - far) / (near - far)
@@ -63,6 +63,13 @@ def colour_depth(depth: NDArray[np.float32], limits: Limits | None = None) -> ND
     rgb = np.ascontiguousarray(colours[:, :, ::-1])
     rgb[~finite] = UNKNOWN
     return rgb.astype(np.uint8)
+
+
+def is_log(limits: Limits) -> bool:
+    """Whether :func:`colour_depth` follows the logarithm between these limits; legends say so,
+    because readings in words are shares of a map's range as it is.
+    """
+    return 0 < limits.far < limits.near
 
 
 def ends_of(depth: NDArray[np.float32]) -> Ends | None:
@@ -113,18 +120,23 @@ def mark_ends(picture: Image.Image, ends: Ends | None, size: int = 15) -> Image.
     return out
 
 
-def with_legend(picture: Image.Image, size: int = 16) -> Image.Image:
+def with_legend(picture: Image.Image, size: int = 16, *, log: bool = False) -> Image.Image:
     """A depth picture with the bar from far to near under it."""
-    bar = depth_bar(picture.width, size)
+    bar = depth_bar(picture.width, size, log=log)
     out = Image.new("RGB", (picture.width, picture.height + bar.height + 4), "white")
     out.paste(picture, (0, 0))
     out.paste(bar, (0, picture.height + 4))
     return out
 
 
-def depth_bar(width: int, size: int, *, far: str = "far", near: str = "near") -> Image.Image:
-    """A bar ``width`` pixels wide from far to near, named at both ends in letters of ``size``."""
+def depth_bar(width: int, size: int, *, log: bool = False) -> Image.Image:
+    """A bar ``width`` pixels wide from far to near, named at both ends in letters of ``size``; says
+    that colours follow a logarithm where there is room for it.
+    """
     font = face(size)
+    far, near = "far", "near (log scale)" if log else "near"
+    if font.getlength(f"{far}  {near}") > 0.6 * width:
+        near = "near"
     out = Image.new("RGB", (width, round(1.3 * size)), "white")
     draw = ImageDraw.Draw(out)
     left, right = round(font.getlength(f"{far} ")), round(font.getlength(f" {near}"))

@@ -122,8 +122,10 @@ def _called(view: CallView, members: Mapping[str, bytes], width: float) -> Colum
         picture = _framed(picture, view.colour)
         below.append(Block(picture, "", 8))
         if medium.kind == "depth" and not shown.problem:
-            below.append(Block(depth_bar(picture.width, round(SMALL)), "", 4))
-        below.append(_small(_caption(shown, f"{medium.width} x {medium.height} px"), width))
+            below.append(Block(depth_bar(picture.width, round(SMALL), log=shown.log), "", 4))
+        size = f"{medium.width} x {medium.height} px"
+        told = f"{size}; {shown.scale}" if shown.scale else size
+        below.append(_small(_caption(shown, told), width))
     if view.box_root:
         below.append(_small(f"box {numbers([round(v) for v in view.box_root])}", width))
     return Column(1, width, str(view.number), call.tool, view.colour, text, below)

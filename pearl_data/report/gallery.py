@@ -123,7 +123,8 @@ def _seen(medium: MediaRecord, members: Mapping[str, bytes], colour: str) -> Mar
         parts.append(tag("div", shown.problem, class_="bad small"))
     elif medium.kind == "depth":
         parts.append(tag("div", "far", tag("i"), "near", class_="bar soft small"))
-    parts.append(tag("figcaption", medium_line(medium), class_="soft small"))
+    told = "; ".join(words for words in (medium_line(medium), shown.scale) if words)
+    parts.append(tag("figcaption", told, class_="soft small"))
     return tag("figure", *parts)
 
 

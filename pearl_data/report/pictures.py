@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pearl_data.report.depth_colours import Ends, colour_depth, ends_of, mark_ends, with_legend
+from pearl_data.report.depth_colours import (
+    Ends,
+    colour_depth,
+    ends_of,
+    is_log,
+    limits_of,
+    mark_ends,
+    with_legend,
+)
 from pearl_data.report.type_setting import face
 from pearl_data.report.view import CallView
 from pearl_tools.errors import ToolFailure
@@ -32,11 +40,18 @@ class Shown(NamedTuple):
     """A picture to show; ``problem`` says why it is only a grey field, and is empty otherwise.
 
     ``ends`` are the nearest and farthest place of a depth map; draw them last, at the final size.
+    ``log`` says that its colours follow a logarithm.
     """
 
     image: Image.Image
     problem: str = ""
     ends: Ends | None = None
+    log: bool = False
+
+    @property
+    def scale(self) -> str:
+        """What colours and words mean, for a caption; empty where both are on one scale."""
+        return "colours on a log scale, words on a linear one" if self.log else ""
 
 
 def show_medium(medium: MediaRecord, members: Mapping[str, bytes]) -> Shown:
@@ -47,7 +62,9 @@ def show_medium(medium: MediaRecord, members: Mapping[str, bytes]) -> Shown:
     try:
         if medium.kind == "depth":
             depth = _load_depth(members[name])
-            return Shown(Image.fromarray(colour_depth(depth)), ends=ends_of(depth))
+            limits = limits_of(depth)
+            coloured = Image.fromarray(colour_depth(depth, limits))
+            return Shown(coloured, ends=ends_of(depth), log=is_log(limits))
         opened = open_image(members[name], id=medium.id, name=name)
         return Shown(Image.fromarray(np.asarray(opened.pixels, dtype=np.uint8)))
     except ToolFailure as failure:
@@ -62,7 +79,7 @@ def depth_for_eyes(shown: Shown) -> Image.Image:
     """
     scale = max(1.0, _DEPTH_WIDTH / shown.image.width)
     size = (round(shown.image.width * scale), round(shown.image.height * scale))
-    return with_legend(mark_ends(shown.image.resize(size), shown.ends))
+    return with_legend(mark_ends(shown.image.resize(size), shown.ends), log=shown.log)
 
 
 def draw_boxes(

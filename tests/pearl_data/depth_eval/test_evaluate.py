@@ -140,20 +140,25 @@ class _Addresses(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.names: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found += [value or "" for name, value in attrs if name in {"src", "href"}]
+        self.names += [value or "" for name, value in attrs if name == "alt"]
 
 
 def test_the_page_is_whole_and_shows_every_method(report: DepthReport, gallery: Gallery) -> None:
     page = depth_page(report, gallery)
-    addresses = _Addresses(page).found
+    images = _Addresses(page)
+    addresses = images.found
     assert all(address.startswith("data:image/") for address in addresses)
-    # two legends; two pictures (the third is left out), each with truth and three methods by two
-    assert len(addresses) == 2 + 2 * 8
+    # two legends; two rows (the third picture is left out), truth beside every prediction
+    row = ["picture", "truth", "good", "its error", "bad", "its error", NAME, "its error"]
+    assert images.names[2:] == row * 2
+    assert len(addresses) == 2 + len(row) * 2
     assert "1 more are not shown" in page
-    for told in ("good", "bad", NAME, "the picture and its truth", "org/good#inverse"):
+    for told in ("good", "bad", NAME, "logarithm of inverse depth", "org/good#inverse"):
         assert told in page
 
 

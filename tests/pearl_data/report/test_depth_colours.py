@@ -16,6 +16,7 @@ from pearl_data.report.depth_colours import (
     colour_depth,
     depth_bar,
     ends_of,
+    is_log,
     limits_of,
     mark_ends,
     with_legend,
@@ -108,7 +109,16 @@ def test_the_legend_runs_from_far_to_near() -> None:
     bar = luminance(np.asarray(depth_bar(300, 16)))
     middle = bar[bar.shape[0] // 2]
     assert middle[60] < middle[150] < middle[240]
-    assert with_legend(Image.new("RGB", (300, 100))).height == 100 + 4 + bar.shape[0]
+    assert with_legend(Image.new("RGB", (300, 100)), log=True).height == 100 + 4 + bar.shape[0]
+
+
+def test_the_legend_says_that_the_scale_is_logarithmic_where_it_is() -> None:
+    inverse = np.array([[0.1, 1.0]], np.float32)
+    assert is_log(limits_of(inverse))
+    assert not is_log(limits_of(inverse - 2))  # no logarithm of values below 0
+    plain, log = (depth_bar(300, 16, log=log) for log in (False, True))
+    assert plain.tobytes() != log.tobytes()
+    assert depth_bar(80, 16, log=True).tobytes() == depth_bar(80, 16).tobytes()  # no room
 
 
 @given(

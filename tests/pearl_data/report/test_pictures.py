@@ -13,6 +13,7 @@ from pearl_data.report.pictures import draw_boxes, show_medium
 from pearl_data.report.type_setting import drawable, face, wrap
 from pearl_data.report.view import view_of
 from pearl_data.shards import Sample
+from pearl_tools.types import MediaRecord
 
 
 def test_box_is_drawn_around_its_pixels_not_on_them() -> None:
@@ -76,3 +77,13 @@ def test_figure_of_long_words_and_no_pictures_is_still_drawn() -> None:
     figure = np.asarray(draw_trajectory(Sample(trajectory, {})))
     assert (figure[:, :20] == 255).all()
     assert (figure[:, -4:] == 255).all()
+
+
+def test_captions_of_depth_say_which_scale_is_whose() -> None:
+    values = np.linspace(0.1, 1, 64, dtype=np.float32).reshape(8, 8)
+    record = MediaRecord(
+        id="o1", kind="depth", width=8, height=8, pixel_sha256="", name_in_sample="o1.npy"
+    )
+    shown = show_medium(record, {"o1.npy": encode_npy(values)})
+    assert shown.scale == "colours on a log scale, words on a linear one"
+    assert show_medium(record, {"o1.npy": encode_npy(values - 1)}).scale == ""
