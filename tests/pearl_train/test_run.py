@@ -34,7 +34,11 @@ QUICK = ("optim.steps=2", "optim.batch=3", "optim.micro_batch=2", "log.every=1",
         ("qwen3_vl", ["objective.name=pearl", "objective.nextlat={}"], {"vlm", "jepa", "nextlat"}),
         ("llava", ["objective.name=lvr"], {"vlm", "lvr"}),
         ("idefics3", ["objective.name=tools", "model.lora.rank=4"], {"vlm"}),
-        ("internvl", ["objective.name=pearl", "objective.pred=frozen"], {"vlm", "jepa"}),
+        (
+            "internvl",
+            ["objective.name=pearl", "objective.pred=frozen", "objective.view=chat"],
+            {"vlm", "jepa", "nextlat"},
+        ),
     ],
 )
 def test_every_objective_leaves_a_whole_run_behind(

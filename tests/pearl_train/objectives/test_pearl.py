@@ -46,6 +46,7 @@ def backward(trainee: Any, batch: Batch, config: Config) -> dict[str, Tensor]:
     [
         {},
         {"view": "trajectory"},
+        {"view": "chat"},
         {"target": TargetConfig(source="ema"), "nextlat": NextLatConfig(), "pred": "frozen"},
     ],
 )
