@@ -21,6 +21,7 @@ from pearl_train.asking.trained import find, open_answerer, weights_sha256
 from pearl_train.report.card import write_card
 from pearl_train.run.data import open_dataset
 from pearl_train.run.folder import data_sha256
+from pearl_train.run.names import folder_name
 from pearl_train.settings.config import Config
 
 
@@ -81,7 +82,7 @@ def header_of(name: str, weights: str, data: Path, split: str | None, model: Ans
         options |= {"latents": config.objective.lvr.latents, "latents_are": model.latents}
     if model.mode == "tools" and model.executor is not None:
         options["executor"] = msgspec.to_builtins(model.executor.settings)
-    return Header(model=name, data=data.name, split=split, mode=model.mode, options=options)
+    return Header(model=name, data=folder_name(data), split=split, mode=model.mode, options=options)
 
 
 def executor_of(reader: DatasetReader) -> ToolExecutor:

@@ -22,6 +22,7 @@ from pearl_tools.errors import BadInput, UsageError
 from pearl_train.asking.questions import places
 from pearl_train.run.data import open_dataset
 from pearl_train.run.folder import data_sha256
+from pearl_train.run.names import folder_name
 
 SHARE = 0.25
 _BLOCK = 64
@@ -150,8 +151,8 @@ def _divided(whole: Side, out: Path, seed: int, share: float) -> HeldOut:
         whole, rest, out / "train", {**config, "part": "train"}, whole.split or "train"
     )
     how = (
-        f"{100 * share:g} % of the samples of {whole.path.name} held out by picture (seed {seed}): "
-        "no picture is on both sides"
+        f"{100 * share:g} % of the samples of {folder_name(whole.path)} held out by picture "
+        f"(seed {seed}): no picture is on both sides"
     )
     return _checked(train, test, how)
 

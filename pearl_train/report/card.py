@@ -117,7 +117,8 @@ def _stopped(stop: Stop | None, config: Config, place: Place) -> str:
     return (
         f"**Not finished**: it stopped after step {stop['step']} of {config.optim.steps}. "
         f"{stop['why']}\n\nWhat follows is what was reached by then; there is no model yet. "
-        f"`pearl-train run --resume {place.command}` goes on from the last checkpoint.\n"
+        f"`pearl-train run --resume {place.command}` goes on, with the same choices, from the last "
+        f"checkpoint if there is one.\n"
     )
 
 

@@ -102,8 +102,11 @@ def test_an_export_may_fill_the_folder_where_one_is(
 
 
 def test_a_folder_has_its_name_however_it_is_written(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tiny_data)
+    scores = examine(f"{run}/", Path(), split="test", limit=1, out=tmp_path / "eval")
+    assert (scores.model, scores.data) == ("run", tiny_data.name)
     monkeypatch.chdir(run)
     assert {find(f"{run}/").name, find(".").name, find("./model/..").name} == {"run"}
     assert write_card(RunFolder(Path())).read_text().count("# run\n") == 1
