@@ -119,3 +119,14 @@ def test_decoders_that_disagree_are_not_mixed(monkeypatch: pytest.MonkeyPatch) -
         assert np.array_equal(open_image(data).pixels, by_pillow(data))
     finally:
         jpeg.same_decoders.cache_clear()
+
+
+def test_an_opencv_that_cannot_decode_to_rgb_leaves_it_to_pillow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = saved(drawn(40, 30))
+    monkeypatch.setattr(jpeg, "_RGB", None)
+    monkeypatch.setattr(jpeg, "same_decoders", jpeg.same_decoders.__wrapped__)
+    assert not jpeg.same_decoders()
+    assert fast(data) is None
+    assert np.array_equal(open_image(data).pixels, by_pillow(data))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from typing import Final
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _END = b"\xff\xd9"
+#: Straight to RGB, which costs nothing; OpenCV has this since 4.11, and before it Pillow decodes.
+_RGB: Final[int | None] = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 
 def plain_pixels(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
@@ -49,12 +52,10 @@ def same_decoders() -> bool:
 
 
 def _decode(data: bytes) -> NDArray[np.uint8] | None:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    if _RGB is None:
+        return None
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
-    if pixels is None:
-        return None
-    # in place: OpenCV's own IMREAD_COLOR_RGB takes twice as long
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), np.uint8)
+    return None if pixels is None else np.asarray(pixels, np.uint8)
