@@ -215,7 +215,8 @@ class _Session:
         if not warning:
             return
         if self.config.log.on_collapse == "stop" and collapsed:
-            self._save(None)
+            with self.pace.outside():
+                self._save(None)
             raise Collapsed(f"step {step}: {warning}")
         if warning not in self.warned:
             self.warned.append(warning)
@@ -306,7 +307,8 @@ class _Session:
 
     def _stop(self) -> None:
         """Leave on somebody's wish, in a state that can be resumed."""
-        self._save(None)
+        with self.pace.outside():
+            self._save(None)
         raise RunInterrupted(
             f"interrupted after step {self.step} of {self.config.optim.steps}; a checkpoint is "
             f"written. Go on with: pearl-train run --resume {self.folder.path}"
