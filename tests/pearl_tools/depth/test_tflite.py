@@ -39,7 +39,9 @@ def test_a_file_of_an_undeclared_name_needs_its_kind(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UnknownModel, match=r"midas\.tflite': expected a \.tflite file, got a path without"):
+    with pytest.raises(
+        UnknownModel, match=r"midas\.tflite': expected a \.tflite file, got a path without"
+    ):
         load_depth_model(str(tmp_path / "midas.tflite"))
 
 
