@@ -146,10 +146,10 @@ STAGES = (
         glossy=2_000,
         glossy_share=0.25,
         first=(2_000, 3_000, 8_000, 2_500, 0),
-        steps=2_800,
-        settle=2_400,
+        steps=2_300,
+        settle=1_950,
         rate=8e-4,
-        cool=1_200,
+        cool=1_000,
         restyled=0.35,
         faded=0.3,
         seed=5,
@@ -175,12 +175,14 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
     """Whether a checkpoint is on the way that this recipe takes; the length of a stage that has
-    not begun to cool is open.
+    begun neither to cool nor to settle is open.
     """
     planned = Recipe(**saved["recipe"])
-    level = min(planned.steps - planned.cool, recipe.steps - recipe.cool)
+    level = min(
+        planned.steps - planned.cool, recipe.steps - recipe.cool, planned.settle, recipe.settle
+    )
     if planned.cool and saved["step"] <= level:
-        planned = replace(planned, steps=recipe.steps, cool=recipe.cool)
+        planned = replace(planned, steps=recipe.steps, cool=recipe.cool, settle=recipe.settle)
     return planned == recipe
 
 
