@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from pearl_data.progress import Progress
 from pearl_data.shards import DatasetReader
 from pearl_tools.types import Record
@@ -85,7 +87,9 @@ class ToolUse(Record, frozen=True, kw_only=True):
 
 
 class Evaluation(Record, frozen=True, kw_only=True):
-    """What one model scored on one data set."""
+    """What one model scored on one data set; ``trained_on``: it had learned these very questions,
+    as far as its run tells.
+    """
 
     model: str
     data: str
@@ -99,6 +103,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
     thought_tokens_mean: float
     tools: ToolUse | None
     notes: dict[str, int] = {}
+    trained_on: bool = False
 
 
 class Task(NamedTuple):
@@ -109,6 +114,8 @@ class Task(NamedTuple):
     form: AnswerForm = "text"
     limit: int | None = None
     """Only the first so many questions."""
+    trained_on: bool = False
+    """The model learned these questions."""
 
 
 def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluation:
@@ -117,7 +124,7 @@ def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluati
     Raises ``BadInput`` for samples that cannot be read, naming shard and key.
     """
     lines = list(_lines(model, task, folder))
-    found = summarise(task.header, lines)
+    found = msgspec.structs.replace(summarise(task.header, lines), trained_on=task.trained_on)
     if folder is not None:
         from pearl_train.run.folder import write_json
 

@@ -32,6 +32,18 @@ EXPORTED = "pearl.toml"
 """What an export says of its training; plain transformers does not look at it."""
 
 
+ASKING = (
+    "evaluate.",
+    "data.",
+    "objective.lvr.",
+    "model.dtype",
+    "model.attention",
+    "model.max_pixels",
+    "model.revision",
+)
+"""Choices, or beginnings of them, that are read when a model is asked; others train it."""
+
+
 class Place(NamedTuple):
     """Where a model lies and how it is to be asked.
 
@@ -47,9 +59,15 @@ class Place(NamedTuple):
 def find(where: str, sets: Sequence[str] = ()) -> Place:
     """The model at ``where``: a run's folder, an export, another folder, a hub id or ``nano``.
 
-    ``sets`` (``key=value``) change choices of decoding. Raises ``UsageError`` for a run that is not
-    finished.
+    ``sets`` (``key=value``) change how it is asked (`ASKING`). Raises ``UsageError`` for a run that
+    is not finished, and for choices of training, which are made.
     """
+    place = _found(where, sets)
+    _refuse_training(sets)
+    return place
+
+
+def _found(where: str, sets: Sequence[str]) -> Place:
     folder = Path(where).expanduser()
     run = RunFolder(folder)
     if run.config.is_file():
@@ -66,6 +84,17 @@ def find(where: str, sets: Sequence[str] = ()) -> Place:
         return Place(folder_name(folder), _asked_at(config, folder), None, trained=True)
     config = load_config([], sets, {"model.id": where, "objective.name": "sft"})
     return Place(folder_name(folder), config, None, trained=False)
+
+
+def _refuse_training(sets: Sequence[str]) -> None:
+    """Raises ``UsageError`` that names the keys of ``sets`` which asking does not read."""
+    keys = [text.partition("=")[0].strip() for text in sets]
+    if made := [key for key in keys if not key.startswith(ASKING)]:
+        raise UsageError(
+            f"--set {', '.join(made)}: expected a choice of how a model is asked "
+            f"({', '.join(name + '*' * name.endswith('.') for name in ASKING)}), got one of how it "
+            "is trained; leave it out"
+        )
 
 
 def _asked_at(config: Config, folder: Path) -> Config:

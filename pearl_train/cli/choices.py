@@ -36,20 +36,24 @@ def objective_option(command: F) -> F:
     )
 
 
-def sets_option(command: F) -> F:
-    """Adds ``--set``."""
+def sets_option(example: str) -> Callable[[F], F]:
+    """Adds ``--set``, explained by ``example``."""
     return click.option(
         "--set",
         "sets",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Change one choice, such as optim.lr=1e-4. Repeatable.",
-    )(command)
+        help=f"Change one choice, such as {example}. Repeatable.",
+    )
+
+
+#: How a model is asked is all that can be chosen of a finished one.
+asking_sets_option = sets_option("evaluate.max_new_tokens=32")
 
 
 def config_options(command: F) -> F:
     """Adds ``--config`` and ``--set``."""
-    command = sets_option(command)
+    command = sets_option("optim.lr=1e-4")(command)
     return click.option(
         "--config",
         "configs",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
-from pearl_train.cli.choices import data_option, sets_option
+from pearl_train.cli.choices import asking_sets_option, data_option
 
 
 @click.command(
@@ -22,7 +22,7 @@ from pearl_train.cli.choices import data_option, sets_option
     help="Folder for a line per question and the scores. [default: in RUN/eval, if it is a run]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many questions.")
-@sets_option
+@asking_sets_option
 @json_option
 def evaluate(
     run: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
-from pearl_train.cli.choices import sets_option
+from pearl_train.cli.choices import asking_sets_option
 
 
 @click.command(
@@ -25,7 +25,7 @@ from pearl_train.cli.choices import sets_option
 )
 @click.option("--question", required=True, help="What is asked about the pictures.")
 @click.option("--choices", default="", metavar="A,B,...", help="The answers to choose from.")
-@sets_option
+@asking_sets_option
 @json_option
 def predict(
     run: str,

@@ -20,7 +20,7 @@ from pearl_train.asking.item_lines import Header
 from pearl_train.asking.trained import find, open_answerer, weights_sha256
 from pearl_train.report.card import write_card
 from pearl_train.run.data import open_dataset
-from pearl_train.run.folder import data_sha256
+from pearl_train.run.folder import data_sha256, trained_on
 from pearl_train.run.names import folder_name
 from pearl_train.settings.config import Config
 
@@ -52,7 +52,10 @@ def examine(
         folder = out
         if folder is None and place.run is not None:
             folder = place.run.path / "eval" / header.digest
-        task = Task(header, reader, place.config.data.answers, limit)
+        learned = place.run is not None and trained_on(
+            place.run, str(header.options["data_sha256"]), header.split
+        )
+        task = Task(header, reader, place.config.data.answers, limit, learned)
         found = evaluate(model, task, folder)
     if place.run is not None and out is None:
         write_card(place.run)

@@ -1,7 +1,8 @@
 """lambda at a step: warm-up and loss dropout, from (seed, step) alone, so resuming needs no state.
 
 Loss dropout (arXiv 2509.14252) leaves L_JEPA, and the pass over R with it, out of a share alpha of
-the steps. What remains is divided by 1 - alpha, so that lambda stays the same in expectation.
+the steps. What remains is divided by 1 - alpha, so that lambda stays the same in expectation. The
+first step is never left out: the collapse panel reads there what targets are before training.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def moment(config: Config, step: int) -> Moment:
     if step < options.warmup:
         weight *= (step + 1) / options.warmup
     alpha = options.loss_dropout
-    dropped = alpha > 0 and rng_for(config.seed, "loss-dropout", step).random() < alpha
-    return Moment(
-        step=step,
-        jepa_weight=0.0 if dropped else weight / (1 - alpha),
-        nextlat_weight=weight,
-    )
+    if not alpha or not step:
+        jepa_weight = weight
+    else:
+        dropped = rng_for(config.seed, "loss-dropout", step).random() < alpha
+        jepa_weight = 0.0 if dropped else weight / (1 - alpha)
+    return Moment(step=step, jepa_weight=jepa_weight, nextlat_weight=weight)

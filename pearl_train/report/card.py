@@ -19,6 +19,8 @@ from pearl_train.run.metrics import last_values, read_metrics
 from pearl_train.run.names import folder_name, is_local, model_name
 from pearl_train.settings.config import Config
 
+#: What the names of the collapse panel's figures begin with.
+PANEL = "panel/"
 _PURPOSE = {
     "pearl": "answers questions about pictures without running tools; it was trained to predict "
     "the embedding of what tools would have shown",
@@ -118,8 +120,15 @@ def _stopped(stop: Stop | None, config: Config, place: Place) -> str:
         f"**Not finished**: it stopped after step {stop['step']} of {config.optim.steps}. "
         f"{stop['why']}\n\nWhat follows is what was reached by then; there is no model yet. "
         f"`pearl-train run --resume {place.command}` goes on, with the same choices, from the last "
-        f"checkpoint if there is one.\n"
+        f"checkpoint if there is one.{_again(stop, config)}\n"
     )
+
+
+def _again(stop: Stop, config: Config) -> str:
+    """What going on with the same choices cannot mend."""
+    if config.log.on_collapse == "stop" and "collapsed" in stop["why"]:
+        return " A collapse stops it there again: begin a new run with a remedy named above."
+    return ""
 
 
 def _data(data: DataFacts) -> str:
@@ -164,18 +173,29 @@ def _training(config: Config, sessions: list[Any], stop: Stop | None) -> str:
 
 
 def _losses(folder: RunFolder, curves: str | None) -> str:
-    """The last value of every loss and of the panel, and the curves."""
+    """The last value of every loss, the last reading of the panel, and the curves."""
     values = last_values(read_metrics(folder.metrics))
     left_out = {"step", "lr", "samples", "tokens"}
-    rows = [
-        f"| {name} | {value:.4g} |"
+    shown = {
+        name: value
         for name, value in values.items()
         if name not in left_out and value is not None and "gradient/" not in name
+    }
+    losses = {name: value for name, value in shown.items() if not name.startswith(PANEL)}
+    panel = {n.removeprefix(PANEL): value for n, value in shown.items() if n.startswith(PANEL)}
+    tables = [
+        f"| {head} | |\n|---|---|\n"
+        + "".join(f"| {name} | {value:.4g} |\n" for name, value in rows.items())
+        for head, rows in (
+            ("mean over the last stretch of the log", losses),
+            ("collapse panel, last reading", panel),
+        )
+        if rows
     ]
-    if not rows:
+    if not tables:
         return ""
-    shown = f"\n![curves]({curves})\n" if curves else ""
-    return "## Losses\n\n| at the end | |\n|---|---|\n" + "\n".join(rows) + f"\n{shown}"
+    picture = f"\n![curves]({curves})\n" if curves else ""
+    return "## Losses\n\n" + "\n".join(tables) + picture
 
 
 def _not_yet(place: Place) -> str:

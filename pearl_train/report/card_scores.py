@@ -17,8 +17,9 @@ def scores(run: Path) -> str:
     text = ""
     for found in _evaluations(run):
         split = f", split `{found['split']}`" if found.get("split") else ""
+        seen = ", **questions it was trained on**" if found.get("trained_on") else ""
         text += (
-            f"\n`{folder_name(str(found['data']))}`{split}, mode `{found['mode']}`:\n\n"
+            f"\n`{folder_name(str(found['data']))}`{split}, mode `{found['mode']}`{seen}:\n\n"
             "| family | n | correct | accuracy [95 % interval] | chance |\n|---|---|---|---|---|\n"
         )
         for row in [*found["families"], found["overall"]]:

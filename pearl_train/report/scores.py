@@ -34,6 +34,8 @@ def scores_text(found: Evaluation) -> str:
         )
         lines += [f"  {count} {code}" for code, count in found.tools.by_code.items()]
     lines += [f"{count} questions: {note}" for note, count in found.notes.items()]
+    if found.trained_on:
+        lines.append("the model was trained on these questions: this is no held-out accuracy")
     return "\n".join(lines)
 
 

@@ -94,6 +94,12 @@ class RunFolder:
         return read_json(self.data, DataFacts)
 
 
+def trained_on(folder: RunFolder, manifest_sha256: str, split: str | None) -> bool:
+    """Whether the run learned questions of this split (None: of all) of these data."""
+    known = folder.read_data()
+    return known.manifest_sha256 == manifest_sha256 and split in (None, known.split)
+
+
 def data_sha256(path: Path) -> str:
     """The hash that names the bytes of a dataset folder, or of a bare tar; raises ``UsageError``
     for anything else.

@@ -154,21 +154,26 @@ class _TensorBoard:
         self._writer.close()
 
 
+def wandb_package() -> Any:
+    """The package ``wandb``; raises ``UsageError`` where it is not installed."""
+    from importlib import import_module
+
+    try:
+        return import_module("wandb")
+    except ImportError as error:
+        raise UsageError(
+            "log.wandb: expected the package wandb, got none; pip install wandb, or leave it off: "
+            "RUN/tensorboard and RUN/metrics.jsonl hold the same values"
+        ) from error
+
+
 class _WeightsAndBiases:
     """The same values for W&B, for those who ask for it."""
 
     def __init__(self, folder: Path, config: Config) -> None:
-        from importlib import import_module
-
         import msgspec
 
-        try:
-            wandb = import_module("wandb")
-        except ImportError as error:
-            raise UsageError(
-                "log.wandb: expected the package wandb, got none; pip install wandb, or leave it "
-                "off: RUN/tensorboard and RUN/metrics.jsonl hold the same values"
-            ) from error
+        wandb = wandb_package()
         choices = msgspec.to_builtins(config)
         self._run: Any = wandb.init(
             project="pearl", name=folder.name, dir=str(folder), config=choices

@@ -1,6 +1,6 @@
 """Choices that are right each by itself and wrong together, known before anything is opened.
 
-Left out: what only the model or the number of processes decides.
+Left out: what only the model decides. What the number of processes decides is asked for by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pearl_tools.errors import UsageError
 from pearl_train.settings.config import Config
+from pearl_train.settings.passes import smallest_pass
 
 
 class Conflict(NamedTuple):
@@ -36,6 +37,12 @@ def refuse_conflicts(config: Config) -> None:
         raise UsageError("\n".join(found))
 
 
+def refuse_small_passes(config: Config, processes: int) -> None:
+    """Raises ``UsageError`` where so many processes leave one too few samples in a pass."""
+    if found := [str(conflict) for conflict in spread_of_one(config, processes)]:
+        raise UsageError("\n".join(found))
+
+
 def _gradient_into_the_target(config: Config) -> Iterator[Conflict]:
     options = config.objective
     source = options.target.source
@@ -48,20 +55,30 @@ def _gradient_into_the_target(config: Config) -> Iterator[Conflict]:
         )
 
 
-def _spread_of_one(config: Config) -> Iterator[Conflict]:
+def spread_of_one(config: Config, processes: int = 1) -> Iterator[Conflict]:
     """A statistic over the samples of a forward pass is nothing where there is one sample."""
-    options, size = config.objective, min(config.optim.micro_batch, config.optim.batch)
-    if options.name != "pearl" or not options.weight or size > 1:
+    options, optim = config.objective, config.optim
+    if options.name != "pearl" or not options.weight:
         return
-    small = "optim.micro_batch" if config.optim.micro_batch == 1 else "optim.batch"
+    if smallest_pass(optim.batch, optim.micro_batch, processes) > 1:
+        return
+    cut = f"optim.batch {optim.batch} and optim.micro_batch {optim.micro_batch}"
+    if processes > 1:
+        cut += f" in {processes} processes"
     for name in ("variance_hinge", "sigreg"):
         if weight := getattr(options, name):
             yield Conflict(
-                (f"objective.{name}", small, "objective.weight", "objective.name"),
-                f"0 with {small} 1",
+                (
+                    f"objective.{name}",
+                    "optim.batch",
+                    "optim.micro_batch",
+                    "objective.weight",
+                    "objective.name",
+                ),
+                f"0 with {cut}, which leaves a forward pass with one sample",
                 f"{weight:g}",
-                "it compares the samples of a forward pass, of which one has nothing to compare "
-                f"with: set {small} to 2 at least, better to 8 or more",
+                "it compares the samples of a forward pass: make optim.batch a multiple of "
+                "optim.micro_batch and of the processes, with 2 samples in each at least, better 8",
             )
 
 
@@ -90,7 +107,7 @@ def _pause_before_no_answer(config: Config) -> Iterator[Conflict]:
 
 _RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (
     _gradient_into_the_target,
-    _spread_of_one,
+    spread_of_one,
     _frozen_rows_of_a_shard,
     _pause_before_no_answer,
 )

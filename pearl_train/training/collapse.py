@@ -10,7 +10,9 @@ batches work; what is older than ``SPAN`` steps is left out, since drift would p
     effective_rank              exp of the entropy of the singular values, after centring
     cosine                      mean over pairs of different targets
     retrieval                   share of predictions nearest to their own target; chance is 1 / n
-    gradient/<term>             norm of each weighted term's gradient
+    gradient/<term>             norm of each weighted term's gradient, as if the first micro-batch
+                                (of the first process) were the whole step: with fewer samples in
+                                it the norm is noisier, not smaller
 
 Dimensions: n samples in the buffer, H hidden size.
 """
@@ -225,9 +227,9 @@ def term_gradient_norms(
 ) -> dict[str, float]:
     """The norm of each term's gradient as it enters L: weighted, and divided by its units.
 
-    ``counts`` are units by name, ``Batch.counts`` or those of the whole step. One backward pass per
-    term; the graph stays, ``.grad`` is not touched. Empty where weights are sharded (FSDP2):
-    gradients exist there only on the way into ``.grad``.
+    ``counts`` are the units by name of what ``terms`` were summed over (``Batch.counts``). One
+    backward pass per term; the graph stays, ``.grad`` is not touched. Empty where weights are
+    sharded (FSDP2): gradients exist there only on the way into ``.grad``.
     """
     trained = [p for p in parameters if p.requires_grad]
     if any(hasattr(p, "full_tensor") for p in trained):

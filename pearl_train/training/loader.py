@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from pearl_data.randomness import rng_for
 from pearl_data.shards import DatasetReader
 from pearl_tools.errors import BadInput, PearlError
+from pearl_train.settings.passes import passes
 from pearl_train.training.splits import numbers_of, shared_questions
 from pearl_train.views.batch import Batch, EncodedSample, ViewPlan
 from pearl_train.views.collate import collate, muted
@@ -181,13 +182,11 @@ class TrainingData:
 
     def shares(self, step: int) -> list[list[int]]:
         """This process's samples in each micro-batch of ``step``, as numbers in the reader."""
-        first, group = step * self.batch, self.micro_batch * self.world
-        taken = []
-        for start in range(0, self.batch, group):
-            size = min(group, self.batch - start)
-            low, high = (size * r // self.world for r in (self.rank, self.rank + 1))
-            taken.append([self.sample_at(first + start + at) for at in range(low, high)])
-        return taken
+        first = step * self.batch
+        return [
+            [self.sample_at(first + place) for place in one[self.rank]]
+            for one in passes(self.batch, self.micro_batch, self.world)
+        ]
 
     def batches(self, start_step: int = 0, stop_step: int | None = None) -> Iterator[list[Batch]]:
         """For each step from ``start_step`` on, this process's micro-batches.
@@ -196,11 +195,11 @@ class TrainingData:
         or there are fewer than processes), its batch has no keys and nothing to learn: it can be
         computed, and adds nothing. Raises what was wrong with a sample, naming key and shard.
         """
-        passes = -(-self.batch // (self.micro_batch * self.world))
+        number = -(-self.batch // (self.micro_batch * self.world))
         steps = count(start_step) if stop_step is None else range(start_step, stop_step)
         micros = iter(self._loader(share for step in steps for share in self.shares(step)))
         while True:
-            found = [self._heard(micro) for _, micro in zip(range(passes), micros, strict=False)]
+            found = [self._heard(micro) for _, micro in zip(range(number), micros, strict=False)]
             if not found:
                 return
             yield [self._quiet() if batch is None else batch for batch in found]

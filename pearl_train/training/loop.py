@@ -21,8 +21,10 @@ from pearl_train.objectives import plan_views
 from pearl_train.objectives.trainee import make_trainee
 from pearl_train.run.environment import describe
 from pearl_train.run.folder import RunFolder, same_data, write_json
+from pearl_train.run.metrics import wandb_package
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
+from pearl_train.settings.conflicts import refuse_small_passes
 from pearl_train.training.assemble import Assembled, assemble, build_trained
 from pearl_train.training.checkpoint import newest_whole
 from pearl_train.training.processes import accelerator_for, first_process, from_all
@@ -43,6 +45,9 @@ def train(
     folder = RunFolder(out)
     plan_views(config.objective)
     accelerator = accelerator_for(config)
+    refuse_small_passes(config, accelerator.num_processes)
+    if config.log.wandb:
+        wandb_package()  # before targets are made, and before there is a folder
     begun = resume and folder.config.is_file()
     if begun:
         _same_choices(folder, config)

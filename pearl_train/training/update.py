@@ -68,8 +68,8 @@ def update(
     stop: bool = False,
     look: Look | None = None,
 ) -> Update:
-    """Change the weights once. ``look`` sees the number of each micro-batch, its terms and what
-    divides them, before they are differentiated.
+    """Change the weights once. ``look`` sees the number of each micro-batch, its terms and its
+    own units, before they are differentiated.
 
     Raises ``Diverged`` before any weight is changed if a loss or the gradient is not finite.
     """
@@ -91,7 +91,7 @@ def update(
             here = batch.to(machine.accelerator.device)
             terms: Terms = machine.model(here, moment, machine.targets(here))
             if look and batch.keys:
-                look(place, terms, counts)
+                look(place, terms, here.counts)
             machine.accelerator.backward(machine.world * weighted(terms, counts))
         totals.append({name: term.total.detach() for name, term in terms.losses.items()})
         weights |= {name: (term.weight, term.unit) for name, term in terms.losses.items()}

@@ -67,8 +67,13 @@ def test_every_objective_leaves_a_whole_run_behind(
     assert again.losses == result.losses, "a finished run is left as it is"
 
 
-def test_what_cannot_work_leaves_no_folder(tmp_path: Path, tiny_data: Path) -> None:
+def test_what_cannot_work_leaves_no_folder(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
+    with pytest.raises(UsageError, match="pip install wandb"):
+        train(load_config([], ["log.wandb=true"]), tiny_data, out, progress=False)
     with pytest.raises(UsageError, match=r"data\.split: .*'nowhere'.*train \(12\)"):
         train(load_config([], ["data.split=nowhere"]), tiny_data, out, progress=False)
     with pytest.raises(UsageError, match="expected a dataset folder"):

@@ -113,7 +113,7 @@ def test_a_folder_has_its_name_however_it_is_written(
 
 
 def test_any_model_can_be_asked_directly(tiny_folder: Callable[[str], Path], photo: Path) -> None:
-    found = predict(str(tiny_folder("llava")), [photo, photo], "Which colour?", sets=SETS)
+    found = predict(str(tiny_folder("llava")), [photo, photo], "Which colour?", sets=SETS[:2])
     assert found.mode == "direct"
     assert [picture["id"] for picture in found.pictures] == ["i0", "i1"]
 
@@ -144,6 +144,14 @@ def test_scores_of_a_run_lie_in_its_folder_and_in_its_card(run: Path, tiny_data:
     assert len(list((run / "eval").glob("*/scores.json"))) == 1
     assert examine(str(run), tiny_data, split="test") == found
     assert "mode `lvr`" in RunFolder(run).card.read_text()
+
+
+def test_scores_on_questions_of_the_training_say_so(run: Path, tiny_data: Path) -> None:
+    assert not examine(str(run), tiny_data, split="test", limit=1).trained_on
+    assert examine(str(run), tiny_data, split="train", limit=1).trained_on
+    assert "split `train`, mode `lvr`, **questions it was trained on**" in (
+        RunFolder(run).card.read_text()
+    )
 
 
 def test_other_ways_of_decoding_are_kept_apart(run: Path, tiny_data: Path) -> None:

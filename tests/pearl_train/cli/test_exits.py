@@ -139,6 +139,13 @@ def test_a_choice_that_does_not_exist_is_misuse(command: str, ended: Ended) -> N
     assert "did you mean optim.lr?" in told
 
 
+@pytest.mark.parametrize("command", ["predict", "eval"])
+def test_a_choice_of_training_is_misuse_where_a_model_is_asked(command: str, ended: Ended) -> None:
+    status, told = ended(command, "--set", "optim.lr=5", "--set", "evaluate.max_new_tokens=2")
+    assert status == 2
+    assert "--set optim.lr: expected a choice of how a model is asked (evaluate.*, " in told
+
+
 def test_a_comparison_tells_wrong_objectives_with_other_faults(ended: Ended) -> None:
     status, told = ended("compare", "--objectives", "bad", "--set", "optim.lrr=1")
     assert status == 2

@@ -16,7 +16,7 @@ def test_lambda_rises_linearly_and_is_never_0_in_warm_up() -> None:
 
 def test_loss_dropout_keeps_lambda_in_expectation() -> None:
     config = Config(objective=ObjectiveConfig(weight=0.2, loss_dropout=0.75))
-    weights = [moment(config, step).jepa_weight for step in range(4000)]
+    weights = [moment(config, step).jepa_weight for step in range(1, 4000)]
     assert set(weights) == {0.0, 0.8}
     assert sum(weights) / len(weights) == pytest.approx(0.2, rel=0.1)
 
@@ -29,6 +29,12 @@ def test_dropped_steps_follow_from_seed_and_step_alone() -> None:
     assert forward == backward[::-1]
     other = Config(seed=4, objective=objective)
     assert forward != [moment(other, step).jepa_weight for step in range(50)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_first_step_is_not_dropped_so_that_the_panel_sees_what_was_before(seed: int) -> None:
+    config = Config(seed=seed, objective=ObjectiveConfig(weight=0.2, loss_dropout=0.9))
+    assert moment(config, 0).jepa_weight == 0.2
 
 
 def test_nextlat_is_not_dropped() -> None:

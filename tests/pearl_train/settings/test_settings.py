@@ -19,6 +19,7 @@ from pearl_train.settings.config import (
     ObjectiveConfig,
     OptimConfig,
 )
+from pearl_train.settings.conflicts import refuse_small_passes
 from pearl_train.settings.load import (
     load_config,
     preset_path,
@@ -79,7 +80,7 @@ def test_conflicts_are_told_together_with_faults_of_other_choices(tmp_path: Path
     told = faults([file], ["optim.betas=[0.9, 1.0]", "log.every=often"])
     assert told.startswith("6 faults in the configuration:")
     assert f"objective.stop_gradient ({file}): expected true with objective.target.source" in told
-    assert f"objective.variance_hinge ({file}): expected 0 with optim.micro_batch 1, got 1" in told
+    assert f"objective.variance_hinge ({file}): expected 0 with optim.batch 16 and " in told
     assert f"objective.pause_tokens ({file}): expected an option that objective pearl reads" in told
     assert "optim.lrr" in told
     assert "optim.betas[1]" in told
@@ -94,12 +95,22 @@ def test_a_conflict_with_a_choice_that_is_wrong_itself_is_not_told() -> None:
 
 
 @pytest.mark.parametrize("option", ["variance_hinge", "sigreg"])
-@pytest.mark.parametrize("size", ["micro_batch", "batch"])
-def test_a_spread_over_one_sample_is_refused(option: str, size: str) -> None:
-    given = [f"objective.{option}=0.1", f"optim.{size}=1"]
-    assert f"set optim.{size} to 2 at least" in faults([], given)
-    load_config([], [given[0], "optim.micro_batch=2"])
+@pytest.mark.parametrize(("batch", "micro_batch"), [(8, 1), (1, 8), (5, 4)])
+def test_a_spread_over_one_sample_is_refused(option: str, batch: int, micro_batch: int) -> None:
+    given = [f"objective.{option}=0.1", f"optim.batch={batch}", f"optim.micro_batch={micro_batch}"]
+    cut = f"optim.batch {batch} and optim.micro_batch {micro_batch}"
+    assert f"expected 0 with {cut}, which leaves a forward pass with one sample" in faults(
+        [], given
+    )
+    load_config([], [given[0], "optim.batch=6", "optim.micro_batch=4"])
     load_config([], [*given, "objective.weight=0"])
+
+
+def test_so_many_processes_that_one_has_one_sample_are_refused() -> None:
+    config = load_config([], ["objective.sigreg=1", "optim.batch=4", "optim.micro_batch=4"])
+    refuse_small_passes(config, 2)
+    with pytest.raises(UsageError, match="micro_batch 4 in 4 processes, which leaves a forward"):
+        refuse_small_passes(config, 4)
 
 
 def test_other_conflicts_are_refused() -> None:

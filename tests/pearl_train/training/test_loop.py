@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from toy_run import (
     Toy,
     ToyPanel,
@@ -86,6 +86,22 @@ def test_the_panel_is_read_from_step_0_to_the_last(run: RunFolder) -> None:
     fit(toy_ingredients(toy_config()), toy_config(), run, progress=False)
     panels = [line for line in read_metrics(run.metrics) if "panel/target_std" in line]
     assert [line["step"] for line in panels] == [0, 4, 8, 11]
+
+
+def test_gradients_are_measured_by_the_units_of_the_micro_batch_they_come_from(
+    run: RunFolder,
+) -> None:
+    """Divided by those of the whole step, they would shrink with the size of the micro-batch."""
+    units = []
+
+    class Counting(ToyPanel):
+        def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
+            units.append(counts["samples"])
+            super().look(terms, counts, model)
+
+    config = toy_config(optim={"micro_batch": 2})
+    fit(toy_ingredients(config, panel=Counting()), config, run, progress=False)
+    assert units == [2, 2, 2, 2]
 
 
 def test_a_collapse_warns_once(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:

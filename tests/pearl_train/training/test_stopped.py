@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,12 +95,15 @@ def test_who_resumes_ends_with_the_lines_of_one_that_never_stopped(tmp_path: Pat
 
 def test_a_collapse_is_in_the_card(run: RunFolder) -> None:
     config = toy_config(log={"on_collapse": "stop"})
+    shutil.rmtree(run.path)
+    run.create(config, FACTS)
     with pytest.raises(Collapsed):
-        go(run, toy_ingredients(config, panel=ToyPanel("all targets are alike")), config)
+        go(run, toy_ingredients(config, panel=ToyPanel("the targets have collapsed")), config)
     assert run.curves.is_file()
-    assert "it stopped after step 1 of 12. The reason: step 0: all targets are alike." in (
-        run.card.read_text()
-    )
+    card = run.card.read_text()
+    assert "stopped after step 1 of 12. The reason: step 0: the targets have collapsed." in card
+    assert "A collapse stops it there again: begin a new run with a remedy" in card
+    assert "| collapse panel, last reading | |\n|---|---|\n| target_std | " in card
 
 
 def test_so_is_what_nobody_foresaw(run: RunFolder) -> None:
@@ -148,4 +152,4 @@ def test_a_real_run_that_stops_has_both(
     assert run.curves.is_file()
     card = run.card.read_text()
     assert "it stopped after step 1 of 3. The reason: step 0: the targets have collapsed" in card
-    assert "panel/effective_rank" in card
+    assert "| effective_rank | " in card
