@@ -46,6 +46,8 @@ class Recipe:
         restyled: share of pictures with textures of no place (`augment.restyle`).
         faded: share of pictures whose colours are pale.
         average: decay of the exponential moving average that is exported.
+        kept: share of the weights that the stage began with in those that it hands on: between two
+            ends of one training often lies a better point (Wortsman et al. 2022).
         bfloat16: run convolutions in bfloat16; set from what the processor has.
         seed: of initial weights, batches and augmentation.
 
@@ -70,6 +72,7 @@ class Recipe:
     restyled: float = 0.0
     faded: float = 0.0
     average: float = 0.997
+    kept: float = 0.0
     bfloat16: bool = True
     seed: int
 
@@ -152,6 +155,7 @@ STAGES = (
         cool=1_000,
         restyled=0.35,
         faded=0.3,
+        kept=0.5,
         seed=5,
     ),
 )
@@ -175,9 +179,9 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
     """Whether a checkpoint is on the way that this recipe takes; the length of a stage that has
-    begun neither to cool nor to settle is open.
+    begun neither to cool nor to settle is open, and so is what is kept, which is done at the end.
     """
-    planned = Recipe(**saved["recipe"])
+    planned = replace(Recipe(**saved["recipe"]), kept=recipe.kept)
     level = min(
         planned.steps - planned.cool, recipe.steps - recipe.cool, planned.settle, recipe.settle
     )

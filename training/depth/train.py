@@ -142,7 +142,7 @@ def train(
     device: str = "cpu",
     save_every: int = 250,
 ) -> dict[str, Tensor]:
-    """The averaged weights after all steps, on `device`.
+    """The averaged weights after all steps, blended with the initial ones, on `device`.
 
     Resumes from `checkpoint` if it exists and has the same recipe; else starts from the weights
     `initial`, or from random ones.
@@ -202,7 +202,19 @@ def train(
             unfinished.replace(checkpoint)
             terms_now = " ".join(f"{name} {value:.3f}" for name, value in running.items())
             print(f"step {step + 1}: {terms_now}", file=sys.stderr, flush=True)
-    return average
+    return blended(average, initial or {}, recipe.kept)
+
+
+def blended(
+    average: dict[str, Tensor], initial: dict[str, Tensor], kept: float
+) -> dict[str, Tensor]:
+    """The averaged weights with a share `kept` of those that the stage began with."""
+    return {
+        name: torch.lerp(value, initial[name].to(value), kept)
+        if kept and name in initial and value.dtype.is_floating_point
+        else value
+        for name, value in average.items()
+    }
 
 
 def main() -> None:
