@@ -9,7 +9,7 @@ import click
 
 from pearl_data.audit import AuditReport, audit_paths, render_report
 from pearl_data.cli.output import leave
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import FiniteRange, json_option, print_json
 from pearl_data.progress import Progress
 from pearl_tools.errors import UsageError
 
@@ -35,7 +35,7 @@ from pearl_tools.errors import UsageError
 )
 @click.option(
     "--fail-over",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     metavar="RATE",
     help="Exit 1 if more than this share (0..1) of the calls returned an error.",
 )

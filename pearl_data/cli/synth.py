@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pearl_data.cli.output import depth_model_option, naming_a_model
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import FiniteRange, json_option, print_json
 
 
 @click.command(
@@ -69,7 +69,7 @@ from pearl_data.command_line import json_option, print_json
     "--val-share",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     help="Share of pictures whose trajectories get the split val.",
 )
 @click.option("--samples-per-shard", default=256, show_default=True, type=click.IntRange(min=1))

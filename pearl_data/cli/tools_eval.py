@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pearl_data.cli.output import naming_a_model
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import FiniteRange, json_option, print_json
 
 
 @click.group(name="eval")
@@ -39,7 +39,7 @@ def evaluation() -> None:
     "--png-per-m",
     default=1000.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="What 1 m is in a 16-bit PNG of depth (1000: millimetres).",
 )
 @click.option(
@@ -51,7 +51,7 @@ def evaluation() -> None:
     "--ratio",
     default=1.25,
     show_default=True,
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     help="Pixel pairs count if their depths differ by more than this factor.",
 )
 @click.option(

@@ -5,7 +5,8 @@ never drawn. A picture is cut into 8 x 8 tiles; a draw takes as many tiles with 
 where there are several pictures, as many pictures (Field and Welsh 2007, doi
 10.1111/j.1467-9868.2007.00593.x: two stages). Point pairs have no tiles: there, pictures and the
 pairs within them are drawn. The interval is the 2.5th to the 97.5th percentile of 1000 draws. With
-few pictures it says little about other pictures.
+few pictures it says little about other pictures; pictures of one scene, which are much alike, count
+as independent all the same, and the interval over them is then too narrow.
 """
 
 from __future__ import annotations

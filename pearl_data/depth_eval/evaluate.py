@@ -35,7 +35,7 @@ from pearl_tools.media import open_image
 INTERVAL: Final = (
     f"95 %: bootstrap, {DRAWS} draws of those of {GRID}x{GRID} tiles of each picture that hold "
     "truth (of pairs, where points are annotated) and of pictures; alignment and ranks are not "
-    "drawn anew"
+    "drawn anew; pictures of one scene count as independent, so an interval over them is too narrow"
 )
 Map = NDArray[np.float32]
 

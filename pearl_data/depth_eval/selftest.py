@@ -133,8 +133,9 @@ def _words(
         return f"larger = farther, {measured}: {_remedy(model)}"
     return (
         f"not correlated with depth, {measured}, expected at least {LEAST:g}: the weights are "
-        "random, damaged or of another task, or the image processor does not belong to them; do "
-        "not use this model"
+        "random, damaged or of another task, or the image processor does not belong to them; "
+        "its depth says nothing on such pictures: measure it on yours with `pearl-data tools eval "
+        "depth`"
     )
 
 

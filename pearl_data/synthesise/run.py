@@ -6,10 +6,11 @@ number of workers. Interrupted runs go on where the last whole shard ends.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 
 from pearl_data.depth_eval import check_model
+from pearl_data.depth_eval.selftest import Verdict
 from pearl_data.experts.base import Expert, ExpertSettings
 from pearl_data.experts.grounded import GroundedExpert
 from pearl_data.progress import Progress
@@ -66,6 +68,7 @@ class _Bench:
 
     def __init__(self, settings: SynthesisSettings) -> None:
         self.settings = settings
+        self.self_test: Verdict | None = None
         self.source: QuestionSource = open_source(settings.source, settings.questions)
         self.executor = ToolExecutor(settings.executor)
         self.expert: Expert = GroundedExpert(
@@ -98,7 +101,7 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
     one_thread(depth=settings.questions.can_measure_depth)
     bench = _Bench(settings)
     if settings.questions.can_measure_depth:
-        _check_depth(bench.executor.depth_model())
+        bench.self_test = _check_depth(bench.executor.depth_model())
     blocks = bench.source.blocks()
     writer = DatasetWriter.open(
         out, configuration(settings, bench), samples_per_shard=settings.samples_per_shard
@@ -112,7 +115,9 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
     done = writer.next_block if limit is None else writer.written
     end = blocks if blocks is not None else 2**31
     with writer, Progress("synth", total, unit, done=done) as progress:
-        for index, results in _in_order(bench, settings, writer.next_block, end, workers):
+        need = _Need(limit, lambda: writer.written)
+        for index, results in _in_order(bench, settings, writer.next_block, end, workers, need):
+            need.saw(results)
             written = writer.written
             room = None if limit is None else limit - written
             if room is not None and room <= 0:
@@ -136,6 +141,8 @@ def configuration(settings: SynthesisSettings, bench: _Bench) -> dict[str, Any]:
     if settings.questions.can_measure_depth:
         model = bench.executor.depth_model()
         config["depth"] = {"model_id": model.model_id, "weights_sha256": model.weights_sha256}
+        if bench.self_test:
+            config["depth"]["self_test"] = bench.self_test
     return config
 
 
@@ -152,21 +159,23 @@ def _check(settings: SynthesisSettings, workers: int) -> None:
         raise UsageError(msg)
 
 
-def _check_depth(model: DepthModel) -> None:
+def _check_depth(model: DepthModel) -> Verdict | None:
     """Refuses a model that says near where it is far: every depth step would teach the opposite.
+    One that the self-test finds uncorrelated is warned of, and the verdict is written down with the
+    data: pictures of another kind may suit it better than the rendered ones of the test.
 
-    Once a run, on the rendered pictures of the self-test (about 3 s); the shipped weights are
-    tested with the code.
+    Once a run, about 3 s; the shipped weights are tested with the code.
     """
     if model.model_id == EMBEDDED:
-        return
+        return None
     found = check_model(model)
     if found.passed:
-        return
+        return found.verdict
     told = f"depth model {model.model_id!r}: {found.told}"
     if found.verdict != "not_correlated":
         raise BadInput(told)
     print(f"warning: {told}", file=sys.stderr)  # noqa: T201 - progress, not a result
+    return found.verdict
 
 
 def _block_result(results: list[SlotResult], room: int | None) -> BlockResult:
@@ -186,14 +195,38 @@ def _block_result(results: list[SlotResult], room: int | None) -> BlockResult:
     )
 
 
+class _Need:
+    """How many blocks may still be needed: what is computed beyond a limit is thrown away."""
+
+    def __init__(self, limit: int | None, written: Callable[[], int]) -> None:
+        self._limit, self._written = limit, written
+        self._largest = 0
+
+    def saw(self, results: list[SlotResult]) -> None:
+        """A block has come out like this."""
+        self._largest = max(self._largest, sum(result.sample is not None for result in results))
+
+    def blocks(self, workers: int) -> int:
+        """Blocks to have under way now; at first one for each worker, whose yield is unknown."""
+        ahead = workers * _AHEAD_PER_WORKER
+        if self._limit is None:
+            return ahead
+        if not self._largest:
+            return workers
+        return max(1, min(ahead, math.ceil((self._limit - self._written()) / self._largest)))
+
+
 def _in_order(
     bench: _Bench,
     settings: SynthesisSettings,
     first: int,
     end: int,
     workers: int,
+    need: _Need,
 ) -> Iterator[tuple[int, list[SlotResult]]]:
-    """(index, results) of blocks ``first`` to ``end``, computed by ``workers``, in order."""
+    """(index, results) of blocks ``first`` to ``end``, computed by ``workers``, in order; no more
+    of them ahead than are thought to be needed.
+    """
     if workers == 1:
         for index in range(first, end):
             yield index, bench.run(index)
@@ -205,9 +238,8 @@ def _in_order(
     coming = iter(range(first, end))
     try:
         while True:
-            while (
-                len(ahead) < workers * _AHEAD_PER_WORKER and (i := next(coming, None)) is not None
-            ):
+            most = need.blocks(workers)
+            while len(ahead) < most and (i := next(coming, None)) is not None:
                 ahead.append((i, pool.submit(_run_in_worker, i)))
             if not ahead:
                 return

@@ -77,3 +77,11 @@ def test_data_that_cannot_be_measured_is_named(tmp_path: Path) -> None:
     assert isinstance(result.exception, BadInput)
     assert str(tmp_path) in str(result.exception)
     assert invoke(tmp_path / "absent").exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--ratio", "--png-per-m"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_number_that_is_none_is_misuse(photos: Path, option: str, value: str) -> None:
+    result = invoke(photos, option, value)
+    assert result.exit_code == 2
+    assert f"expected a finite number, got {value}" in result.output

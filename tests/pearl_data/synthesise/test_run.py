@@ -18,6 +18,8 @@ from pearl_data.shards import DatasetReader
 from pearl_data.sources import parse_source
 from pearl_data.sources.base import QuestionSettings
 from pearl_data.synthesise import SynthesisSettings, synthesise
+from pearl_data.synthesise.block import SlotResult
+from pearl_data.synthesise.run import _Need
 from pearl_data.validate import validate_paths
 from pearl_tools.errors import BadInput, UsageError
 from pearl_tools.executor import ExecutorSettings
@@ -115,6 +117,18 @@ def test_a_depth_model_whose_sign_is_unclear_is_warned_of(
         with pytest.raises(Stopped):
             synthesise_with(lambda inverse: inverse, tmp_path / "out")
         assert capsys.readouterr().err == ""
+
+
+def test_no_more_blocks_are_computed_ahead_than_a_limit_needs() -> None:
+    written = 0
+    need = _Need(20, lambda: written)
+    assert need.blocks(4) == 4, "one for each worker, while nobody knows what a block yields"
+    need.saw([SlotResult(sample=object(), quarantined=[], timings=[])] * 6)  # type: ignore[arg-type]
+    written = 6
+    assert need.blocks(4) == 3, "14 more, 6 a block"
+    written = 19
+    assert need.blocks(4) == 1
+    assert _Need(None, lambda: 0).blocks(4) == 8
 
 
 def test_another_seed_asks_something_else(tmp_path: Path) -> None:
