@@ -45,6 +45,8 @@ class Progress:
         spent_s = max(time.monotonic() - self._start_s, 1e-9)
         rate = (self.done - self._start_done) / spent_s
         total = "" if self.total is None else f"/{self.total}"
+        if self.total is not None and self._start_done >= self.total:
+            return f"{self.label} {self.done}{total} {self.unit}, done before"
         text = f"{self.label} {self.done}{total} {self.unit}, {rate:.1f}/s"
         if self.total is not None and rate > 0 and self.done < self.total:
             text += f", {duration((self.total - self.done) / rate)} left"

@@ -121,6 +121,8 @@ def compare(request: Request) -> Comparison:
         share=request.share,
     )
     session = _Session(request, held)
+    for variant, config in zip(request.variants, configs, strict=True):
+        session.must_fit(variant.name, config)
     rows = [session.base(shared)]
     for variant, config in zip(request.variants, configs, strict=True):
         rows.append(session.row(variant.name, config))
@@ -182,7 +184,7 @@ class _Session:
 
     def row(self, name: str, config: Config) -> Row:
         """One variant: trained if it is not yet, then examined."""
-        folder = RunFolder(self.request.out / "runs" / name)
+        folder = self._run(name)
         training = self._trained(config, folder)
         place = find(str(folder.path))
         decoding = msgspec.structs.replace(place.config, evaluate=config.evaluate)
@@ -191,23 +193,30 @@ class _Session:
         write_card(folder)
         return row
 
-    def _trained(self, config: Config, folder: RunFolder) -> Training:
-        from pearl_train.training.loop import train
-
-        train_set = self.held.train.path
-        begun = folder.config.is_file()
-        known = folder.read_config() if begun else config
+    def must_fit(self, name: str, config: Config) -> None:
+        """Raises ``UsageError`` where a run of other choices or data lies in this one's place."""
+        folder = self._run(name)
+        if not folder.config.is_file():
+            return
         # how answers are decoded may change afterwards: training knows nothing of it
-        trained = [key for key in differences(known, config) if not key.startswith("evaluate.")]
-        if trained:
+        changed = differences(folder.read_config(), config)
+        if trained := [key for key in changed if not key.startswith("evaluate.")]:
             raise UsageError(
                 f"{folder.path}: expected a run with the same choices, got one that differs in "
                 f"{', '.join(trained)}; name another --out"
             )
-        if begun:
-            same_data(folder, train_set)
+        same_data(folder, self.held.train.path)
+
+    def _run(self, name: str) -> RunFolder:
+        return RunFolder(self.request.out / "runs" / name)
+
+    def _trained(self, config: Config, folder: RunFolder) -> Training:
+        from pearl_train.training.loop import train
+
+        begun = folder.config.is_file()
         if not (folder.model / "config.json").is_file():
-            train(known, train_set, folder.path, resume=begun)
+            known = folder.read_config() if begun else config
+            train(known, self.held.train.path, folder.path, resume=begun)
         return training_cost(folder, config)
 
     def _examined(self, name: str, place: Place, folder: Path, training: Training | None) -> Row:

@@ -36,10 +36,11 @@ class RunResult(Record, frozen=True, kw_only=True):
         where = (
             f"{self.processes} processes on {self.device}" if self.processes > 1 else self.device
         )
+        took = f"{duration(self.seconds)} in this session"
         what = f"{self.trained_parameters:,} weights trained"
         lines = [
             f"{self.objective} on {self.model}: {self.steps} steps, {self.samples} samples, {what}",
-            f"time:    {duration(self.seconds)} on {where}, {self.tokens_per_s:.0f} tokens/s",
+            f"time:    {took} on {where}, {self.tokens_per_s:.0f} tokens/s",
             f"losses:  {losses}",
         ]
         if self.validation is not None:

@@ -132,8 +132,11 @@ def test_finished_runs_are_kept_and_others_can_be_added(
     assert again.rows[5].result.thought_tokens_mean == 2
 
 
-def test_runs_with_other_choices_are_not_mixed_in(compared: tuple[Request, Comparison]) -> None:
+def test_runs_with_other_choices_are_not_mixed_in(
+    compared: tuple[Request, Comparison], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked, _ = compared
+    monkeypatch.delattr("pearl_train.comparing.compare._Session.base")  # told before any work
     other = Request(**{**vars(asked), "sets": [*asked.sets, "optim.lr=0.5"]})
     with pytest.raises(UsageError, match=r"runs/sft.*differs in optim\.lr"):
         compare(other)
