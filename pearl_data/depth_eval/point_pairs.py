@@ -69,6 +69,9 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
                 f"{path}: expected the columns image,{','.join(COLUMNS)}, got "
                 f"{','.join(reader.fieldnames or [])[:200] or 'nothing'}"
             )
+        names = reader.fieldnames or []
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise BadInput(f"{path}: expected every column once, got {', '.join(twice)} twice")
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             near_x, near_y, far_x, far_y = (_number(row[n], f"{where}: {n}") for n in COLUMNS)

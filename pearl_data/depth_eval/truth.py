@@ -37,6 +37,8 @@ NEAREST_M: Final = 1e-4
 FARTHEST_M: Final = 1e6
 """Depth beyond these is a wrong unit or a mark for "unknown" that nobody has declared: refused."""
 #: What numpy and its helpers raise about damaged files (tokenize: headers; zlib: archives).
+#: How .npy and .npz begin, also a .npz of nothing.
+_NUMPY: Final = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 _DAMAGED: Final = (
     OSError,
     ValueError,
@@ -140,8 +142,14 @@ def _from_png(path: Path, per_m: float) -> tuple[Measure, Floats]:
 
 
 def _from_numpy(path: Path) -> tuple[Measure, Floats]:
+    data = path.read_bytes()
+    if not data.startswith(_NUMPY):  # numpy takes anything else for a pickle
+        raise BadInput(
+            f"{path}: expected numpy arrays of numbers, got a file that is neither .npy nor .npz; "
+            "save the map again with numpy.save or numpy.savez"
+        )
     try:
-        stored = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        stored = np.load(io.BytesIO(data), allow_pickle=False)
         if isinstance(stored, np.ndarray):
             name, values = None, stored
         else:

@@ -51,6 +51,7 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
     ("name", "content", "told"),
     [
         ("a.csv", "image,x,y\na.png,1,2\n", "expected the columns image,near_x,near_y,far_x,far_y"),
+        ("a.csv", "image,near_x,near_y,far_x,far_y,near_x\n", "column once, got near_x twice"),
         ("a.csv", "image,near_x,near_y,far_x,far_y\na.png,1,,2,3\n", "line 2: near_y: expected a"),
         ("a.csv", "image,near_x,near_y,far_x,far_y\n", "expected pairs of points, found none"),
         ("a.json", "{", "expected JSON"),

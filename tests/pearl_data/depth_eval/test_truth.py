@@ -167,6 +167,15 @@ def test_pictures_that_cannot_hold_depth_are_refused(tmp_path: Path) -> None:
         read_depth_m(tmp_path / "b_depth.png", None)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"12 13 14", b"\x80\x04K\x01."], ids=["empty", "text", "pickle"]
+)
+def test_a_file_that_is_not_of_numpy_is_called_that(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a_disp.npz").write_bytes(content)
+    with pytest.raises(BadInput, match=r"got a file that is neither \.npy nor \.npz"):
+        read_depth_m(tmp_path / "a_disp.npz", None)
+
+
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     objects = np.array([{"a": 1}])
     np.save(tmp_path / "a_depth.npy", objects, allow_pickle=True)
