@@ -15,12 +15,10 @@ from pearl_train.report.card_scores import scores
 from pearl_train.report.usage import usage
 from pearl_train.run.environment import Stop
 from pearl_train.run.folder import DataFacts, RunFolder, read_json
-from pearl_train.run.metrics import last_values, read_metrics
+from pearl_train.run.metrics import PANEL, last_values, read_metrics
 from pearl_train.run.names import folder_name, is_local, model_name
 from pearl_train.settings.config import Config
 
-#: What the names of the collapse panel's figures begin with.
-PANEL = "panel/"
 _PURPOSE = {
     "pearl": "answers questions about pictures without running tools; it was trained to predict "
     "the embedding of what tools would have shown",

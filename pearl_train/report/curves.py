@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pearl_train.run.metrics import read_metrics
+from pearl_train.run.metrics import PANEL, read_metrics
 
 #: Colours of the terms in the order of their names; legible in grey and to the colour-blind.
 COLOURS = ("#0b5d8a", "#c65a11", "#2f7d4f", "#8a3ffc", "#b0344a", "#6b6b00")
@@ -57,12 +57,12 @@ def figure_of(lines: Sequence[dict[str, float]], title: str = "") -> Any | None:
 def _charts(lines: Sequence[dict[str, float]]) -> list[Chart]:
     """The charts for which there are values."""
     names = list(dict.fromkeys(name for line in lines for name in line))
-    panel = [name for name in names if name.startswith("panel/")]
+    panel = [name for name in names if name.startswith(PANEL)]
     spread = [n for n in panel if n.endswith(("_std", "cosine", "retrieval"))]
-    gradients = [n for n in panel if n.startswith("panel/gradient/")]
+    gradients = [n for n in panel if n.startswith(f"{PANEL}gradient/")]
     other = {"step", "loss", "lr", "grad_norm", "samples", "tokens"}
     terms = [name for name in names if "/" not in name and name not in other]
-    rank = "panel/effective_rank"
+    rank = f"{PANEL}effective_rank"
     wanted = [
         Chart(
             "loss", "per token or sample", [n for n in ("loss", "validation/loss") if n in names]
@@ -128,4 +128,4 @@ def _line(
 
 def _label(name: str) -> str:
     """``panel/target_std`` as people read it."""
-    return name.removeprefix("panel/").removeprefix("gradient/").replace("_", " ")
+    return name.removeprefix(PANEL).removeprefix("gradient/").replace("_", " ")

@@ -20,6 +20,8 @@ from pearl_train.run.folder import RunFolder
 from pearl_train.settings.config import Config
 
 Values = Mapping[str, float]
+#: What the names of the collapse panel's figures begin with.
+PANEL = "panel/"
 
 
 class Sink(Protocol):

@@ -19,7 +19,7 @@ from pearl_tools.errors import BadInput
 from pearl_train.errors import Collapsed, RunInterrupted
 from pearl_train.objectives.base import Terms
 from pearl_train.run.folder import RunFolder
-from pearl_train.run.metrics import Metrics, Window
+from pearl_train.run.metrics import PANEL, Metrics, Window
 from pearl_train.run.narrator import Narrator
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
@@ -210,7 +210,7 @@ class _Session:
         # each process has judged samples of its own: all do what the first one found
         warning, collapsed = said_by_first(self.accelerator, (warning, panel.collapsed))
         if self.metrics and values:
-            self.metrics.log(step, {f"panel/{name}": value for name, value in values.items()})
+            self.metrics.log(step, {PANEL + name: value for name, value in values.items()})
         self.narrator.panel(step, values)
         if not warning:
             return

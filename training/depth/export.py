@@ -123,7 +123,7 @@ def card_text(card: dict[str, Any]) -> str:
     )
     held_out = (
         table(card["held_out"])
-        if card.get("held_out")
+        if card["held_out"]
         else "Not measured: `python training/depth/evaluate.py --card` with PEARL_SHARED."
     )
     return f"""# The embedded depth model

@@ -59,10 +59,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         row = msgspec.convert(
             {name: value for name, value in stored.items() if name not in ("set", "picture")}, Row
         )
-        rule = row.over_rule is not None and row.over_rule.value == row.over_rule.low == 0
         cells = (
             _cell(row.ordinal),
-            "" if rule else _cell(row.over_rule, signed=True),
+            _cell(row.over_rule, signed=True),
             *(_cell(value) for value in (row.spearman, row.abs_rel, row.delta_1)),
         )
         lines.append(f"| {place} | {row.method} | {' | '.join(cells)} |")

@@ -4,7 +4,7 @@
     python training/depth/photographs.py --tilt 0 --tilt 0.2 --tilt 0.5
 
 Renders alone cannot choose: a stage that was better on every rendered set was worse on photographs.
-The frames with true depth (`evaluate.py`) take no part in training; these eight pictures of
+The frames with true depth (`held_out.py`) take no part in training; these eight pictures of
 PEARL_SHARED (default ../shared) have no part in the figures that are reported, nor their labels in
 training, but four of them are also textures of the training scenes. A layer is a list of points
 (fractions of the picture, origin at the top left) at about one distance, layers run from near to
