@@ -36,11 +36,12 @@ class RunResult(Record, frozen=True, kw_only=True):
         where = (
             f"{self.processes} processes on {self.device}" if self.processes > 1 else self.device
         )
-        took = f"{duration(self.seconds)} in this session"
+        took = f"{duration(self.seconds)} in this session on {where}"
+        rate = f", {self.tokens_per_s:.0f} tokens/s" if self.tokens_per_s else ", nothing was left"
         what = f"{self.trained_parameters:,} weights trained"
         lines = [
             f"{self.objective} on {self.model}: {self.steps} steps, {self.samples} samples, {what}",
-            f"time:    {took} on {where}, {self.tokens_per_s:.0f} tokens/s",
+            f"time:    {took}{rate}",
             f"losses:  {losses}",
         ]
         if self.validation is not None:
