@@ -138,7 +138,7 @@ def _observe(
         raise BadInput(f"{path}: {error.strerror}") from error
     except MediaError as failure:
         return _failed(name, failure.error)
-    known = {photo.record.id: photo}
+    known = {photo.facts.id: photo}
     text = _with_image(arguments) if dialect_name == "pearl" else arguments
     parsed = ParsedCall(name=name, arguments=text, raw=arguments)
     call = dialect.to_call(parsed, known)

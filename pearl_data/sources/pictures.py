@@ -32,7 +32,7 @@ def read_picture(
             "execution.decode", "file_name", f"a picture named {name}", error.strerror or "", hint
         ) from error
     medium = open_image(data, id=medium_id, name=name)
-    turned = [change for change in medium.record.changes if change.startswith("exif_orientation")]
+    turned = [change for change in medium.facts.changes if change.startswith("exif_orientation")]
     if turned:
         raise fail(
             "semantic.ambiguous",
@@ -41,7 +41,7 @@ def read_picture(
             f"{name} with {turned[0]}",
             "store it upright and check its boxes: they may be meant before or after the rotation",
         )
-    got = (medium.record.width, medium.record.height)
+    got = (medium.facts.width, medium.facts.height)
     if size is not None and got != size:
         raise fail(
             "result.size_mismatch",

@@ -207,7 +207,7 @@ def _compare(chain: _Chain, place: _Place, now: Observation) -> str:
         if name not in chain.numbers:
             return "failed"  # the reference stage has said so
         renamed = msgspec.structs.replace(medium.record, id=name)
-        chain.media[name] = Medium(record=renamed, pixels=medium.pixels)
+        chain.media[name] = Medium(facts=renamed, pixels=medium.pixels)
         outcome = max(outcome, _compare_pixels(chain, place, name, now), key=_OUTCOMES.index)
     if (
         chain.sample.trajectory.origin == "expert"

@@ -20,7 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from pearl_tools.errors import ModelUnavailable, PearlError
-from pearl_tools.types import Medium, Pixels
+from pearl_tools.pixels import Pixels
+from pearl_tools.types import Medium
 from pearl_train.asking.decoding import Decoder, Generated
 from pearl_train.asking.evaluate import UNANSWERED, Answered
 from pearl_train.asking.explicit_tools import Picture, Spoken, ToolExecutor, ask

@@ -61,7 +61,7 @@ def item_of(sample: Sample, shard: str) -> Item:
             pixels = decode_member(name, sample.members[name])
         except MediaError as failure:
             raise BadInput(f"{shard}, sample {record.id}: {failure}") from failure
-        media[root.id] = Medium(record=root, pixels=pixels)
+        media[root.id] = Medium(facts=root, pixels=pixels)
     task = record.task
     return Item(
         question=Question(

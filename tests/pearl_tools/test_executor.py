@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pearl_tools import executor as executor_module
 from pearl_tools.errors import PearlError, ToolBug, fail
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.media import as_medium
+from pearl_tools.pixels import Pixels, pixel_sha256
 from pearl_tools.registry import TOOLS
 from pearl_tools.tool import Tool
 from pearl_tools.types import MediaMap, Medium, Observation, ToolCall
@@ -213,6 +215,31 @@ def test_second_time_is_a_hit_with_equal_content() -> None:
     assert facts(first) == facts(second)
     executor.clear_cache()
     assert executor.run(crop_of(0.1, 0.1, 0.9, 0.9), MEDIA).exec.cache == "miss"  # type: ignore[union-attr]  # it ran
+
+
+def test_a_call_on_an_opened_picture_hashes_no_root_and_equals_one_on_its_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashed: list[tuple[int, ...]] = []
+
+    def counting(pixels: Pixels) -> str:
+        hashed.append(pixels.shape)
+        return pixel_sha256(pixels)
+
+    monkeypatch.setattr("pearl_tools.types.pixel_sha256", counting)
+    opened = as_medium(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))
+    executor = ToolExecutor()
+    calls = [crop_of(0, 0, 0.5, 0.5), crop_of(0, 0, 0.5, 0.5)]
+    first, again = (executor.run(call, {"i0": opened}) for call in calls)
+    assert hashed == []
+    assert again.exec is not None
+    assert again.exec.cache == "hit"
+    known = Medium(facts=opened.record, pixels=opened.pixels)
+    assert hashed == [(60, 80, 3)]
+    assert opened.record is opened.record
+    assert hashed == [(60, 80, 3)]
+    same = ToolExecutor().run(calls[0], {"i0": known})
+    assert (same.media, same.effective, same.text) == (first.media, first.effective, first.text)
 
 
 def test_cached_result_gets_the_ids_of_its_own_conversation() -> None:

@@ -1,7 +1,8 @@
 """Results by content: a least-recently-used cache bounded in bytes.
 
-Keys are hashes of pixels and settings, never names, so that a renamed or replaced file cannot
-bring back stale pixels. Stored arrays are read-only. Left out: anything on disk.
+Keys are hashes of pixels (or of the file they came from) and settings, never names, so that a
+renamed or replaced file cannot bring back stale pixels. Stored arrays are read-only. Left out:
+anything on disk.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from pearl_tools.types import Pixels
+from pearl_tools.pixels import Pixels
 
 
 class Product(NamedTuple):

@@ -9,9 +9,10 @@ from typing import Any
 import jsonschema_rs
 
 from pearl_tools.geometry import Naming, box_in_root, check_box
+from pearl_tools.pixels import Pixels
 from pearl_tools.settings import ExecutorSettings
 from pearl_tools.tool import BOX_ARGUMENT, IMAGE_ARGUMENT, CheckedCall, Tool, Workplace
-from pearl_tools.types import Coordinates, Effective, MediaRecord, Pixels, ToolSpec
+from pearl_tools.types import Coordinates, Effective, MediaFacts, MediaRecord, ToolSpec
 
 
 def crop(calls: Sequence[CheckedCall], workplace: Workplace | None = None) -> list[Pixels]:
@@ -30,17 +31,17 @@ def crop(calls: Sequence[CheckedCall], workplace: Workplace | None = None) -> li
 
 
 def check(
-    arguments: dict[str, Any], record: MediaRecord, settings: ExecutorSettings, naming: Naming
+    arguments: dict[str, Any], source: MediaFacts, settings: ExecutorSettings, naming: Naming
 ) -> Effective:
     """The pixels that ``bbox`` takes; raises the geometry failure it breaks first."""
-    box_px, adjustments = check_box(arguments["bbox"], record, settings, naming)
-    return Effective(box_px=box_px, box_root=box_in_root(box_px, record), adjustments=adjustments)
+    box_px, adjustments = check_box(arguments["bbox"], source, settings, naming)
+    return Effective(box_px=box_px, box_root=box_in_root(box_px, source), adjustments=adjustments)
 
 
 def describe(call: CheckedCall, result: MediaRecord) -> str:
     """One sentence: which pixels of what, and what was adjusted."""
     return (
-        f"{result.id} is a crop of {call.medium.record.id}, {result.width}x{result.height} px: "
+        f"{result.id} is a crop of {call.medium.facts.id}, {result.width}x{result.height} px: "
         f"pixels {list(call.effective.box_px)}{adjusted(call.effective)}."
     )
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl_tools.geometry import Naming, box_in_root
+from pearl_tools.pixels import Pixels
 from pearl_tools.settings import ExecutorSettings
 from pearl_tools.tool import IMAGE_ARGUMENT, CheckedCall, Tool, Workplace
-from pearl_tools.types import BoxPx, Effective, MediaRecord, Pixels, ToolSpec
+from pearl_tools.types import BoxPx, Effective, MediaFacts, MediaRecord, ToolSpec
 
 
 def depth(calls: Sequence[CheckedCall], workplace: Workplace) -> list[Pixels]:
@@ -33,16 +34,16 @@ def depth(calls: Sequence[CheckedCall], workplace: Workplace) -> list[Pixels]:
 
 
 def check(
-    arguments: dict[str, Any], record: MediaRecord, settings: ExecutorSettings, naming: Naming
+    arguments: dict[str, Any], source: MediaFacts, settings: ExecutorSettings, naming: Naming
 ) -> Effective:
     """The whole picture."""
-    whole: BoxPx = (0, 0, record.width, record.height)
-    return Effective(box_px=whole, box_root=box_in_root(whole, record))
+    whole: BoxPx = (0, 0, source.width, source.height)
+    return Effective(box_px=whole, box_root=box_in_root(whole, source))
 
 
 def describe(call: CheckedCall, result: MediaRecord) -> str:
     """What the values mean and at which size the network worked."""
-    source = call.medium.record
+    source = call.medium.facts
     return (
         f"{result.id} is a depth map of {source.id} ({source.width}x{source.height} px): relative "
         f"inverse depth, larger is nearer, estimated at a working size of "

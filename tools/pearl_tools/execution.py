@@ -15,9 +15,9 @@ import numpy as np
 
 from pearl_tools.cache import Product
 from pearl_tools.errors import PearlError, ToolBug, ToolError, ToolFailure, tool_error
-from pearl_tools.pixels import pixel_sha256
+from pearl_tools.pixels import Pixels, pixel_sha256
 from pearl_tools.tool import CheckedCall, Tool, Workplace
-from pearl_tools.types import Pixels, ToolCall
+from pearl_tools.types import ToolCall
 
 #: Pictures per forward pass of the depth model.
 DEPTH_BATCH = 8
@@ -118,10 +118,11 @@ def _stop(error: Exception, batch: list[Job]) -> PearlError:
 
 def _where(batch: list[Job]) -> str:
     job = batch[0]
-    record = job.checked.medium.record
+    medium = job.checked.medium
+    facts = medium.facts
     return (
-        f"tool {job.tool.spec.name} {job.tool.spec.version}, call {job.call.id} on {record.id} "
-        f"({record.width}x{record.height} px, pixels {record.pixel_sha256[:12]})"
+        f"tool {job.tool.spec.name} {job.tool.spec.version}, call {job.call.id} on {facts.id} "
+        f"({facts.width}x{facts.height} px, pixels {medium.record.pixel_sha256[:12]})"
     )
 
 

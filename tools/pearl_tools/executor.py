@@ -111,14 +111,14 @@ class ToolExecutor:
             if tool.check_combination:
                 tool.check_combination(arguments, naming)
             medium = find_picture(arguments["image"], media, call.tool, naming)
-            effective = tool.check(arguments, medium.record, self.settings, naming)
+            effective = tool.check(arguments, medium.facts, self.settings, naming)
         except ToolFailure as failure:
             return Observation(call_id=call.id, tool=call.tool, status="error", error=failure.error)
         model = self.depth_model() if tool.uses_depth_model else None
         key = (
             tool.spec.name,
             tool.spec.version,
-            medium.record.pixel_sha256,
+            medium.content,
             effective.box_px,
             effective.resampling and (effective.resampling.width, effective.resampling.height),
             model and (model.model_id, model.weights_sha256, model.device, model.dtype),
@@ -152,7 +152,7 @@ class ToolExecutor:
                 exec=facts,
             )
         pixels, digest = outcome.result
-        source = job.checked.medium.record
+        source = job.checked.medium.facts
         record = MediaRecord(
             id=job.new_id,
             kind=job.tool.returns_kind,
@@ -167,7 +167,7 @@ class ToolExecutor:
             call_id=job.call.id,
             tool=job.call.tool,
             status="ok",
-            media=(Medium(record=record, pixels=pixels),),
+            media=(Medium(facts=record, pixels=pixels),),
             effective=job.checked.effective,
             text=job.tool.describe(job.checked, record),
             exec=facts,

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from pearl_tools.errors import fail
 from pearl_tools.settings import ExecutorSettings
-from pearl_tools.types import Adjustment, Box, BoxPx, MediaRecord
+from pearl_tools.types import Adjustment, Box, BoxPx, MediaFacts
 
 Unit = Literal["fraction", "pixel", "per_mille"]
 
@@ -98,28 +98,28 @@ def px_to_fraction(box_px: Sequence[float], width: int, height: int) -> Box:
     return (x0 / width, y0 / height, x1 / width, y1 / height)
 
 
-def root_box(record: MediaRecord) -> Box:
+def root_box(source: MediaFacts) -> Box:
     """Where a medium lies in its root image, in root pixels; the whole of itself for a root."""
-    return record.box_root or (0.0, 0.0, float(record.width), float(record.height))
+    return source.box_root or (0.0, 0.0, float(source.width), float(source.height))
 
 
-def box_in_root(box_px: Sequence[float], record: MediaRecord) -> Box:
+def box_in_root(box_px: Sequence[float], source: MediaFacts) -> Box:
     """Pixels of a medium as pixels of its root image; fractional below a zoom.
 
     Exact where the medium was not resampled; a side that ends with the medium ends with its
     ``box_root``.
     """
-    left, top, right, bottom = root_box(record)
+    left, top, right, bottom = root_box(source)
 
     def along(value: float, start: float, end: float, size: int) -> float:
         return end if value == size else start + value * ((end - start) / size)
 
     x0, y0, x1, y1 = box_px
     return (
-        along(x0, left, right, record.width),
-        along(y0, top, bottom, record.height),
-        along(x1, left, right, record.width),
-        along(y1, top, bottom, record.height),
+        along(x0, left, right, source.width),
+        along(y0, top, bottom, source.height),
+        along(x1, left, right, source.width),
+        along(y1, top, bottom, source.height),
     )
 
 
@@ -155,7 +155,7 @@ def argument_word(naming: Naming, argument: str) -> str:
 
 def check_box(
     bbox: Sequence[float],
-    record: MediaRecord,
+    source: MediaFacts,
     settings: ExecutorSettings,
     naming: Naming = OWN_NAMING,
     argument: str = "bbox",
@@ -165,7 +165,7 @@ def check_box(
     Rules in this order: wrong_unit (our own unit only: a dialect checks its own before it
     converts), inverted, zero_area, partly_outside or outside, too_small, whole_image.
     """
-    size = (record.width, record.height)
+    size = (source.width, source.height)
     if naming.unit == "fraction":
         check_unit(bbox, naming, argument, size)
     _check_order(bbox, size, naming, argument)
@@ -176,14 +176,14 @@ def check_box(
         abs(a - b) * size[i % 2] for i, (a, b) in enumerate(zip(asked, inside, strict=True))
     )
     if off_px > EPSILON_PX:
-        _check_inside(asked, record, settings, naming, argument)
+        _check_inside(asked, source, settings, naming, argument)
         adjustments.append(Adjustment(kind="clamped", requested=asked, effective=inside))
     if settings.pad_share:
         padded = _pad(inside, settings.pad_share)
         adjustments.append(Adjustment(kind="padded", requested=inside, effective=padded))
         inside = padded
     box_px = fraction_to_px(inside, *size)
-    _check_size(box_px, record, settings, naming, argument)
+    _check_size(box_px, source, settings, naming, argument)
     return CheckedBox(box_px, adjustments)
 
 
@@ -224,20 +224,20 @@ def _check_order(
 
 
 def _check_inside(
-    bbox: Box, record: MediaRecord, settings: ExecutorSettings, naming: Naming, argument: str
+    bbox: Box, source: MediaFacts, settings: ExecutorSettings, naming: Naming, argument: str
 ) -> None:
     """Refuse ``outside`` always and ``partly_outside`` unless the settings say clamp."""
-    size = (record.width, record.height)
+    size = (source.width, source.height)
     beyond = [i for i in (0, 1) if bbox[i] * size[i] >= size[i] - EPSILON_PX]
     before = [i + 2 for i in (0, 1) if bbox[i + 2] * size[i] <= EPSILON_PX]
     outside = beyond + before
     if outside:
         code, at = "geometry.outside", outside[0]
-        hint = f"the whole box lies outside {record.id}"
+        hint = f"the whole box lies outside {source.id}"
     elif settings.on_partly_outside == "refuse":
         code = "geometry.partly_outside"
         at = next(i for i in range(4) if not 0 <= bbox[i] <= 1)
-        hint = f"part of the box lies outside {record.id}; give the part inside it"
+        hint = f"part of the box lies outside {source.id}; give the part inside it"
     else:
         return
     side = size[at % 2]
@@ -246,32 +246,32 @@ def _check_inside(
         code,
         naming.path(argument, at),
         f"{AXES[at % 2]} between 0 and {whole} ({'width' if at % 2 == 0 else 'height'} of "
-        f"{record.id})",
+        f"{source.id})",
         naming.show(bbox[at], side),
         hint,
     )
 
 
 def _check_size(
-    box_px: BoxPx, record: MediaRecord, settings: ExecutorSettings, naming: Naming, argument: str
+    box_px: BoxPx, source: MediaFacts, settings: ExecutorSettings, naming: Naming, argument: str
 ) -> None:
     width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
     least = settings.min_side_px
     if width < least or height < least:
-        one = naming.show(least / record.width, record.width)
+        one = naming.show(least / source.width, source.width)
         raise fail(
             "geometry.too_small",
             naming.path(argument),
             f"a region of at least {least} px a side",
             f"{width}x{height} px",
-            f"ask for a larger region: {least} px of {record.id} "
-            f"({record.width}x{record.height} px) are {one} of its width",
+            f"ask for a larger region: {least} px of {source.id} "
+            f"({source.width}x{source.height} px) are {one} of its width",
         )
-    if settings.whole_image == "refuse" and box_px == (0, 0, record.width, record.height):
+    if settings.whole_image == "refuse" and box_px == (0, 0, source.width, source.height):
         raise fail(
             "geometry.whole_image",
             naming.path(argument),
             "a part of the picture",
             "the whole picture",
-            f"{record.id} has been shown already; ask for a region of it",
+            f"{source.id} has been shown already; ask for a region of it",
         )

@@ -7,7 +7,6 @@ Ghostscript for PostScript. Left out: colour profiles, video, writing anything.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import struct
 import threading
@@ -22,8 +21,8 @@ from PIL import Image, UnidentifiedImageError
 from pearl_tools.color import NotAPictureError, to_rgb8
 from pearl_tools.errors import FaultOwner, ToolFailure, tool_error
 from pearl_tools.jpeg import plain_pixels
-from pearl_tools.pixels import decode_npy, encode_npy, encode_png, pixel_sha256
-from pearl_tools.types import MediaRecord, Medium, Pixels
+from pearl_tools.pixels import Pixels, decode_npy, encode_npy, encode_png, pixel_sha256
+from pearl_tools.types import Medium, OpenedFacts
 
 __all__ = [
     "MAX_PIXELS",
@@ -99,7 +98,7 @@ def open_image(
 ) -> Medium:
     """The picture in ``data`` as a root medium: upright, 8-bit RGB, first frame, alpha on white.
 
-    ``name`` is only for messages. ``record.changes`` lists what was done: ``exif_orientation:6``,
+    ``name`` is only for messages. ``facts.changes`` lists what was done: ``exif_orientation:6``,
     ``mode:CMYK``, ``bits:16/257``, ``range:0..9.5``, ``alpha:on_white``, ``frame:0/12``,
     ``format:MPO``. Raises :class:`MediaError`: ``parse.truncated``, ``execution.decode`` or, for a
     picture beyond ``max_pixels``, ``execution.out_of_memory``.
@@ -122,18 +121,14 @@ def open_image(
             image.close()
     height, width = pixels.shape[:2]
     pixels.setflags(write=False)
-    record = MediaRecord(
+    facts = OpenedFacts(
         id=id,
-        kind="image",
         width=width,
         height=height,
-        pixel_sha256=pixel_sha256(pixels),
-        file_sha256=hashlib.sha256(data).hexdigest(),
         name_in_sample=id + suffix,
-        box_root=(0.0, 0.0, float(width), float(height)),
         changes=[*changes, *changed],
     )
-    return Medium(record=record, pixels=pixels, file_bytes=data, file_suffix=suffix)
+    return Medium(facts=facts, pixels=pixels, file_bytes=data, file_suffix=suffix)
 
 
 def decode_member(name: str, data: bytes) -> Pixels:

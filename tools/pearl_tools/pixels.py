@@ -12,9 +12,11 @@ import io
 import re
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pearl_tools.errors import fail
-from pearl_tools.types import Pixels
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 #: Head of the only ``.npy`` files that are ours, as ``np.save`` writes it.
 _NPY_HEAD = re.compile(

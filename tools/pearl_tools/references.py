@@ -17,19 +17,19 @@ def next_id(media: MediaMap) -> str:
 
 def find_picture(name: str, media: MediaMap, tool: str, naming: Naming) -> Medium:
     """The medium called ``name``, which must be a picture; raises ``reference.*``."""
-    pictures = [m.record.id for m in media.values() if m.record.kind in PICTURE_KINDS]
+    pictures = [m.facts.id for m in media.values() if m.facts.kind in PICTURE_KINDS]
     path = naming.path("image")
     if name not in media:
         expected = "one of " + ", ".join(media) if media else "a medium, but there is none"
         raise fail("reference.unknown_medium", path, expected, name, "use the id of a medium")
     medium = media[name]
-    if medium.record.kind not in PICTURE_KINDS:
+    if medium.facts.kind not in PICTURE_KINDS:
         raise fail(
             "reference.wrong_kind",
             path,
             f"a picture ({', '.join(pictures)})",
-            f"{name}, a {medium.record.kind}",
-            f"{tool} works on pictures; for a {medium.record.kind}, name the picture it is of"
-            + (f" ({medium.record.parent})" if medium.record.parent else ""),
+            f"{name}, a {medium.facts.kind}",
+            f"{tool} works on pictures; for a {medium.facts.kind}, name the picture it is of"
+            + (f" ({medium.facts.parent})" if medium.facts.parent else ""),
         )
     return medium

@@ -15,8 +15,9 @@ import jsonschema_rs
 
 from pearl_tools.depth import DepthModel
 from pearl_tools.geometry import Naming
+from pearl_tools.pixels import Pixels
 from pearl_tools.settings import ExecutorSettings
-from pearl_tools.types import Effective, MediaRecord, Medium, MediumKind, Pixels, ToolSpec
+from pearl_tools.types import Effective, MediaFacts, MediaRecord, Medium, MediumKind, ToolSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Tool:
     spec: ToolSpec
     validator: jsonschema_rs.Draft202012Validator
     returns_kind: MediumKind
-    check: Callable[[dict[str, Any], MediaRecord, ExecutorSettings, Naming], Effective]
+    check: Callable[[dict[str, Any], MediaFacts, ExecutorSettings, Naming], Effective]
     execute: Callable[[Sequence[CheckedCall], Workplace], list[Pixels]]
     describe: Callable[[CheckedCall, MediaRecord], str]
     check_combination: Callable[[dict[str, Any], Naming], None] | None = None

@@ -9,15 +9,16 @@ original photograph or frame) and may be fractional below a zoom. Left out: pixe
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from pearl_tools.errors import ToolError
+from pearl_tools.pixels import Pixels, pixel_sha256
 
 MediumKind = Literal["image", "video", "frame", "crop", "zoom", "depth"]
 #: Kinds whose pixels are uint8 RGB, so that any image tool applies to them.
@@ -27,7 +28,6 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 BoxPx = tuple[int, int, int, int]
 Box = tuple[float, float, float, float]
-Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ class MediaRecord(Record, frozen=True, kw_only=True):
     """One picture, video or depth map of a trajectory, without its pixels.
 
     ``pixel_sha256`` is the hash of the exact array (dtype, shape, bytes; see
-    :func:`pearl_tools.media.pixel_sha256`) before any storage; ``file_sha256`` that of the bytes
+    :func:`pearl_tools.pixels.pixel_sha256`) before any storage; ``file_sha256`` that of the bytes
     stored as ``name_in_sample``. ``changes`` says what opening did to reach 8-bit RGB
     (``exif_orientation:6``, ``mode:CMYK``, ``frame:0/12`` ...).
     """
@@ -115,16 +115,72 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenedFacts:
+    """What is known of a root picture as soon as it is open; its record adds the hashes."""
+
+    id: str
+    width: int
+    height: int
+    name_in_sample: str
+    changes: list[str]
+    kind: Literal["image"] = "image"
+    parent: None = None
+    frame: None = None
+
+    @property
+    def box_root(self) -> Box:
+        """The whole of itself."""
+        return (0.0, 0.0, float(self.width), float(self.height))
+
+
+#: What checks and words need of a medium: its id, kind, size and place in the root.
+MediaFacts = MediaRecord | OpenedFacts
+
+
+@dataclass(frozen=True, kw_only=True)
 class Medium:
     """A medium with its pixels: uint8 ``(height, width, 3)`` RGB, or float32 ``(height, width)``
     relative inverse depth, larger = nearer. ``file_bytes`` are the original bytes of a root.
+
+    An opened picture makes its ``record`` when it is first asked for, because hashing the pixels
+    takes half as long again as decoding them; whoever only looks or calls tools needs no hash.
     """
 
-    record: MediaRecord
-    #: not compared: the record's ``pixel_sha256`` stands for them
+    facts: MediaFacts
+    #: not compared: the record's ``pixel_sha256``, or the bytes of the file, stand for them
     pixels: Pixels = field(compare=False)
     file_bytes: bytes | None = None
     file_suffix: str = ""
+
+    @cached_property
+    def record(self) -> MediaRecord:
+        """The whole record, hashes included."""
+        facts = self.facts
+        if isinstance(facts, MediaRecord):
+            return facts
+        return MediaRecord(
+            id=facts.id,
+            kind=facts.kind,
+            width=facts.width,
+            height=facts.height,
+            pixel_sha256=pixel_sha256(self.pixels),
+            file_sha256=self._file_sha256,
+            name_in_sample=facts.name_in_sample,
+            box_root=facts.box_root,
+            changes=facts.changes,
+        )
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """A key of the pixels: equal keys, equal pixels. A picture's file stands for its pixels."""
+        if isinstance(self.facts, MediaRecord):
+            return ("pixels", self.facts.pixel_sha256)
+        return ("file", self._file_sha256)
+
+    @cached_property
+    def _file_sha256(self) -> str:
+        assert self.file_bytes is not None, "an opened picture keeps the bytes it came in"
+        return hashlib.sha256(self.file_bytes).hexdigest()
 
 
 #: What a call can refer to, by id.

@@ -24,9 +24,10 @@ from pearl_tools.geometry import (
     check_box,
     check_unit,
 )
+from pearl_tools.pixels import Pixels
 from pearl_tools.settings import ExecutorSettings
 from pearl_tools.tool import BOX_ARGUMENT, IMAGE_ARGUMENT, CheckedCall, Tool, Workplace
-from pearl_tools.types import BoxPx, Coordinates, Effective, MediaRecord, Pixels, Resampling
+from pearl_tools.types import BoxPx, Coordinates, Effective, MediaFacts, MediaRecord, Resampling
 from pearl_tools.types import ToolSpec as Spec
 
 MAX_FACTOR = 1000
@@ -70,17 +71,17 @@ def check_combination(arguments: dict[str, Any], naming: Naming) -> None:
 
 
 def check(
-    arguments: dict[str, Any], record: MediaRecord, settings: ExecutorSettings, naming: Naming
+    arguments: dict[str, Any], source: MediaFacts, settings: ExecutorSettings, naming: Naming
 ) -> Effective:
     """The pixels that are shown and the size they are resampled to."""
     if "bbox" in arguments:
-        box_px, adjustments = check_box(arguments["bbox"], record, settings, naming)
+        box_px, adjustments = check_box(arguments["bbox"], source, settings, naming)
     else:
-        window = window_around(arguments["center"], arguments["factor"], record, settings, naming)
-        box_px, adjustments = check_box(window, record, settings, naming, "factor")
+        window = window_around(arguments["center"], arguments["factor"], source, settings, naming)
+        box_px, adjustments = check_box(window, source, settings, naming, "factor")
     return Effective(
         box_px=box_px,
-        box_root=box_in_root(box_px, record),
+        box_root=box_in_root(box_px, source),
         adjustments=adjustments,
         resampling=target_size(box_px, settings.zoom_long_side_px),
     )
@@ -89,12 +90,12 @@ def check(
 def window_around(
     center: Sequence[float],
     factor: float,
-    record: MediaRecord,
+    source: MediaFacts,
     settings: ExecutorSettings,
     naming: Naming,
 ) -> list[float]:
     """The window of 1/factor of the medium around ``center``, as fractions; must lie inside."""
-    size = (record.width, record.height)
+    size = (source.width, source.height)
     check_unit(center, naming, "center", size)
     half = 0.5 / factor
     for axis in (0, 1):
@@ -129,7 +130,7 @@ def describe(call: CheckedCall, result: MediaRecord) -> str:
     """One sentence: which pixels of what, at what size, and what was adjusted."""
     x0, y0, x1, y1 = call.effective.box_px
     return (
-        f"{result.id} is a zoom into {call.medium.record.id}: pixels {[x0, y0, x1, y1]} "
+        f"{result.id} is a zoom into {call.medium.facts.id}: pixels {[x0, y0, x1, y1]} "
         f"({x1 - x0}x{y1 - y0} px) resampled to {result.width}x{result.height} px"
         f"{adjusted(call.effective)}."
     )

@@ -29,7 +29,7 @@ def restored(sample: Sample, index: int, pixels: np.ndarray[Any, Any]) -> Sample
     """``sample`` with other pixels in one medium, every hash of it made to fit."""
     record = sample.trajectory.media[index]
     record = msgspec.structs.replace(record, pixel_sha256=pixel_sha256(pixels))
-    record, members = store(Medium(record=record, pixels=pixels))
+    record, members = store(Medium(facts=record, pixels=pixels))
     media = [*sample.trajectory.media]
     media[index] = record
     trajectory = msgspec.structs.replace(sample.trajectory, media=media)

@@ -24,7 +24,7 @@ from pearl_tools.geometry import (
     px_to_fraction,
     to_fraction,
 )
-from pearl_tools.types import Coordinates, MediaMap, MediaRecord, ToolCall
+from pearl_tools.types import Coordinates, MediaFacts, MediaMap, ToolCall
 
 _BOX = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
 
@@ -71,7 +71,7 @@ def box_dialect(
         arguments = prepare(parse_arguments(parsed.arguments))
         check_schema(validator, arguments, properties)
         target = image.read(arguments.get(image.argument or ""), media)
-        size = (media[target].record.width, media[target].record.height)
+        size = (media[target].facts.width, media[target].facts.height)
         values = [float(v) for v in arguments[box]]
         if unit != "fraction":
             check_unit(values, naming, "bbox", size)
@@ -85,8 +85,8 @@ def box_dialect(
         if "bbox" not in arguments or arguments.get("image") not in media:
             expected = "`bbox` of a known `image`"
             raise fail("schema.combination", "arguments", expected, ", ".join(arguments))
-        record = media[arguments["image"]].record
-        written: dict[str, Any] = {box: _numbers(arguments["bbox"], unit, record)}
+        source = media[arguments["image"]].facts
+        written: dict[str, Any] = {box: _numbers(arguments["bbox"], unit, source)}
         pointer = image.write(arguments["image"], media)
         if image.argument:
             written[image.argument] = pointer
@@ -103,9 +103,9 @@ def box_dialect(
     )
 
 
-def _numbers(bbox: list[float], unit: Unit, record: MediaRecord) -> list[float]:
+def _numbers(bbox: list[float], unit: Unit, source: MediaFacts) -> list[float]:
     """A box in ``unit``: whole pixels where the unit is pixels and the box lies inside."""
-    size = (record.width, record.height)
+    size = (source.width, source.height)
     inside = all(0 <= v <= 1 for v in bbox)
     if unit == "pixel" and inside:
         bbox = list(px_to_fraction(fraction_to_px(bbox, *size), *size))

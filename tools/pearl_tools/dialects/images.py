@@ -81,14 +81,14 @@ def always_original() -> ImageReference:
 
 def first_root(media: MediaMap) -> str:
     """The id of the first picture that no tool made; raises where there is none."""
-    roots = [name for name in ordered_ids(media) if media[name].record.parent is None]
+    roots = [name for name in ordered_ids(media) if media[name].facts.parent is None]
     if not roots:
         raise fail("reference.unknown_medium", "", "a picture", "no picture at all")
     return roots[0]
 
 
 def _results(media: MediaMap) -> list[str]:
-    return [name for name in ordered_ids(media) if media[name].record.parent is not None]
+    return [name for name in ordered_ids(media) if media[name].facts.parent is not None]
 
 
 def _pick(ids: list[str], number: int, base: int, argument: str, prefix: str) -> str:

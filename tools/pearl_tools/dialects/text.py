@@ -31,6 +31,6 @@ def run_text(
             pairs.append((None, failed))
             continue
         observation = executor.run(call, known, naming=dialect.naming)
-        known.update({medium.record.id: medium for medium in observation.media})
+        known.update({medium.facts.id: medium for medium in observation.media})
         pairs.append((call, observation))
     return pairs
