@@ -1,6 +1,6 @@
 """Why a run ends before its last step, and a question without an answer.
 
-RunInterrupted   somebody asked it to (exit 130); a checkpoint was written
+RunInterrupted   somebody asked it to (exit 130); it can be resumed
 Diverged         a loss or gradient is no longer a number: names step, samples, shards
 Collapsed        the collapse panel says so and log.on_collapse is "stop"
 NoAnswer         a model that was asked says nothing
@@ -14,7 +14,14 @@ from pearl_tools.errors import Interrupted, PearlError
 
 
 class RunInterrupted(Interrupted):
-    """Training was interrupted and can go on; the message says how."""
+    """Training was interrupted and can go on; the message says how.
+
+    ``during`` says for the card what it was at, where that was no step: "while ...".
+    """
+
+    def __init__(self, message: str, *, during: str = "") -> None:
+        super().__init__(message)
+        self.during = during
 
 
 class Diverged(PearlError):

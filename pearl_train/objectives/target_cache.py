@@ -4,7 +4,8 @@ What the base makes of a trajectory never changes, so with a cache no trajectory
 while training. A target's name is a hash of all that decides it: the sample's key, the hash of its
 record (which holds those of its pictures' pixels), the base's weights, the processor with its
 template, and the options of target, data and model that shape the view. Files are safetensors that
-appear whole under a name of their content, so that processes and runs can share a folder.
+appear whole under a name of their content, so that processes and runs can share a folder; but for a
+killed process, no stop loses a target that was made.
 
 Left out: which samples to compute, and making batches of them (the loader's work).
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -29,6 +31,7 @@ from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.target import embed_rows
+from pearl_train.run.undisturbed import undisturbed
 from pearl_train.settings.config import Config
 from pearl_train.views.batch import Batch
 
@@ -196,7 +199,7 @@ class TargetCache:
         digest = hashlib.sha256(content).hexdigest()[:24]
         path = self.folder / f"targets-{digest}.safetensors"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with WholeFile(path) as file:
+        with undisturbed(), WholeFile(path) as file:
             file.write(content)
             file.commit()
         self.refresh()
@@ -215,34 +218,45 @@ def fill(
     *,
     tell: Callable[[int], None] | None = None,
     per_file: int = 4096,
+    most_s: float = 300,
 ) -> int:
     """Compute the targets of ``batches``, which hold the view R, with the base's weights.
 
     The number of targets made. Call it before the first update, and when resuming before the
     checkpoint is restored: with full fine-tuning only then is the network still the base.
-    ``tell`` is given the number done after each batch. Raises ``BadInput`` naming samples whose
-    target is not finite, with what makes it so; none of their batch is kept.
+    ``tell`` is given the number done after each batch, also one of which nothing counts. They are
+    written as files of ``per_file`` targets, or of what ``most_s`` seconds made; what is made when
+    anything ends the work, such as an exception of ``tell`` or Ctrl-C, is written then. Raises
+    ``BadInput`` naming samples whose target is not finite, with what makes it so; none of their
+    batch is kept.
     """
     done = 0
-    keys: list[str] = []
-    made: list[Tensor] = []
-    with backbone.base_weights():
-        for batch in batches:
-            if not batch.keys:
-                continue
-            rows = batch.to(backbone.device)
-            targets = embed_rows(backbone, rows, config.objective.target).cpu()
-            _refuse_broken(batch, targets)
-            made.append(targets)
-            keys += batch.keys
-            done += len(batch.keys)
-            if tell:
-                tell(done)
-            if len(keys) >= per_file:
-                cache.add(keys, torch.cat(made))
-                keys, made = [], []
-    if keys:
-        cache.add(keys, torch.cat(made))
+    made: list[tuple[Sequence[str], Tensor]] = []  # appended to by one operation, or not at all
+    written_s = time.monotonic()
+
+    def write() -> None:
+        if made:
+            keys = [key for some, _ in made for key in some]
+            cache.add(keys, torch.cat([targets for _, targets in made]))
+            made.clear()
+
+    try:
+        with backbone.base_weights():
+            for batch in batches:
+                if batch.keys:
+                    rows = batch.to(backbone.device)
+                    targets = embed_rows(backbone, rows, config.objective.target).cpu()
+                    _refuse_broken(batch, targets)
+                    made.append((batch.keys, targets))
+                    done += len(batch.keys)
+                waiting = sum(len(keys) for keys, _ in made)
+                if waiting >= per_file or time.monotonic() - written_s > most_s:
+                    write()
+                    written_s = time.monotonic()
+                if tell:
+                    tell(done)
+    finally:
+        write()
     return done
 
 

@@ -114,8 +114,10 @@ def _stopped(stop: Stop | None, config: Config, place: Place) -> str:
     """That the run did not come to its end, and why."""
     if stop is None:
         return ""
+    where = f"after step {stop['step']} of" if stop["step"] else "before the first of"
+    steps = "" if stop["step"] else " steps"
     return (
-        f"**Not finished**: it stopped after step {stop['step']} of {config.optim.steps}. "
+        f"**Not finished**: it stopped {where} {config.optim.steps}{steps}. "
         f"{stop['why']}\n\nWhat follows is what was reached by then; there is no model yet. "
         f"`pearl-train run --resume {place.command}` goes on, with the same choices, from the last "
         f"checkpoint if there is one.{_again(stop, config)}\n"

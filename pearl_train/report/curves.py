@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pearl_data.shards.files import write_whole
 from pearl_train.run.metrics import PANEL, read_metrics
 
 #: Colours of the terms in the order of their names; legible in grey and to the colour-blind.
@@ -31,7 +33,9 @@ def draw_curves(metrics: Path, out: Path, title: str = "") -> Path | None:
     figure = figure_of(read_metrics(metrics), title)
     if figure is None:
         return None
-    figure.savefig(out, metadata={"Software": None})  # no version: the same data, the same bytes
+    drawn = BytesIO()
+    figure.savefig(drawn, metadata={"Software": None})  # no version: the same data, the same bytes
+    write_whole(out, drawn.getvalue())
     return out
 
 

@@ -17,6 +17,7 @@ from pearl_data.progress import Progress
 from pearl_data.shards import DatasetReader
 from pearl_data.shards.reader import Place
 from pearl_tools.errors import UsageError
+from pearl_train.errors import RunInterrupted
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.build import build_backbone
 from pearl_train.objectives import needs, plan_views
@@ -24,11 +25,13 @@ from pearl_train.objectives.pearl import target_plan
 from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.target_cache import TargetCache, fill, target_identity
 from pearl_train.objectives.trainee import Trainee, make_trainee
-from pearl_train.run.folder import DataFacts, data_sha256
+from pearl_train.run.folder import DataFacts, RunFolder, data_sha256
 from pearl_train.settings.config import Config
 from pearl_train.training.collapse import Panel
 from pearl_train.training.ingredients import Ingredients, no_targets
+from pearl_train.training.interrupt import wish_to_stop
 from pearl_train.training.loader import Tally, TrainingData, numbers_of
+from pearl_train.training.processes import from_all, said_by_first
 from pearl_train.views.batch import Batch, ViewPlan
 from pearl_train.views.encode import Encoder
 from pearl_train.views.left_out import how_to_keep
@@ -47,11 +50,19 @@ class Assembled:
     facts: DataFacts
 
 
-def assemble(config: Config, data: Path, targets: Path, accelerator: Any) -> Assembled:
+def assemble(
+    config: Config,
+    data: Path,
+    folder: RunFolder,
+    accelerator: Any,
+    *,
+    opened: Callable[[DataFacts], None] | None = None,
+) -> Assembled:
     """Open the data and build the model; nothing is trained yet.
 
-    ``targets`` is the folder of cached targets, for objectives that need them. Raises
-    ``UsageError`` and ``BadInput`` naming what does not fit together.
+    Objectives that need cached targets get them in ``folder``, which may take long: ``opened`` is
+    told before what is read. Raises ``UsageError`` and ``BadInput`` naming what does not fit
+    together, and ``RunInterrupted`` once the targets made until then are written.
     """
     plan = plan_views(config.objective)
     sha256 = data_sha256(data)
@@ -69,10 +80,20 @@ def assemble(config: Config, data: Path, targets: Path, accelerator: Any) -> Ass
     train = samples(plan, config.data.split)
     validation = _validation(config, reader, samples)
     trainee = make_trainee(backbone, config)
+    facts = DataFacts(
+        path=str(data.resolve()),
+        manifest_sha256=sha256,
+        split=config.data.split,
+        samples=len(train),
+        validation_samples=min(len(validation), MOST) if validation else 0,
+    )
+    if opened:
+        opened(facts)
     cached: Callable[[Batch], Any] = no_targets
     if "cache" in needs(config.objective):
         whole = samples(target_plan(config.objective), config.data.split)
-        cached = _cached_targets(config, backbone, whole, train, targets, accelerator)
+        cached = _cached_targets(config, backbone, whole, train, folder, accelerator)
+        facts = msgspec.structs.replace(facts, samples=len(train))
     ingredients = Ingredients(
         trainee=trainee,
         batches=partial(_until, train, config.optim.steps),
@@ -82,13 +103,6 @@ def assemble(config: Config, data: Path, targets: Path, accelerator: Any) -> Ass
         panel=Panel(config.objective),
         validation=partial(validation.once, most=MOST) if validation else None,
         beside_checkpoint=partial(_save_processor, backbone),
-    )
-    facts = DataFacts(
-        path=str(data.resolve()),
-        manifest_sha256=sha256,
-        split=config.data.split,
-        samples=len(train),
-        validation_samples=min(len(validation), MOST) if validation else 0,
     )
     return Assembled(ingredients=ingredients, trainee=trainee, train=train, facts=facts)
 
@@ -150,14 +164,15 @@ def _cached_targets(
     backbone: Backbone,
     whole: TrainingData,
     train: TrainingData,
-    folder: Path,
+    folder: RunFolder,
     accelerator: Any,
 ) -> TargetCache:
     """All targets, computed now where they are not there yet; samples without one are left out."""
     places = whole.samples.reader.places
     keys = {places[number].line.key: number for number in whole.numbers}
-    cache = TargetCache(folder, target_identity(backbone, config), _record_hashes(whole))
-    lacking = set(cache.missing(keys))
+    cache = TargetCache(folder.targets, target_identity(backbone, config), _record_hashes(whole))
+    # one list for all: another process may have written files since
+    lacking = set(said_by_first(accelerator, cache.missing(keys)))
     if lacking:
         whole.numbers = [n for n in whole.numbers if places[n].line.key in lacking]
         backbone.to(accelerator.device)
@@ -165,10 +180,15 @@ def _cached_targets(
             bar = Progress("targets", len(whole.numbers), "samples")
             if accelerator.is_main_process:
                 stack.enter_context(bar)
+            wish = stack.enter_context(wish_to_stop())
 
             def tell(done: int) -> None:
                 if accelerator.is_main_process:
-                    bar.advance(done * accelerator.num_processes - bar.done)
+                    most = min(done * accelerator.num_processes, len(whole.numbers))
+                    bar.advance(most - bar.done)
+                if any(from_all(accelerator, wish.stop)):
+                    there = len(keys) - len(lacking) + sum(from_all(accelerator, done))
+                    raise _interrupted(there, len(keys), folder)
 
             batches = (batch for some in whole.once() for batch in some)
             fill(cache, backbone, batches, config, tell=tell)
@@ -185,6 +205,15 @@ def _cached_targets(
             f"{whole.tally.counts()}; {how_to_keep(whole.tally.dropped, config.data)}"
         )
     return cache
+
+
+def _interrupted(there: int, wanted: int, folder: RunFolder) -> RunInterrupted:
+    made = f"{there} of {wanted} targets"
+    return RunInterrupted(
+        f"interrupted before the first step; {made} are made and kept in {folder.targets}. Go on "
+        f"with: pearl-train run --resume {folder.path}",
+        during=f"while targets were made: {made} are kept",
+    )
 
 
 def _record_hashes(data: TrainingData) -> dict[str, str]:

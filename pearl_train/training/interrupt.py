@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM ask a run to stop after the update at hand; a second Ctrl-C stops at once."""
+"""Ctrl-C and SIGTERM ask a run to stop after the update, or the batch of targets, at hand; a second
+one stops at once.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from pearl_train.run.undisturbed import SIGNALS
 
 
 class Wish:
@@ -34,7 +36,7 @@ def wish_to_stop() -> Iterator[Wish]:
             raise KeyboardInterrupt
         wish.stop = True
 
-    before = {number: signal.signal(number, ask) for number in _SIGNALS}
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
         yield wish
     finally:

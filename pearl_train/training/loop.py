@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 
 from pearl_tools.errors import UsageError
+from pearl_train.errors import RunInterrupted
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.trainee import make_trainee
 from pearl_train.run.environment import describe
-from pearl_train.run.folder import RunFolder, same_data, write_json
+from pearl_train.run.folder import DataFacts, RunFolder, same_data, write_json
 from pearl_train.run.metrics import wandb_package
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
@@ -54,10 +55,17 @@ def train(
         same_data(folder, data)
     else:
         first_process(folder.must_be_free)
-    made = assemble(config, data, folder.targets, accelerator)
-    if not begun:
-        first_process(lambda: folder.create(config, made.facts))
-    with told_if_stopped(folder, main=accelerator.is_main_process) as began:
+    opened: list[DataFacts] = []
+    main = accelerator.is_main_process
+    with told_if_stopped(folder, main=main) as began:
+        try:
+            made = assemble(config, data, folder, accelerator, opened=opened.append)
+        except (RunInterrupted, KeyboardInterrupt):
+            if opened and main:  # what the targets were made for, so that it can be resumed
+                _begin(folder, config, opened[0])
+                began(_session(accelerator, _reached(folder)))
+            raise
+        first_process(lambda: _begin(folder, config, made.facts))
         found = fit(
             made.ingredients,
             config,
@@ -67,12 +75,27 @@ def train(
             accelerator=accelerator,
             began=lambda step: began(_session(accelerator, step)),
         )
-    for tally in from_all(accelerator, made.train.tally):
-        made.train.tally.merge(tally)
-    left_out = most(folder.read_data().left_out, made.train.tally.counts())
-    result = msgspec.structs.replace(found, left_out=left_out)
-    first_process(lambda: _finish(folder, config, made, left_out))
-    return result
+        for tally in from_all(accelerator, made.train.tally):
+            made.train.tally.merge(tally)
+        left_out = most(folder.read_data().left_out, made.train.tally.counts())
+        first_process(lambda: _finish(folder, config, made, left_out))
+    return msgspec.structs.replace(found, left_out=left_out)
+
+
+def _begin(folder: RunFolder, config: Config, facts: DataFacts) -> None:
+    """Write down what is trained on what; of a run that began, what was not known then."""
+    if not folder.config.is_file():
+        folder.create(config, facts)
+        return
+    known = folder.read_data()
+    if known.samples != facts.samples:  # interrupted before it was known which have a target
+        write_json(folder.data, msgspec.structs.replace(known, samples=facts.samples))
+
+
+def _reached(folder: RunFolder) -> int:
+    """The step from which the run goes on."""
+    last = newest_whole(folder.checkpoints, lambda _: None)
+    return last.step if last else 0
 
 
 def most(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:

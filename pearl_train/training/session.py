@@ -22,6 +22,7 @@ from pearl_train.run.folder import RunFolder
 from pearl_train.run.metrics import PANEL, Metrics, Window
 from pearl_train.run.narrator import Narrator
 from pearl_train.run.result import RunResult
+from pearl_train.run.undisturbed import undisturbed
 from pearl_train.settings.config import Config
 from pearl_train.training.checkpoint import (
     Checkpoint,
@@ -83,8 +84,9 @@ def fit(
             began(session.step)
         try:
             return session.run()
-        except Exception:  # whatever it was: what was measured until then is worth seeing
-            session.leave()
+        except (Exception, KeyboardInterrupt):  # what was measured until then is worth seeing
+            with undisturbed():
+                session.leave()
             raise
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import pytest
 import torch
 from toy_objectives import ToyBackbone, toy_batch, toy_sample
 
+from pearl_data.shards.files import WholeFile
 from pearl_tools.errors import BadInput
 from pearl_train.objectives.pearl import target_plan
 from pearl_train.objectives.target import embed_rows, embed_target
@@ -180,7 +183,48 @@ def test_a_target_that_is_no_number_is_not_stored(
     cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
     with pytest.raises(BadInput, match=r"NaN or infinity for toy-5 in \S+; .*pearl-train doctor"):
         fill(cache, network, batches(), FROZEN)
-    assert not list(tmp_path.iterdir())
+    assert cache.missing(RECORDS) == ["toy-4", "toy-5"], "its batch; the one before is kept"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, BadInput, MemoryError])
+def test_what_was_made_is_kept_whatever_stops_the_rest(
+    stop: type[BaseException], tmp_path: Path
+) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+
+    def tell(done: int) -> None:
+        raise stop("now")
+
+    with pytest.raises(stop):
+        fill(cache, network, batches(), FROZEN, tell=tell)
+    again = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    assert again.missing(RECORDS) == ["toy-4", "toy-5"]
+
+
+def test_ctrl_c_while_targets_are_written_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disturbed(file: WholeFile, data: bytes) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        write(file, data)
+
+    write = WholeFile.write
+    monkeypatch.setattr(WholeFile, "write", disturbed)
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    with pytest.raises(KeyboardInterrupt):
+        fill(cache, network, batches()[:1], FROZEN)
+    again = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    assert again.missing(RECORDS) == ["toy-4", "toy-5"]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_long_wait_is_written_down_in_between(tmp_path: Path) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    fill(cache, network, batches(), FROZEN, most_s=0)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_pixels_that_are_no_numbers_are_blamed_for_their_targets(tmp_path: Path) -> None:

@@ -7,16 +7,18 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_run import ToyPanel, toy_batches, toy_config, toy_ingredients
 
 from pearl_tools.errors import BadInput
 from pearl_train.errors import Collapsed, RunInterrupted
+from pearl_train.objectives.target import embed_rows
 from pearl_train.run.environment import describe
 from pearl_train.run.folder import DataFacts, RunFolder
 from pearl_train.run.metrics import read_metrics
-from pearl_train.settings.config import Config
+from pearl_train.settings.config import Config, TargetConfig
 from pearl_train.settings.load import load_config
 from pearl_train.training.ingredients import Ingredients
 from pearl_train.training.loop import train
@@ -93,6 +95,34 @@ def test_who_resumes_ends_with_the_lines_of_one_that_never_stopped(tmp_path: Pat
     assert lines[0] == lines[1]
 
 
+def test_a_second_ctrl_c_leaves_the_same_without_a_checkpoint(run: RunFolder) -> None:
+    def twice() -> None:
+        terminated()
+        terminated()
+
+    with pytest.raises(RunInterrupted, match=r"at once: .*pearl-train run --resume .*run$"):
+        go(run, toy_ingredients(CONFIG, batches=batches_until(6, twice)))
+    assert run.curves.is_file()
+    card = run.card.read_text()
+    assert "after step 6 of 12. Somebody interrupted it (Ctrl-C or SIGTERM), at once" in card
+    assert [line["step"] for line in read_metrics(run.metrics) if "loss" in line] == [3, 6]
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-000004"]
+    go(run, toy_ingredients(CONFIG), resume=True)
+
+
+def test_a_second_ctrl_c_while_curves_are_drawn_leaves_the_card(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def again(*args: Any, **options: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("pearl_train.report.curves.draw_curves", again)
+    with pytest.raises(RunInterrupted, match=r"a checkpoint is written. Go on with: "):
+        go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
+    assert "stopped after step 5 of 12. Somebody interrupted it" in run.card.read_text()
+    assert "the curves are not drawn" in capsys.readouterr().err
+
+
 def test_a_collapse_is_in_the_card(run: RunFolder) -> None:
     config = toy_config(log={"on_collapse": "stop"})
     shutil.rmtree(run.path)
@@ -134,6 +164,42 @@ def test_a_card_that_cannot_be_written_hides_no_error(
     with pytest.raises(RunInterrupted):
         go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
     assert "curves and card cannot be written: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_ctrl_c_while_targets_are_made_keeps_them(
+    signals: int,
+    tmp_path: Path,
+    tiny_folder: Callable[[str], Path],
+    tiny_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+
+    def embedded(model: Any, batch: Batch, options: TargetConfig) -> Any:
+        made.append(len(batch.keys))
+        for _ in range(signals if len(made) == 2 else 0):
+            terminated()
+        return embed_rows(model, batch, options)
+
+    monkeypatch.setattr("pearl_train.objectives.target_cache.embed_rows", embedded)
+    sets = ["optim.steps=1", "optim.batch=2", "optim.micro_batch=2", "objective.name=pearl",
+            "objective.target.source=frozen-base", "log.tensorboard=false"]  # fmt: skip
+    config = load_config([], sets, {"model.id": str(tiny_folder("llava"))})
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunInterrupted, match=r"Go on with: pearl-train run --resume .*run$"):
+        train(config, tiny_data, run.path, progress=False)
+    kept = 4 if signals == 1 else 2
+    card = run.card.read_text()
+    assert "**Not finished**: it stopped before the first of 1 steps. Somebody interrupted" in card
+    if signals == 1:
+        assert f"while targets were made: 4 of {run.read_data().samples} targets are kept." in card
+
+    made.clear()
+    signals = 0
+    train(config, tiny_data, run.path, resume=True, progress=False)
+    assert sum(made) == run.read_data().samples - kept, "those that were kept are not made again"
+    assert "Not finished" not in run.card.read_text()
 
 
 def test_a_real_run_that_stops_has_both(
