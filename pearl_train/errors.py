@@ -1,7 +1,7 @@
 """Why a run ends before its last step, and a question without an answer.
 
 RunInterrupted   somebody asked it to (exit 130); it can be resumed
-Diverged         a loss or gradient is no longer a number: names step, samples, shards
+Diverged         a loss or gradient is no longer a number: names step, terms, the first samples
 Collapsed        the collapse panel says so and log.on_collapse is "stop"
 NoAnswer         a model that was asked says nothing
 

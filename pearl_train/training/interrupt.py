@@ -1,5 +1,6 @@
-"""Ctrl-C and SIGTERM ask a run to stop after the update, or the batch of targets, at hand; a second
-one stops at once.
+"""Ctrl-C and SIGTERM ask a run to stop after the update at hand; a second one stops at once.
+
+While targets are made, after the batch at hand.
 """
 
 from __future__ import annotations

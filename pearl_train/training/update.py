@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pearl_data.randomness import derived_seed
 from pearl_train.errors import Diverged
 from pearl_train.objectives.base import Moment, Terms
+from pearl_train.training.blame import blame
 from pearl_train.views.batch import PADDING, Batch
 
 Targets = Callable[[Batch], Tensor | None]
@@ -101,7 +102,7 @@ def update(
     values["grad_norm"] = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
     if not all(math.isfinite(value) for value in values.values()):
         batches = [batch for _, batch in ready]
-        raise Diverged(_blame(machine, moment.step, values, local, batches))
+        raise Diverged(blame(machine, moment, values, local, batches))
     machine.optimizer.step()
     machine.optimizer.zero_grad(set_to_none=True)
     return Update(values, int(counts["samples"]), int(counts["tokens"]), wants)
@@ -204,43 +205,3 @@ def _means(
         name: total / max(counts.get(weights[name][1], 0), 1) for name, total in totals.items()
     }
     return {"loss": sum(weights[name][0] * mean for name, mean in means.items()), **means}
-
-
-def _blame(
-    machine: Machine,
-    step: int,
-    values: Mapping[str, float],
-    local: Sequence[Mapping[str, float]],
-    batches: Sequence[Batch],
-) -> str:
-    """Which step, terms and samples: the micro-batches whose loss is broken, else all of them."""
-    broken = [
-        batch
-        for terms, batch in zip(local, batches, strict=True)
-        if not all(math.isfinite(value) for value in terms.values())
-    ]
-    named = _named(broken)
-    if machine.world > 1:
-        from accelerate.utils import gather_object
-
-        named = list(gather_object(named))
-    what = ", ".join(
-        f"{name} {value}" for name, value in values.items() if not math.isfinite(value)
-    )
-    if not named:
-        met = ", ".join(_named(batches))
-        who = f"every loss is finite, the gradient is not; samples {met}"
-    else:
-        who = f"samples {', '.join(named)}"
-    return (
-        f"step {step + 1}: expected finite losses and gradients, got {what}; {who}. The weights "
-        "are as they were before it. Lower optim.lr or set optim.clip; if it is always the same "
-        "sample, look at it with pearl-data show"
-    )
-
-
-def _named(batches: Sequence[Batch]) -> list[str]:
-    """Every sample with its shard."""
-    return [
-        f"{key} in {shard}" for b in batches for key, shard in zip(b.keys, b.shards, strict=True)
-    ]

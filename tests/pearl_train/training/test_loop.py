@@ -133,10 +133,53 @@ def test_a_loss_that_is_no_number_names_step_samples_and_shards(run: RunFolder) 
     config, toy = toy_config(), Poisoned()
     with pytest.raises(Diverged, match=r"step 3: .*got loss nan, vlm nan") as caught:
         fit(toy_ingredients(config, trainee=toy), config, run, progress=False)
-    assert "sample-12 in shards/000001.tar" in str(caught.value)
-    assert str(caught.value).count(" in shards/") == 3, "its micro-batch, not the other"
+    told = str(caught.value)
+    assert "; broken by itself: sample-12 in shards/000001.tar. The weights are" in told
+    assert told.count(" in shards/") == 4, "its micro-batch, not the other, and it by itself"
     assert "optim.lr" in str(caught.value)
     assert all(bool(p.isfinite().all()) for p in toy.parameters())
+
+
+@pytest.mark.parametrize(
+    ("break_alone", "told"),
+    [
+        (True, "each of them by itself is broken too"),
+        (False, "each of them by itself, dropout off"),
+    ],
+)
+def test_of_many_samples_the_first_are_named(break_alone: bool, told: str, run: RunFolder) -> None:
+    class Broken(Toy):
+        def forward(self, batch: Batch, moment: Moment, targets: Tensor | None) -> Terms:
+            terms = super().forward(batch, moment, targets)
+            whole = terms.losses["vlm"].total
+            share = torch.nan if break_alone or len(batch.keys) > 1 else 1.0
+            vlm = terms.losses["vlm"]._replace(total=whole * share)
+            return terms._replace(losses={**terms.losses, "vlm": vlm})
+
+    config = toy_config(optim={"batch": 40, "micro_batch": 40})
+    with pytest.raises(Diverged) as caught:
+        fit(toy_ingredients(config, trainee=Broken()), config, run, progress=False)
+    assert str(caught.value).count(" in shards/") == 3
+    assert "sample-14 in shards/000001.tar and 37 more; " in str(caught.value)
+    assert told in str(caught.value)
+
+
+def test_a_sample_whose_gradient_alone_is_no_number_is_named(run: RunFolder) -> None:
+    class Broken(Toy):
+        def forward(self, batch: Batch, moment: Moment, targets: Tensor | None) -> Terms:
+            terms = super().forward(batch, moment, targets)
+            if "sample-12" not in batch.keys:
+                return terms
+            if terms.losses["vlm"].total.requires_grad:
+                terms.losses["vlm"].total.register_hook(lambda gradient: gradient * torch.inf)
+            return terms
+
+    config, toy = toy_config(), Broken()
+    with pytest.raises(Diverged, match="every loss is finite, the gradient is not") as caught:
+        fit(toy_ingredients(config, trainee=toy), config, run, progress=False)
+    assert "; broken by itself: sample-12 in shards/000001.tar. " in str(caught.value)
+    assert all(bool(p.isfinite().all()) for p in toy.parameters())
+    assert toy.training
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(run: RunFolder) -> None:
