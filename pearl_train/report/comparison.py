@@ -14,6 +14,7 @@ from pearl_data.html import Markup, data_uri, page, tag
 from pearl_data.shards.files import write_whole
 from pearl_train.report.comparison_table import (
     MAIN,
+    RULES,
     Column,
     conclusions,
     family_rows,
@@ -33,7 +34,7 @@ def write_page(found: Comparison, out: Path, picture: Path) -> None:
 
 def render(found: Comparison, picture: bytes) -> str:
     """The page: table, picture, families, what the tests show, what was compared how."""
-    families = family_rows(found)
+    body, families = list(main_rows(found)), family_rows(found)
     titles = [Column(title, number=number > 0) for number, title in enumerate(families[0])]
     about = (
         f"{found.model} trained for {found.steps} steps on {found.train_samples} trajectories, "
@@ -45,11 +46,13 @@ def render(found: Comparison, picture: bytes) -> str:
         tag("h1", "Objectives compared"),
         tag("p", about, class_="soft"),
         tag("img", src=data_uri(picture, "image/png"), alt=alt, class_="chart"),
-        _html_table(MAIN, list(main_rows(found))),
+        _html_table(MAIN, body, [at for at, column in enumerate(MAIN) if not column.cost]),
+        tag("h2", "What it takes"),
+        _html_table(MAIN, body[RULES:], [0, *(at for at, c in enumerate(MAIN) if c.cost)]),
         tag("h2", "What the figures show"),
         _list(conclusions(found)),
         tag("h2", "By family of questions"),
-        _html_table(titles, families[1:]),
+        _html_table(titles, families[1:], range(len(titles))),
         tag("h2", "How to read this"),
         _list(_NOTES),
         style=_STYLE,
@@ -98,15 +101,21 @@ def draw(found: Comparison) -> bytes:
     return stream.getvalue()
 
 
-def _html_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Markup:
-    used = [at for at in range(len(columns)) if any(row[at] for row in rows)]
+def _html_table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], shown: Iterable[int]
+) -> Markup:
+    """The columns whose numbers are in ``shown`` and that hold anything, in a box that scrolls."""
+    used = [at for at in shown if any(row[at] for row in rows)]
     head = tag("tr", *(_cell("th", columns[at].title, columns[at]) for at in used))
     body = (tag("tr", *(_cell("td", row[at], columns[at]) for at in used)) for row in rows)
     return tag("div", tag("table", head, *body), class_="scroll")
 
 
 def _cell(name: str, text: str, column: Column) -> Markup:
-    return tag(name, text, **({"class_": "right-aligned"} if column.number else {}))
+    """A cell; the interval of a rate stands below it, which halves the width of its column."""
+    rate, bracket, interval = text.partition(" [")
+    below = (tag("br"), tag("span", f"[{interval}", class_="soft")) if bracket else ()
+    return tag(name, rate, *below, **({"class_": "right-aligned"} if column.number else {}))
 
 
 def _list(lines: Iterable[str]) -> Markup:
@@ -142,6 +151,15 @@ _NOTES = (
 
 _STYLE = """
 .chart { display: block; max-width: min(100%, 900px); margin: 24px 0; background: #fff; }
-.scroll td { white-space: nowrap; }
-li { margin-bottom: 6px; max-width: 80ch; }
+.scroll { max-width: 100%; margin-bottom: 8px; }
+.scroll :is(th, td):first-child { position: sticky; left: 0; background: var(--paper);
+  min-width: 13ch; max-width: 26ch; }
+.scroll th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
+.scroll td .soft { font-size: 12px; }
+@media (max-width: 600px) {
+  main { padding: 24px 16px 56px; }
+  h1 { font-size: 26px; }
+  h2 { margin-top: 40px; }
+}
+li { margin-bottom: 6px; max-width: 80ch; overflow-wrap: anywhere; }
 """

@@ -20,10 +20,11 @@ chance, which the page says."""
 
 
 class Column(NamedTuple):
-    """A heading, and whether its cells are numbers."""
+    """A heading, whether its cells are numbers, and whether they say what a row costs."""
 
     title: str
     number: bool = True
+    cost: bool = False
 
 
 MAIN = (
@@ -34,13 +35,13 @@ MAIN = (
     Column("p"),
     Column("lenient"),
     Column("unparsed"),
-    Column("ms/question"),
-    Column("p90"),
-    Column("tokens"),
-    Column("tool calls"),
-    Column("errors"),
-    Column("train s"),
-    Column("ms/step"),
+    Column("ms/question", cost=True),
+    Column("p90", cost=True),
+    Column("tokens", cost=True),
+    Column("tool calls", cost=True),
+    Column("errors", cost=True),
+    Column("train s", cost=True),
+    Column("ms/step", cost=True),
 )
 
 
@@ -106,6 +107,10 @@ def _paired_words(name: str, test: Paired, reference: str) -> str:
         else "no difference shown at the 5 % level"
     )
     return f"{name} against {reference}: {_difference(test)}; {counts}; p {_p(test.p)}: {verdict}."
+
+
+RULES = 2
+"""Rows that are rules, above the models: they cost nothing."""
 
 
 def main_rows(found: Comparison) -> Iterator[list[str]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from pearl_train.comparing.held_out import Asked
 from pearl_train.comparing.latents import LatentDiagnosis
 from pearl_train.comparing.training_cost import Training, training_cost
 from pearl_train.report.comparison import render
-from pearl_train.report.comparison_table import conclusions, table_text
+from pearl_train.report.comparison_table import MAIN, conclusions, table_text
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.config import Config, ObjectiveConfig, OptimConfig
 from pearl_train.settings.variants import differences, parse_variants
@@ -292,3 +293,16 @@ def test_a_row_that_lost_samples_is_told() -> None:
 
 def test_names_of_people_cannot_break_the_page() -> None:
     assert "<data>" not in render(made_up([True], [False]), b"png")
+
+
+def test_the_page_shows_every_column_in_tables_that_fit_a_screen() -> None:
+    """A window of 1,300 px holds eight or nine columns; a narrower one scrolls the table alone."""
+    page = render(made_up([True], [False]), b"png")
+    tables = re.findall(r"<table><tr>(.*?)</tr>", page)
+    assert page.count('<div class="scroll"><table>') == page.count("<table>") == len(tables)
+    heads = [re.findall(r"<th[^>]*>(.*?)</th>", table) for table in tables]
+    assert [head[0] for head in heads] == ["objective", "objective", "family"]
+    assert max(map(len, heads)) <= 9
+    shown = [column.title for column in MAIN if column.title in {*heads[0], *heads[1]}]
+    assert [*heads[0], *heads[1][1:]] == shown
+    assert '100.0 %<br><span class="soft">[20.7, 100.0]</span>' in page
