@@ -114,8 +114,11 @@ def _html_table(
 def _cell(name: str, text: str, column: Column) -> Markup:
     """A cell; the interval of a rate stands below it, which halves the width of its column."""
     rate, bracket, interval = text.partition(" [")
-    below = (tag("br"), tag("span", f"[{interval}", class_="soft")) if bracket else ()
-    return tag(name, rate, *below, **({"class_": "right-aligned"} if column.number else {}))
+    below = (
+        (tag("br"), tag("span", f"[{interval}", class_="soft")) if bracket and name == "td" else ()
+    )
+    shown = rate if below else text
+    return tag(name, shown, *below, **({"class_": "right-aligned"} if column.number else {}))
 
 
 def _list(lines: Iterable[str]) -> Markup:
