@@ -36,6 +36,7 @@ Verdict = Literal["larger_nearer", "flipped", "not_correlated", "not_finite"]
 class SelfTest(Record, frozen=True, kw_only=True):
     """What the self-test found.
 
+    ``passed`` says whether the model may be used: only with the verdict "larger_nearer".
     ``spearman`` correlates the model's map (in our convention) with true inverse depth, one value
     per picture; None where the map is not finite. ``told`` is the finding in words, with the remedy
     where there is one.
@@ -44,15 +45,11 @@ class SelfTest(Record, frozen=True, kw_only=True):
     model_id: str
     output: OutputKind
     weights_sha256: str
+    passed: bool
     verdict: Verdict
     spearman: list[float | None]
     mean: float | None
     told: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether the model may be used."""
-        return self.verdict == "larger_nearer"
 
 
 class Picture(NamedTuple):
@@ -86,6 +83,7 @@ def check_model(model: DepthModel) -> SelfTest:
         model_id=model.model_id,
         output=model.output,
         weights_sha256=model.weights_sha256,
+        passed=verdict == "larger_nearer",
         verdict=verdict,
         spearman=[None if value is None else round(value, 4) for value in found],
         mean=None if mean is None else round(mean, 4),

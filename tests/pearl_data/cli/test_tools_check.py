@@ -29,9 +29,17 @@ def test_a_model_that_knows_nothing_exits_1_with_the_reason(tmp_path: Path) -> N
     result = invoke("depth", "--depth-model", random_model("dpt", tmp_path), "--json")
     assert result.exit_code == 1
     told = json.loads(result.stdout)
+    assert told["passed"] is False
     assert told["verdict"] == "not_correlated"
     assert told["output"] == "relative_inverse"
     assert "random" in told["told"]
+
+
+def test_json_says_whether_it_passed() -> None:
+    result = invoke("depth", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["passed"], told["verdict"]) == (True, "larger_nearer")
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:

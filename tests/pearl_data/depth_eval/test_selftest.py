@@ -118,6 +118,20 @@ def test_values_that_are_not_finite_are_refused() -> None:
     assert msgspec.json.decode(msgspec.json.encode(found))["mean"] is None
 
 
+def test_who_is_right_on_one_picture_alone_does_not_pass() -> None:
+    """The mean over all pictures decides; each knows its depth in turn, the others say nothing."""
+    shown = pictures()
+    for known in shown:
+        only = Rule(
+            lambda image, known=known: (
+                known.inverse_m if (image == known.image).all() else np.zeros(image.shape[:2])
+            )
+        )
+        found = check_model(only)
+        assert max(value for value in found.spearman if value is not None) == pytest.approx(1)
+        assert found.verdict == "not_correlated"
+
+
 def test_a_weak_model_passes_with_a_warning() -> None:
     shown = {p.image.tobytes(): p.inverse_m for p in pictures()}
     rng = np.random.default_rng(0)
