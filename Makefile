@@ -9,8 +9,8 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)  ## synthesise, validate with replay and audit real photos and rendered scenes
 	PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh demo
 
-test: $(INSTALLED)  ## the fast, offline tests (slow, gpu and network ones are left out)
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## the fast, offline tests (slow, gpu and network ones are left out), on up to four cores
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 check: $(INSTALLED)  ## read-only: format, lint, types, import rules, schema drift
 	$(BIN)/ruff format --check .
