@@ -66,7 +66,8 @@ def evaluation() -> None:
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a page with input, prediction, truth and error side by side.",
+    help="Write a page with input, prediction, truth and error side by side, or with the pairs of "
+    "points that each prediction orders right and wrong.",
 )
 @json_option
 def depth(
@@ -85,10 +86,11 @@ def depth(
     """Measure depth models on DATA, beside the rule "lower in the picture is nearer".
 
     DATA are folders with pictures and their depth (`color/0.jpg` with `depth/0.png`, or `x.jpg`
-    with `x_depth.png`, `x_depth.npz`, `x_disp.npz`), one picture of such a folder, or files of
-    point pairs: CSV with image,near_x,near_y,far_x,far_y, or JSON
-    [{"image": .., "near": [x, y], "far": [x, y]}], or DA-2K's. Prints ordinal accuracy, Spearman,
-    AbsRel and delta-1 with 95 % intervals.
+    with `x_depth.png`, `x_depth.npz`, `x_disp.npz`, capitals or not), one picture of such a folder,
+    or files of point pairs: CSV with image,near_x,near_y,far_x,far_y, or JSON
+    [{"image": .., "near": [x, y], "far": [x, y]}], or DA-2K's. Depth and disparity of 0, below 0 or
+    not finite are unknown. Prints ordinal accuracy, Spearman, AbsRel and delta-1 with 95 %
+    intervals: bootstrap, or Wilson's (*) of fewer than 20 pairs or tiles with depth.
 
     Example: pearl-data tools eval depth photos --html depth.html
     """

@@ -12,31 +12,41 @@ as independent all the same, and the interval over them is then too narrow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pearl_data.wilson import share
+
 DRAWS: Final = 1000
 GRID: Final = 8
+FEWEST: Final = 20
+"""Of fewer tiles or pairs the percentiles of a bootstrap are much too close: of 5 pairs with a true
+share of 0.8 its interval holds that share in 65 % of cases, of 20 in 93 %."""
+Interval = Literal["bootstrap", "wilson", "none"]
 Floats = NDArray[np.float64]
 
 
 class Resampled(NamedTuple):
-    """A share of one picture, total over weight: as measured, and in each draw of its tiles."""
+    """A share of one picture, total over weight: as measured, and in each draw of its ``units``,
+    which are tiles or pairs.
+    """
 
     total: float
     weight: float
     totals: Floats
     weights: Floats
+    units: int
 
 
 class Figure(NamedTuple):
-    """A value with its 95 % interval."""
+    """A value with its 95 % interval, and what kind that is; None where it is none."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    interval: Interval
 
 
 def tile_of(
@@ -56,13 +66,23 @@ class Combined(NamedTuple):
 
     value: float
     draws: Floats
+    units: int
 
-    def figure(self) -> Figure:
-        """The value with its interval."""
-        if np.isnan(self.draws).all():
-            return Figure(self.value, self.value, self.value)
-        low, high = np.nanpercentile(self.draws, (2.5, 97.5))
-        return Figure(self.value, float(low), float(high))
+    def figure(self, *, is_share: bool = False) -> Figure:
+        """The value with its interval; ``is_share`` says that it is a share of the units."""
+        if self.units >= FEWEST and not np.isnan(self.draws).all():
+            low, high = (float(v) for v in np.nanpercentile(self.draws, (2.5, 97.5)))
+            if high - low > 1e-9:
+                return Figure(self.value, low, high, "bootstrap")
+        if not is_share or self.units == 0:
+            return Figure(self.value, None, None, "none")
+        wilson = share(min(self.value * self.units, self.units), self.units)
+        return Figure(self.value, wilson.low, wilson.high, "wilson")
+
+    def less(self, other: Combined) -> Combined:
+        """The difference, draw by draw."""
+        units = min(self.units, other.units)
+        return Combined(self.value - other.value, self.draws - other.draws, units)
 
 
 def combine(pictures: Sequence[Resampled], rng: np.random.Generator) -> Combined | None:
@@ -82,4 +102,5 @@ def combine(pictures: Sequence[Resampled], rng: np.random.Generator) -> Combined
     totals = np.stack([picture.totals for picture in pictures])[chosen, within].sum(axis=1)
     weights = np.stack([picture.weights for picture in pictures])[chosen, within].sum(axis=1)
     drawn = np.divide(totals, weights, out=np.full(DRAWS, np.nan), where=weights > 0)
-    return Combined(float(value), drawn)
+    units = sum(picture.units for picture in pictures if picture.weight > 0)
+    return Combined(float(value), drawn, units)

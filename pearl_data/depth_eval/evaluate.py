@@ -13,11 +13,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pearl_data.depth_eval.bootstrap import DRAWS, GRID, Combined, Resampled, combine
+from pearl_data.depth_eval.bootstrap import DRAWS, FEWEST, GRID, Combined, Resampled, combine
 from pearl_data.depth_eval.calibration import Calibration
 from pearl_data.depth_eval.frames import Found, find_frames, open_frame
-from pearl_data.depth_eval.measures import Measured, draw_pairs, measure_map, measure_points
-from pearl_data.depth_eval.point_pairs import FORMS, PointPair, read_point_pairs
+from pearl_data.depth_eval.measures import (
+    Measured,
+    draw_pairs,
+    measure_map,
+    measure_points,
+    score_points,
+)
+from pearl_data.depth_eval.point_pairs import FORMS, PointPair, check_inside, read_point_pairs
 from pearl_data.depth_eval.records import (
     DepthReport,
     Estimate,
@@ -35,7 +41,10 @@ from pearl_tools.media import open_image
 INTERVAL: Final = (
     f"95 %: bootstrap, {DRAWS} draws of those of {GRID}x{GRID} tiles of each picture that hold "
     "truth (of pairs, where points are annotated) and of pictures; alignment and ranks are not "
-    "drawn anew; pictures of one scene count as independent, so an interval over them is too narrow"
+    "drawn anew; pictures of one scene count as independent, so an interval over them is too "
+    f"narrow; of fewer than {FEWEST} tiles or pairs, or where all draws are alike, a bootstrap "
+    "says nothing: shares (ordinal, delta-1) then have Wilson's interval over tiles or pairs, "
+    "marked *, and the rest none, shown as [-]"
 )
 Map = NDArray[np.float32]
 
@@ -62,9 +71,27 @@ class Seen(NamedTuple):
     rows: list[Row]
 
 
+class SeenPoints(NamedTuple):
+    """A picture with its annotated pairs, every method's map of relative inverse depth, and how it
+    orders each pair (1 right, 0.5 a tie, 0 wrong); for pages.
+    """
+
+    place: str
+    name: str
+    image: NDArray[np.uint8]
+    pairs: list[PointPair]
+    maps: list[Map]
+    scores: list[NDArray[np.float64]]
+    rows: list[Row]
+
+
+Look = Callable[[Seen | SeenPoints], None]
+
+
 class _Picture(NamedTuple):
     name: str
     measured: list[Measured]
+    below_0: int = 0
 
 
 def evaluate(
@@ -72,7 +99,7 @@ def evaluate(
     models: Sequence[DepthModel],
     options: Options = Options(),  # noqa: B008 - an immutable record
     *,
-    look: Callable[[Seen], None] | None = None,
+    look: Look | None = None,
 ) -> DepthReport:
     """The measures of ``models`` and of the rule on every place.
 
@@ -80,7 +107,7 @@ def evaluate(
         places: folders or pictures with depth (`frames.py`), or files of point pairs.
         models: as :func:`~pearl_tools.depth.load_depth_model` loads them.
         options: see there.
-        look: is shown every picture with known depth, one at a time.
+        look: is shown every picture, one at a time.
 
     Raises:
         BadInput: a place without anything to measure, or a file that cannot be read.
@@ -91,7 +118,7 @@ def evaluate(
     sets = []
     for place in places:
         if place.suffix.lower() in FORMS and place.is_file():
-            alone, found = 0, list(_on_points(place, methods, options))
+            alone, found = 0, list(_on_points(place, methods, names, options, look))
         else:
             frames = find_frames(place)
             alone = frames.alone
@@ -100,6 +127,7 @@ def evaluate(
             SetReport(
                 name=str(place),
                 alone=alone,
+                below_0=sum(picture.below_0 for picture in found),
                 rows=_rows([picture.measured for picture in found], names, options.seed),
                 pictures=[
                     PictureRows(name=p.name, rows=_rows([p.measured], names, options.seed))
@@ -147,10 +175,10 @@ def _on_frames(
     methods: Sequence[DepthModel],
     names: Sequence[str],
     options: Options,
-    look: Callable[[Seen], None] | None,
+    look: Look | None,
 ) -> Iterator[_Picture]:
     for index, frame in enumerate(found.frames):
-        image, depth = open_frame(frame, options.calibration, options.png_per_m)
+        image, (depth, below_0) = open_frame(frame, options.calibration, options.png_per_m)
         rng = np.random.default_rng((options.seed, index))
         pairs = draw_pairs(depth, options.pairs, options.ratio, rng)
         measured, aligned = [], []
@@ -168,32 +196,36 @@ def _on_frames(
                     str(place), frame.name, image, np.asarray(1 / depth, np.float32), aligned, rows
                 )
             )
-        yield _Picture(frame.name, measured)
+        yield _Picture(frame.name, measured, below_0)
 
 
-def _on_points(place: Path, methods: Sequence[DepthModel], options: Options) -> Iterator[_Picture]:
+def _on_points(
+    place: Path,
+    methods: Sequence[DepthModel],
+    names: Sequence[str],
+    options: Options,
+    look: Look | None,
+) -> Iterator[_Picture]:
     for index, (path, pairs) in enumerate(read_point_pairs(place, options.images).items()):
         try:
             opened = open_image(path.read_bytes(), name=str(path))
         except ToolFailure as failure:
             raise BadInput(str(failure.error)) from failure
         image = np.asarray(opened.pixels, np.uint8)
-        yield _Picture(path.name, [_points(m, image, pairs, path, index, options) for m in methods])
-
-
-def _points(
-    method: DepthModel,
-    image: NDArray[np.uint8],
-    pairs: list[PointPair],
-    path: Path,
-    index: int,
-    options: Options,
-) -> Measured:
-    draws = np.random.default_rng((options.seed, index, 1))
-    try:
-        return measure_points(_predict(method, image, image.shape[:2]), pairs, draws)
-    except ValueError as error:
-        raise BadInput(f"{path}: {error}") from error
+        height, width = image.shape[:2]
+        check_inside(pairs, path, width, height)
+        maps = [_predict(method, image, (height, width)) for method in methods]
+        scores = [score_points(map_, pairs) for map_ in maps]
+        measured = [
+            measure_points(found, np.random.default_rng((options.seed, index, 1)))
+            for found in scores
+        ]
+        base = options.images or place.parent
+        name = str(path.relative_to(base) if path.is_relative_to(base) else path)
+        if look:
+            rows = _rows([measured], names, options.seed)
+            look(SeenPoints(str(place), name, image, pairs, maps, scores, rows))
+        yield _Picture(name, measured)
 
 
 def _predict(method: DepthModel, image: NDArray[np.uint8], shape: Sequence[int]) -> Map:
@@ -218,11 +250,11 @@ def _rows(pictures: Sequence[Sequence[Measured]], names: Sequence[str], seed: in
             images=len(measured),
             pairs=sum(m.pairs for m in measured),
             pixels=sum(m.pixels for m in measured),
-            ordinal=_estimate(found),
-            over_rule=_difference(found, rule) if found is not rule else None,
+            ordinal=_estimate(found, is_share=True),
+            over_rule=_estimate(found.less(rule)) if found and rule and found is not rule else None,
             spearman=_estimate(_combined([m.spearman for m in measured], seed)),
             abs_rel=_estimate(_combined([m.abs_rel for m in measured], seed)),
-            delta_1=_estimate(_combined([m.delta_1 for m in measured], seed)),
+            delta_1=_estimate(_combined([m.delta_1 for m in measured], seed), is_share=True),
         )
         for name, measured, found in zip(names, by_method, ordinal, strict=True)
     ]
@@ -233,14 +265,13 @@ def _combined(pictures: Sequence[Resampled | None], seed: int) -> Combined | Non
     return combine(known, np.random.default_rng((seed, 1 << 32))) if known else None
 
 
-def _difference(found: Combined | None, rule: Combined | None) -> Estimate | None:
-    if found is None or rule is None:
-        return None
-    return _estimate(Combined(found.value - rule.value, found.draws - rule.draws))
-
-
-def _estimate(found: Combined | None) -> Estimate | None:
+def _estimate(found: Combined | None, *, is_share: bool = False) -> Estimate | None:
     if found is None:
         return None
-    value, low, high = (round(number, 5) for number in found.figure())
-    return Estimate(value=value, low=low, high=high)
+    value, low, high, interval = found.figure(is_share=is_share)
+    return Estimate(
+        value=round(value, 5),
+        low=None if low is None else round(low, 5),
+        high=None if high is None else round(high, 5),
+        interval=interval,
+    )

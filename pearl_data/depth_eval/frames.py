@@ -2,11 +2,14 @@
 
 Two layouts are known: a folder of pictures beside a folder of depth (`color/0.jpg`, `depth/0.png`),
 and both in one folder, told apart by the ends of their names (`x.jpg` or `x_left.png` with
-`x_depth.png` or `x_disp.npz`); ends may be in capitals. What has no partner is counted.
+`x_depth.png` or `x_disp.npz`). Capitals make no difference: folders and ends may be written in
+them, and `IMG_1.JPG` is paired with `img_1.png`, unless several files differ only by them: those
+are told. Pictures without a partner are counted.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl_data.depth_eval.calibration import Calibration
-from pearl_data.depth_eval.truth import SUFFIXES, read_depth_m
+from pearl_data.depth_eval.truth import SUFFIXES, Truth, read_truth
 from pearl_tools.errors import BadInput, ToolFailure
 from pearl_tools.media import open_image
 
@@ -50,8 +53,9 @@ def find_frames(place: Path) -> Found:
     """
     found = _of_picture(place) if place.is_file() else _of_folder(place)
     if not found.frames:
+        alone = f"{found.alone} without" if found.alone else "none"
         raise BadInput(
-            f"{place}: expected pictures with depth, found none: either folders "
+            f"{place}: expected pictures with depth, found {alone}: either folders "
             f"{' or '.join(IMAGE_FOLDERS[:3])} and {' or '.join(TRUTH_FOLDERS[:3])} with equal "
             "file names, or x.jpg (x_left.png ...) with x_depth.png (x_depth.npz, x_disp.npz ...)"
         )
@@ -60,15 +64,16 @@ def find_frames(place: Path) -> Found:
 
 def open_frame(
     frame: Frame, calibration: Calibration | None, png_per_m: float
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The picture, uint8 (H, W, 3), and its depth in metres, float32 (h, w), nan = unknown.
+) -> tuple[NDArray[np.uint8], Truth]:
+    """The picture, uint8 (H, W, 3), and its true depth, which may be of another size.
 
     Raises:
         BadInput: one of them cannot be read, their shapes differ by more than a resize, or no
             pixel has a known depth.
 
     """
-    depth = read_depth_m(frame.truth, calibration, png_per_m=png_per_m)
+    truth = read_truth(frame.truth, calibration, png_per_m=png_per_m)
+    depth = truth.depth_m
     try:
         opened = open_image(frame.image.read_bytes(), name=str(frame.image))
     except ToolFailure as failure:
@@ -81,40 +86,95 @@ def open_frame(
             f"{depth.shape[0]} for {image.shape[1]}x{image.shape[0]}; crop one of them"
         )
     if not np.isfinite(depth).any():
-        raise BadInput(f"{frame.truth}: expected some known depth, got none")
-    return image, depth
+        raise BadInput(f"{frame.truth}: expected some known depth, got none{_below_0(truth)}")
+    return image, truth
+
+
+def _below_0(truth: Truth) -> str:
+    """What somebody whose disparity counts the other way needs to hear."""
+    count, size = truth.below_0, truth.depth_m.size
+    return f": {count} of {size} values are below 0, which means unknown" if count else ""
 
 
 def _of_folder(folder: Path) -> Found:
-    images = next((folder / n for n in IMAGE_FOLDERS if (folder / n).is_dir()), None)
+    images = _folder_named(IMAGE_FOLDERS, folder)
     return (images and _in_two_folders(images, folder)) or _in_one_folder(folder)
 
 
 def _of_picture(place: Path) -> Found:
     folder, here = place.parent, place.parent.absolute()
-    among = _in_one_folder(folder).frames
-    if here.name in IMAGE_FOLDERS and (beside := _in_two_folders(folder, here.parent)):
-        among = beside.frames + among
-    return Found([frame for frame in among if frame.image == place][:1], 0)
+    among = _in_one_folder(folder, only=place).frames
+    if here.name.lower() in IMAGE_FOLDERS:
+        beside = _in_two_folders(folder, here.parent, only=place)
+        among = (beside.frames if beside else []) + among
+    return Found(among[:1], 0)
 
 
-def _in_two_folders(images: Path, folder: Path) -> Found | None:
+def _folder_named(names: Sequence[str], folder: Path) -> Path | None:
+    """The folder in ``folder`` with the first of ``names``, in capitals or not."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    folders.sort(key=lambda path: path.name != path.name.lower())  # as it is named here, first
+    return next((path for name in names for path in folders if path.name.lower() == name), None)
+
+
+def _in_two_folders(images: Path, folder: Path, only: Path | None = None) -> Found | None:
     """The pictures in ``images`` with the depth in a folder in ``folder``; None without one."""
-    truths = next((folder / n for n in TRUTH_FOLDERS if (folder / n).is_dir()), None)
+    truths = _folder_named(TRUTH_FOLDERS, folder)
     if truths is None:
         return None
-    by_stem = {path.stem: path for path in _files(truths, SUFFIXES)}
-    pictures = _files(images, IMAGE_SUFFIXES)
-    frames = [Frame(p.stem, p, by_stem[p.stem]) for p in pictures if p.stem in by_stem]
-    return Found(frames, len(pictures) - len(frames))
+    pictures = [(path.stem, path) for path in _files(images, IMAGE_SUFFIXES)]
+    return _pair(pictures, [(path.stem, path) for path in _files(truths, SUFFIXES)], only)
 
 
-def _in_one_folder(folder: Path) -> Found:
+def _in_one_folder(folder: Path, only: Path | None = None) -> Found:
     truths = _by_beginning(_files(folder, SUFFIXES), TRUTH_ENDS)
     taken = set(truths.values())
     pictures = [path for path in _files(folder, IMAGE_SUFFIXES) if path not in taken]
     images = _by_beginning(pictures, IMAGE_ENDS)
-    frames = [Frame(n, images[n], truth) for n, truth in sorted(truths.items()) if n in images]
+    found = _pair(sorted(images.items()), list(truths.items()), only)
+    return Found(found.frames, len(pictures) - len(found.frames))
+
+
+def _pair(
+    pictures: Sequence[tuple[str, Path]],
+    truths: Sequence[tuple[str, Path]],
+    only: Path | None,
+) -> Found:
+    """Pictures with the truth of their name; where there is none, with that of the name written
+    with other capitals. ``only`` asks for one picture: what is wrong elsewhere does not matter.
+
+    Raises:
+        BadInput: several truths for one picture, or several pictures for one truth of other
+            capitals.
+
+    """
+    named = {name for name, _ in pictures}
+    exact: dict[str, list[Path]] = defaultdict(list)
+    other: dict[str, list[Path]] = defaultdict(list)
+    for name, truth in truths:
+        exact[name].append(truth)
+        if name not in named:
+            other[name.lower()].append(truth)
+    rivals: dict[str, set[str]] = defaultdict(set)
+    for name in named - set(exact):
+        rivals[name.lower()].add(name)
+    frames = []
+    for name, picture in pictures:
+        if only is not None and picture != only:
+            continue
+        candidates = exact.get(name) or other.get(name.lower()) or []
+        if len(candidates) > 1:
+            raise BadInput(
+                f"{picture}: expected one file of depth, got {' and '.join(map(str, candidates))}; "
+                "remove or rename all but one"
+            )
+        if candidates and name not in exact and len(rivals[name.lower()]) > 1:
+            raise BadInput(
+                f"{candidates[0]}: expected one picture of this name, got "
+                f"{' and '.join(sorted(rivals[name.lower()]))}, which differ only by capitals; "
+                "rename them"
+            )
+        frames += [Frame(name, picture, truth) for truth in candidates]
     return Found(frames, len(pictures) - len(frames))
 
 

@@ -8,6 +8,7 @@ and one shift of inverse depth (least squares, arXiv 1907.01341), AbsRel and del
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -88,33 +89,34 @@ def measure_map(
     )
 
 
-def measure_points(inverse: Map, pairs: list[PointPair], rng: np.random.Generator) -> Measured:
-    """Ordinal accuracy on annotated points; the draws are of pairs.
-
-    Raises:
-        ValueError: a point lies outside the map.
-
+def measure_points(scores: Floats, rng: np.random.Generator) -> Measured:
+    """Ordinal accuracy on annotated pairs, as :func:`score_points` scores them; the draws are of
+    pairs.
     """
-    height, width = inverse.shape
-    values = []
-    for pair in pairs:
-        for x, y in pair:
-            if not (0 <= x < width and 0 <= y < height):
-                raise ValueError(f"point ({x:g}, {y:g}) is outside a picture of {width}x{height}")
-        near, far = (inverse[int(y), int(x)] for x, y in pair)
-        values.append(_score(near, far))
-    scores = np.array(values, np.float64)
     weights = draw_weights(scores.size, rng)
     return Measured(
         pairs=scores.size,
         pixels=0,
         ordinal=Resampled(
-            float(scores.sum()), float(scores.size), weights @ scores, weights.sum(axis=1)
+            float(scores.sum()),
+            float(scores.size),
+            weights @ scores,
+            weights.sum(axis=1),
+            scores.size,
         ),
         spearman=None,
         abs_rel=None,
         delta_1=None,
     )
+
+
+def score_points(inverse: Map, pairs: Sequence[PointPair]) -> Floats:
+    """1 for each pair in the right order, 0.5 for a tie, 0 for the wrong one, (n,). The points lie
+    inside the map.
+    """
+    points = np.array([[pair.near, pair.far] for pair in pairs]).astype(np.int64)  # pair, point, xy
+    near, far = inverse[points[:, :, 1], points[:, :, 0]].T
+    return np.asarray((near > far) + 0.5 * (near == far), np.float64)
 
 
 def align(inverse: Floats, at: Map, truth: Floats) -> Floats:
@@ -141,8 +143,9 @@ def _tile_weights(tiles: Ints, rng: np.random.Generator) -> Floats:
     return weights
 
 
-def _score(near: np.float32, far: np.float32) -> float:
-    return 1.0 if near > far else 0.5 if near == far else 0.0
+def _held(weights: Floats) -> int:
+    """How many tiles hold truth: each is in some draw."""
+    return int(weights.any(axis=0).sum())
 
 
 def _ordinal(inverse: Map, pairs: Pairs, weights: Floats) -> Resampled:
@@ -160,6 +163,7 @@ def _ordinal(inverse: Map, pairs: Pairs, weights: Floats) -> Resampled:
         float(scores.size),
         ((weights @ right) * weights).sum(axis=1),
         ((weights @ count) * weights).sum(axis=1),
+        _held(weights),
     )
 
 
@@ -168,7 +172,7 @@ def _mean(values: Floats, tiles: Ints, weights: Floats) -> Resampled:
     total = np.bincount(tiles, values, GRID * GRID)
     count = np.bincount(tiles, minlength=GRID * GRID)
     drawn = (weights @ total) / (weights @ count)  # every draw holds tiles with pixels
-    return Resampled(float(values.mean()), 1.0, drawn, np.ones(drawn.size))
+    return Resampled(float(values.mean()), 1.0, drawn, np.ones(drawn.size), _held(weights))
 
 
 def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats) -> Resampled:
@@ -192,4 +196,4 @@ def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats) -> Res
     spread = np.sqrt(of_a * of_b)
     found = np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 1e-12)
     known = (of_b > 1e-9 * a.size**2).astype(np.float64)
-    return Resampled(float(found[0]), 1.0, found[1:] * known[1:], known[1:])
+    return Resampled(float(found[0]), 1.0, found[1:] * known[1:], known[1:], _held(weights))

@@ -1,20 +1,22 @@
 """An evaluation of depth as one self-contained page: tables, and for every picture the input, the
-truth, each method's prediction and its error, side by side on one scale.
+truth, each method's prediction and its error, side by side on one scale; or, where pairs of points
+are annotated, each prediction with the pairs that it orders right and wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from pearl_data.depth_eval.evaluate import Seen
+from pearl_data.depth_eval.evaluate import Seen, SeenPoints
+from pearl_data.depth_eval.point_pairs import PointPair
 from pearl_data.depth_eval.records import DepthReport, Row, SetReport
-from pearl_data.depth_eval.text import HEADS, cell, count_words, figures
+from pearl_data.depth_eval.text import HEADS, cell, count_words, figures, left_out_words
 from pearl_data.html import Markup, data_uri, page, tag
 from pearl_data.report.depth_colours import (
     UNKNOWN,
@@ -36,6 +38,25 @@ LETTERS: Final = 22
 """Size of "near" and "far" in pictures of that width, which are shown at about half of it."""
 WORST: Final = 0.5
 """Relative error of depth that gets the last colour."""
+POINTS_WIDTH: Final = 480
+"""The same where pairs are drawn, of which more must be told apart."""
+POINTS_LEAST: Final = 240
+DRAWN: Final = 30
+"""How many pairs are drawn into a picture: more hide it and one another."""
+_STYLE: Final = """
+h1, h2, h3, p { overflow-wrap: anywhere; }
+.scroll td { white-space: nowrap; }
+.scroll td:first-child { white-space: normal; min-width: 11em; }
+.legends { display: flex; flex-wrap: wrap; gap: 8px 40px; }
+.legends img { max-width: 100%; height: auto; }
+"""
+#: Score of a pair -> colour, none of which depth has.
+_MARKS: Final[dict[float | None, str]] = {
+    1: "#35d0ff",
+    0: "#ff4fd8",
+    0.5: "#7dff6a",
+    None: "white",
+}
 _ERRORS: Final = np.array(
     [(247, 247, 247), (253, 219, 199), (244, 165, 130), (214, 96, 77), (128, 0, 38)], np.float64
 )
@@ -47,14 +68,17 @@ class Gallery:
     def __init__(self, most: int = 40) -> None:
         self.most = most
         self.left_out = 0
-        self.cards: list[Markup] = []
+        self.maps: list[Markup] = []
+        self.points: list[Markup] = []
 
-    def look(self, seen: Seen) -> None:
+    def look(self, seen: Seen | SeenPoints) -> None:
         """Take one picture in, unless there are ``most`` already."""
-        if len(self.cards) < self.most:
-            self.cards.append(_card(seen))
-        else:
+        if len(self.maps) + len(self.points) >= self.most:
             self.left_out += 1
+        elif isinstance(seen, SeenPoints):
+            self.points.append(_points_card(seen))
+        else:
+            self.maps.append(_card(seen))
 
 
 def depth_page(report: DepthReport, gallery: Gallery) -> str:
@@ -66,27 +90,43 @@ def depth_page(report: DepthReport, gallery: Gallery) -> str:
             class_="soft"),
         *(_table(found, found.rows, "h2") for found in report.sets),
         _notes(report),
+        *_pictures(gallery),
     ]  # fmt: skip
-    if gallery.cards:
-        rest = f" {gallery.left_out} more are not shown." if gallery.left_out else ""
-        parts += [
-            tag("h2", "Pictures"),
-            tag("p", "Depth is coloured on the scale of the truth, by the logarithm of inverse "
-                "depth; predictions are aligned to it by one scale and shift. Grey: depth not "
-                "known." + rest, class_="soft"),
-            _legends(),
-            *gallery.cards,
-        ]  # fmt: skip
     by_picture = [found for found in report.sets if len(found.pictures) > 1]
     if by_picture:
         parts.append(tag("h2", "By picture"))
         for found in by_picture:
             parts += [_table(found, picture.rows, "h3", picture.name) for picture in found.pictures]
-    return page("Depth models beside the truth", *parts)
+    return page("Depth models beside the truth", *parts, style=_STYLE)
+
+
+def _pictures(gallery: Gallery) -> Iterator[Markup]:
+    depth = (depth_bar(420, 15, log=True), "colours from far to near")
+    if gallery.maps:
+        yield tag("h2", "Pictures")
+        yield tag(
+            "p",
+            "Depth is coloured on the scale of the truth, by the logarithm of inverse depth; "
+            "predictions are aligned to it by one scale and shift. Grey: depth not known.",
+            class_="soft",
+        )
+        yield _legends(depth, (_error_bar(420, 15), "colours of errors"))
+        yield from gallery.maps
+    if gallery.points:
+        yield tag("h2", "Pictures with pairs of points")
+        yield tag(
+            "p",
+            "Every line leads from the nearer point, a filled mark, to the farther one, an open "
+            "one. Each prediction is coloured in its own range, by the logarithm of inverse depth.",
+            class_="soft",
+        )
+        yield _legends(depth, (_mark_bar(420, 22), "marks of pairs"))
+        yield from gallery.points
+    if gallery.left_out:
+        yield tag("p", f"{gallery.left_out} more are not shown.", class_="soft")
 
 
 def _table(found: SetReport, rows: Sequence[Row], head: str, name: str = "") -> Markup:
-    alone = f"; {found.alone} without depth left out" if found.alone else ""
     lines = [tag("tr", *(tag("th", h) for h in ("", *HEADS)))]
     for row in rows:
         cells = [tag("td", row.method), *(tag("td", text) for text in figures(row))]
@@ -94,7 +134,9 @@ def _table(found: SetReport, rows: Sequence[Row], head: str, name: str = "") -> 
     return tag(
         "section",
         tag(head, name or found.name),
-        tag("p", count_words(rows[0]) + ("" if name else alone), class_="soft small"),
+        tag(
+            "p", count_words(rows[0]) + ("" if name else left_out_words(found)), class_="soft small"
+        ),
         tag("div", tag("table", *lines), class_="scroll"),
     )
 
@@ -118,15 +160,11 @@ def _notes(report: DepthReport) -> Markup:
     return tag("div", *told, style="margin-top:28px")
 
 
-def _legends() -> Markup:
-    depth = data_uri(encode(depth_bar(420, 15, log=True), "PNG"), "image/png")
-    error = data_uri(encode(_error_bar(420, 15), "PNG"), "image/png")
-    return tag(
-        "p",
-        tag("img", src=depth, alt="colours from far to near"),
-        tag("img", src=error, alt="colours of errors"),
-        style="display:flex;flex-wrap:wrap;gap:8px 40px",
-    )
+def _legends(*bars: tuple[Image.Image, str]) -> Markup:
+    shown = [
+        tag("img", src=data_uri(encode(bar, "PNG"), "image/png"), alt=words) for bar, words in bars
+    ]
+    return tag("p", *shown, class_="legends")
 
 
 def _card(seen: Seen) -> Markup:
@@ -148,10 +186,94 @@ def _card(seen: Seen) -> Markup:
             _depth(row.method, ranks, aligned, limits),
             _cell("its error", f"AbsRel {abs_rel}", error),
         ]
-    columns = f"grid-template-columns:repeat({len(cells)},minmax({LEAST}px,1fr))"
-    row_ = tag("div", *cells, style=f"display:grid;gap:4px 8px;{columns}")
-    head = tag("h3", f"{seen.place}: {seen.name}")
-    return tag("section", head, tag("div", row_, class_="scroll"))
+    return _row(f"{seen.place}: {seen.name}", cells, LEAST)
+
+
+def _points_card(seen: SeenPoints) -> Markup:
+    """One row: the picture with its pairs, and every prediction with those right and wrong."""
+    height, width = seen.image.shape[:2]
+    size = _reduced(height, width, POINTS_WIDTH)
+    fit = (size[0] / width, size[1] / height)
+    drawn = seen.pairs[:DRAWN]
+
+    def marked(pixels: NDArray[np.uint8], scores: Sequence[float | None]) -> Image.Image:
+        small = Image.fromarray(pixels).resize(size, Image.Resampling.BOX)
+        return mark_pairs(small, drawn, scores[:DRAWN], fit)
+
+    count = f"{len(seen.pairs)} pair{'s' if len(seen.pairs) != 1 else ''}"
+    count += f", the first {DRAWN} drawn" if len(seen.pairs) > DRAWN else ""
+    cells = [_figure("picture", count, marked(seen.image, [None] * len(seen.pairs)))]
+    for row, map_, scores in zip(seen.rows, seen.maps, seen.scores, strict=True):
+        right, wrong = int((scores == 1).sum()), int((scores == 0).sum())
+        alike = len(scores) - right - wrong
+        words = f"{right} right, {wrong} wrong" + (f", {alike} alike" if alike else "")
+        cells.append(_figure(row.method, words, marked(colour_depth(map_), scores.tolist())))
+    return _row(f"{seen.place}: {seen.name}", cells, POINTS_LEAST)
+
+
+def _row(head: str, cells: Sequence[Markup], least: int) -> Markup:
+    columns = f"grid-template-columns:repeat({len(cells)},minmax({least}px,1fr))"
+    row = tag("div", *cells, style=f"display:grid;gap:4px 8px;{columns}")
+    return tag("section", tag("h3", head), tag("div", row, class_="scroll"))
+
+
+def mark_pairs(
+    picture: Image.Image,
+    pairs: Sequence[PointPair],
+    scores: Sequence[float | None],
+    fit: tuple[float, float],
+) -> Image.Image:
+    """A copy with every pair as a line from a filled mark (near) to an open one (far).
+
+    Args:
+        picture: RGB, of any size.
+        pairs: in pixels of the upright picture.
+        scores: 1 right: circles; 0 wrong: crosses; 0.5 alike: squares; None not judged: white
+            circles. The colours are none of depth's.
+        fit: pixels of ``picture`` per pixel of the upright one, across and down.
+
+    """
+    out = picture.copy()
+    draw = ImageDraw.Draw(out)
+    judged = zip(pairs, scores, strict=True)
+    for pair, score in sorted(judged, key=lambda one: -(one[1] or 0)):  # wrong ones on top
+        near, far = (
+            ((int(x) + 0.5) * fit[0], (int(y) + 0.5) * fit[1]) for x, y in (pair.near, pair.far)
+        )
+        for width, ink in ((4, "black"), (2, _MARKS[score])):
+            draw.line([near, far], ink, width)
+        _mark(draw, near, score, filled=True)
+        _mark(draw, far, score, filled=False)
+    return out
+
+
+def _mark(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], score: float | None, *, filled: bool
+) -> None:
+    x, y = at
+    colour = _MARKS[score]
+    if score == 0:
+        strokes = [(x - 7, y - 7, x + 7, y + 7), (x - 7, y + 7, x + 7, y - 7)]
+        for width, ink in ((9, "black"), (5, colour)) if filled else ((6, "black"), (3, colour)):
+            for stroke in strokes:
+                draw.line(stroke, ink, width)
+        return
+    shape = draw.rectangle if score == 0.5 else draw.ellipse
+    shape((x - 7, y - 7, x + 7, y + 7), fill="black")
+    shape((x - 6, y - 6, x + 6, y + 6), fill=colour if filled else "black", outline=colour, width=2)
+
+
+def _mark_bar(width: int, size: int) -> Image.Image:
+    """What the marks of pairs mean, in a strip ``width`` pixels wide."""
+    out = Image.new("RGB", (width, size), "white")
+    font = face(15)
+    left, middle = 8, size // 2
+    for score, word in ((1, "right order"), (0, "wrong order"), (0.5, "alike")):
+        pair = PointPair((left, middle), (left + 26, middle), "")
+        out = mark_pairs(out, [pair], [score], (1, 1))
+        ImageDraw.Draw(out).text((left + 42, middle), word, "#555555", font, anchor="lm")
+        left += 42 + round(font.getlength(word)) + 26
+    return out
 
 
 def _depth(title: str, words: str, inverse: NDArray[np.float32], limits: Limits) -> Markup:
@@ -161,12 +283,17 @@ def _depth(title: str, words: str, inverse: NDArray[np.float32], limits: Limits)
 def _cell(
     title: str, words: str, picture: Image.Image, ends: NDArray[np.float32] | None = None
 ) -> Markup:
-    """A picture under its title and figures; pictures of a row begin at one height."""
-    scale = WIDTH / picture.width
-    small = picture.resize((WIDTH, max(1, round(picture.height * scale))), Image.Resampling.BOX)
+    """A picture reduced, under its title and figures, with the ends of a map marked."""
+    size = _reduced(picture.height, picture.width, WIDTH)
+    small = picture.resize(size, Image.Resampling.BOX)
     if ends is not None:
         small = mark_ends(small, ends_of(ends), LETTERS)
-    uri = data_uri(encode(small, "JPEG", quality=85), "image/jpeg")
+    return _figure(title, words, small)
+
+
+def _figure(title: str, words: str, picture: Image.Image) -> Markup:
+    """A picture under its title and figures; pictures of a row begin at one height."""
+    uri = data_uri(encode(picture, "JPEG", quality=85, subsampling=0), "image/jpeg")
     return tag(
         "figure",
         tag("figcaption", tag("b", title), tag("br"), words, class_="small"),
@@ -174,6 +301,11 @@ def _cell(
         style="margin:0;display:grid;grid-template-rows:1fr auto;gap:4px;line-height:1.3;"
         "overflow-wrap:anywhere",
     )
+
+
+def _reduced(height: int, width: int, to: int) -> tuple[int, int]:
+    """Width and height of a picture that becomes ``to`` pixels wide."""
+    return to, max(1, round(height * to / width))
 
 
 def colour_error(
@@ -197,8 +329,6 @@ def _error_colours(wrong: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def _error_bar(width: int, size: int) -> Image.Image:
-    from PIL import ImageDraw
-
     out = Image.new("RGB", (width, round(1.3 * size)), "white")
     draw = ImageDraw.Draw(out)
     font = face(size)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,17 +28,21 @@ FORMS: Final = (".csv", ".json")
 
 
 class PointPair(NamedTuple):
-    """Two points (x, y) in pixels; the first is the nearer one."""
+    """Two points (x, y) in pixels; the first is the nearer one. ``where`` is the row that says so,
+    as errors name it.
+    """
 
     near: tuple[float, float]
     far: tuple[float, float]
+    where: str
 
 
 def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[PointPair]]:
     """The pairs of every picture, in the order of the file.
 
     Raises:
-        BadInput: unreadable, or a row that is not of a known form; the message names the row.
+        BadInput: unreadable, a row that is not of a known form, or a picture that is not there;
+            the message names the row.
 
     """
     try:
@@ -51,13 +55,49 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
         pairs.setdefault((images or path.parent) / name, []).append(pair)
     if not pairs:
         raise BadInput(f"{path}: expected pairs of points, found none")
-    absent = [str(image) for image in pairs if not image.is_file()]
+    absent = [image for image in pairs if not _is_file(image, pairs[image][0].where)]
     if absent:
         raise BadInput(
-            f"{path}: {len(absent)} of {len(pairs)} pictures are not there, such as {absent[0]}; "
-            "pass --images with their folder"
+            f"{pairs[absent[0]][0].where}: expected the name of a picture, {absent[0]} is not "
+            f"there, as {len(absent)} of {len(pairs)} pictures are not; pass --images with their "
+            "folder"
         )
     return pairs
+
+
+def check_inside(pairs: Sequence[PointPair], image: Path, width: int, height: int) -> None:
+    """Refuses points beyond ``image`` of ``width`` x ``height`` pixels.
+
+    Raises:
+        BadInput: the message names the first such row and counts the others.
+
+    """
+    wrong = [
+        (pair.where, name, point)
+        for pair in pairs
+        for name, point in (("near", pair.near), ("far", pair.far))
+        if not (0 <= point[0] < width and 0 <= point[1] < height)
+    ]
+    if not wrong:
+        return
+    where, name, (x, y) = wrong[0]
+    rows = len({row for row, _, _ in wrong})
+    others = f", as in {rows - 1} more of {len(pairs)} rows of this picture" if rows > 1 else ""
+    raise BadInput(
+        f"{where}: expected points inside {image.name}, x from 0 to below {width} and y from 0 to "
+        f"below {height}, got {name} ({x:g}, {y:g}){others}; correct the row, or see whether x and "
+        "y are swapped or the picture has another size than the one that was annotated"
+    )
+
+
+def _is_file(image: Path, where: str) -> bool:
+    try:
+        return image.is_file()
+    except OSError as error:  # a name that no file can have
+        raise BadInput(
+            f"{where}: expected the name of a picture, got {image.name[:60]!r}... of "
+            f"{len(image.name)} characters: {error.strerror}; correct the name"
+        ) from error
 
 
 def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
@@ -75,7 +115,7 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             near_x, near_y, far_x, far_y = (_number(row[n], f"{where}: {n}") for n in COLUMNS)
-            yield _name(row["image"], where), PointPair((near_x, near_y), (far_x, far_y))
+            yield _name(row["image"], where), _pair((near_x, near_y), (far_x, far_y), where)
     except csv.Error as error:
         raise BadInput(
             f"{path}, after line {reader.line_num}: expected CSV, got {error}"
@@ -91,7 +131,7 @@ def _json(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
                 raise BadInput(f"{where}: expected image, near and far, got {str(row)[:80]}")
             near = _point(row["near"], f"{where}.near")
             far = _point(row["far"], f"{where}.far")
-            yield _name(row["image"], where), PointPair(near, far)
+            yield _name(row["image"], where), _pair(near, far, where)
         return
     if not isinstance(document, dict):
         raise BadInput(f"{path}: expected a list of pairs or an object by picture")
@@ -112,7 +152,13 @@ def _da_2k(row: Any, where: str) -> PointPair:
         y, x = _point(row[name], f"{where}.{name}")  # DA-2K writes the row first
         points[name] = (x, y)
     other = "point2" if closer == "point1" else "point1"
-    return PointPair(points[closer], points[other])
+    return _pair(points[closer], points[other], where)
+
+
+def _pair(near: tuple[float, float], far: tuple[float, float], where: str) -> PointPair:
+    if near == far:
+        raise BadInput(f"{where}: expected two points, got ({near[0]:g}, {near[1]:g}) twice")
+    return PointPair(near, far, where)
 
 
 def _point(value: Any, where: str) -> tuple[float, float]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pearl_data.depth_eval.bootstrap import Interval
 from pearl_tools.depth.outputs import OutputKind
 from pearl_tools.types import Record
 
 
 class Estimate(Record, frozen=True, kw_only=True):
-    """A value with its 95 % interval."""
+    """A value with its 95 % interval.
+
+    ``interval`` is how it came about: a bootstrap; Wilson's, where too few tiles or pairs were
+    measured for one; or none, and both ends are then None.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    interval: Interval = "bootstrap"
 
 
 class Row(Record, frozen=True, kw_only=True):
@@ -40,10 +46,13 @@ class PictureRows(Record, frozen=True, kw_only=True):
 
 
 class SetReport(Record, frozen=True, kw_only=True):
-    """All methods on one set; ``alone`` counts pictures without depth, which were left out."""
+    """All methods on one set; ``alone`` counts pictures without depth, which were left out, and
+    ``below_0`` pixels whose depth or disparity is a number below 0, which count as unknown.
+    """
 
     name: str
     alone: int
+    below_0: int = 0
     rows: list[Row]
     pictures: list[PictureRows]
 

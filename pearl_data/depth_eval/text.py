@@ -39,6 +39,14 @@ def count_words(row: Row) -> str:
     return f"{images}, {row.pairs:,} pairs{pixels}"
 
 
+def left_out_words(found: SetReport) -> str:
+    """What was not measured: ``; 1 without depth left out``, or nothing."""
+    alone = f"; {found.alone} without depth left out" if found.alone else ""
+    pixels = f"{found.below_0:,} pixel{'s' if found.below_0 != 1 else ''}"
+    below = f"; {pixels} of depth or disparity below 0 taken as unknown" if found.below_0 else ""
+    return alone + below
+
+
 def figures(row: Row) -> list[str]:
     """The cells of a row, in the order of `HEADS`."""
     return [
@@ -52,19 +60,20 @@ def figures(row: Row) -> list[str]:
 
 def cell(estimate: Estimate | None, *, signed: bool = False) -> str:
     """``.843 [.80, .88]``, ``-.046 [-.09, +.01]`` for differences, a dash for what was not
-    measured.
+    measured, ``1.000 [.34, 1.00]*`` with Wilson's interval, ``.843 [-]`` without any.
     """
     if estimate is None:
         return "-"
     sign = "+" if signed else ""
     value = _short(f"{estimate.value:{sign}.3f}")
+    if estimate.low is None or estimate.high is None:
+        return f"{value} [-]"
     low, high = (_short(f"{v:{sign}.2f}") for v in (estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]{'*' if estimate.interval == 'wilson' else ''}"
 
 
 def _set(found: SetReport, *, by_picture: bool) -> Iterator[str]:
-    alone = f"; {found.alone} without depth left out" if found.alone else ""
-    yield f"{found.name}: {count_words(found.rows[0])}{alone}"
+    yield f"{found.name}: {count_words(found.rows[0])}{left_out_words(found)}"
     yield from _table(found.rows)
     for picture in found.pictures if by_picture and len(found.pictures) > 1 else []:
         yield f"  {picture.name}: {count_words(picture.rows[0])}"

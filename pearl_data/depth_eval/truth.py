@@ -12,7 +12,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +58,17 @@ _DAMAGED: Final = (
 )
 
 
-def read_depth_m(
-    path: Path, calibration: Calibration | None, *, png_per_m: float = 1000.0
-) -> NDArray[np.float32]:
-    """The true depth in metres, float32 (H, W), nan where it is not known.
+class Truth(NamedTuple):
+    """True depth in metres, float32 (H, W), nan where it is not known; ``below_0`` counts pixels
+    that are unknown because their depth or disparity is a number below 0.
+    """
+
+    depth_m: NDArray[np.float32]
+    below_0: int
+
+
+def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float = 1000.0) -> Truth:
+    """The true depth of a picture: what is 0, below 0 or not finite is not known.
 
     Args:
         path: a 16-bit grey PNG (0 = unknown), or an .npz or .npy of one map.
@@ -86,7 +93,8 @@ def read_depth_m(
         else:
             depth[known] = values[known] / (1000 if measure == "depth_mm" else 1)
     _check_range(path, depth[known])
-    return depth.astype(np.float32)
+    below_0 = int(np.count_nonzero(np.isfinite(values) & (values < 0)))
+    return Truth(depth.astype(np.float32), below_0)
 
 
 def measure_of_name(path: Path) -> Measure | None:

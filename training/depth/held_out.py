@@ -72,5 +72,7 @@ def _cell(estimate: Estimate | None, *, signed: bool = False) -> str:
     if estimate is None:
         return ""
     sign = "+" if signed else ""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:{sign}.3f}"
     low, high = f"{estimate.low:{sign}.2f}", f"{estimate.high:{sign}.2f}"
     return f"{estimate.value:{sign}.3f} [{low}, {high}]"

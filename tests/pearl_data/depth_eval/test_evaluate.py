@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import html
+import json
+import re
+import shutil
+import subprocess
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,9 +14,11 @@ import numpy as np
 import pytest
 from made_depth import scene, two_folders, write_image
 from numpy.typing import NDArray
+from PIL import Image
 
 from pearl_data.depth_eval.evaluate import Options, evaluate, labels
-from pearl_data.depth_eval.page import Gallery, colour_error, depth_page
+from pearl_data.depth_eval.page import DRAWN, Gallery, colour_error, depth_page, mark_pairs
+from pearl_data.depth_eval.point_pairs import PointPair
 from pearl_data.depth_eval.records import DepthReport
 from pearl_data.depth_eval.rule import NAME, LowerIsNearer
 from pearl_data.depth_eval.text import cell, tell_depth
@@ -82,11 +89,33 @@ def test_point_pairs_are_judged_by_order_alone(tmp_path: Path) -> None:
     assert "Spearman" not in tell_depth(evaluate([tmp_path / "p.csv"], [])).split("\n\n")[0]
 
 
-def test_a_point_outside_its_picture_names_the_picture(tmp_path: Path) -> None:
+def test_a_point_outside_its_picture_names_file_and_row(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
-    (tmp_path / "p.csv").write_text("image,near_x,near_y,far_x,far_y\na.png,64,0,1,1\n")
-    with pytest.raises(BadInput, match=r"a\.png: point \(64, 0\) is outside"):
+    rows = "a.png,1,2,3,4\na.png,64,0,1,1\n"
+    (tmp_path / "p.csv").write_text(f"image,near_x,near_y,far_x,far_y\n{rows}")
+    with pytest.raises(BadInput, match=r"p\.csv, line 3: expected points inside a\.png, .*64, 0"):
         evaluate([tmp_path / "p.csv"], [])
+
+
+def test_pictures_of_points_are_named_as_the_file_names_them(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        write_image(tmp_path / folder / "1.png")
+    rows = "x/1.png,1,2,3,4\ny/1.png,1,2,3,4\n"
+    (tmp_path / "p.csv").write_text(f"image,near_x,near_y,far_x,far_y\n{rows}")
+    (found,) = evaluate([tmp_path / "p.csv"], []).sets
+    assert [picture.name for picture in found.pictures] == ["x/1.png", "y/1.png"]
+
+
+def test_pixels_below_0_are_counted_and_told(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    depth = scene()[1].copy()
+    depth[:3] *= -1
+    np.save(tmp_path / "a_depth.npy", depth)
+    report = evaluate([tmp_path], [], Options(pairs=50))
+    assert report.sets[0].below_0 == 3 * 64
+    told = "1 picture, .* pixels; 192 pixels of depth or disparity below 0 taken as unknown"
+    assert re.search(told, tell_depth(report))
+    assert re.search(told, depth_page(report, Gallery()))
 
 
 def test_a_model_that_gives_no_numbers_is_named(data: Path) -> None:
@@ -108,6 +137,8 @@ def test_cells_are_short() -> None:
     assert cell(Estimate(value=1, low=1, high=1)) == "1.000 [1.00, 1.00]"
     assert cell(Estimate(value=-0.046, low=-0.09, high=0.012), signed=True) == "-.046 [-.09, +.01]"
     assert cell(Estimate(value=0.26, low=-0.02, high=0.54)) == ".260 [-.02, .54]"
+    assert cell(Estimate(value=1, low=0.342, high=1, interval="wilson")) == "1.000 [.34, 1.00]*"
+    assert cell(Estimate(value=0, low=None, high=None, interval="none"), signed=True) == "+.000 [-]"
     assert cell(None) == "-"
 
 
@@ -136,6 +167,18 @@ def test_the_rule_looks_at_nothing() -> None:
     assert first.tolist() == [[0, 0], [1, 1], [2, 2]]
 
 
+def test_few_pairs_have_no_interval_of_certainty(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "p.csv").write_text("image,near_x,near_y,far_x,far_y\na.png,20,10,50,10\n")
+    report = evaluate([tmp_path / "p.csv"], MODELS)
+    good = report.sets[0].rows[0]
+    assert (good.ordinal.low, good.ordinal.high) == (pytest.approx(0.2065, abs=1e-4), 1)
+    assert (good.over_rule.low, good.over_rule.interval) == (None, "none")
+    text = tell_depth(report)
+    assert "1.000 [.21, 1.00]*" in text
+    assert "marked *" in " ".join(text.split())
+
+
 class _Addresses(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -160,6 +203,86 @@ def test_the_page_is_whole_and_shows_every_method(report: DepthReport, gallery: 
     assert "1 more are not shown" in page
     for told in ("good", "bad", NAME, "logarithm of inverse depth", "org/good#inverse"):
         assert told in page
+
+
+def test_the_page_shows_every_pair_on_every_prediction(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    rows = ["a.png,20,10,50,10", "a.png,20,10,2,40", "a.png,30,46,30,30"]
+    (tmp_path / "p.csv").write_text("\n".join(["image,near_x,near_y,far_x,far_y", *rows]))
+    gallery = Gallery()
+    page = depth_page(evaluate([tmp_path / "p.csv"], MODELS, look=gallery.look), gallery)
+    images = _Addresses(page)
+    assert images.names[2:] == ["picture", "good", "bad", NAME]
+    assert all(address.startswith("data:image/") for address in images.found)
+    for words in ("3 pairs", "3 right, 0 wrong", "0 right, 3 wrong", "1 right, 1 wrong, 1 alike"):
+        assert words in page
+    assert gallery.maps == []
+    assert "on the scale of the truth" not in page  # there is none
+
+
+def test_pairs_right_and_wrong_differ_in_colour_and_in_shape() -> None:
+    pair = PointPair((20, 20), (60, 20), "")
+    field = Image.new("RGB", (80, 40), "grey")
+    inks = {}
+    for score in (1, 0, 0.5, None):
+        drawn = np.asarray(mark_pairs(field, [pair], [score], (1, 1))).astype(int)
+        at = [tuple(drawn[20, x]) for x in (20, 60)]  # the middle of either mark
+        assert (drawn != 128).any(axis=2).sum() > 100
+        assert at[0] != (128, 128, 128)
+        if score != 0:
+            assert at[0] != at[1]  # near filled, far open
+        inks[score] = at[0], tuple(drawn[20, 15]), tuple(drawn[15, 15])
+    assert len({middle for middle, _, _ in inks.values()}) == 4
+    assert inks[1][2] != inks[1][0]  # a circle has no corners,
+    assert inks[0][2] == inks[0][0]  # a cross nothing but them,
+    assert inks[0][1] != inks[0][0]
+    assert inks[0.5][1:] == (inks[0.5][0],) * 2  # a square all
+
+
+def test_pairs_are_drawn_where_they_are_in_the_reduced_picture() -> None:
+    field = Image.new("RGB", (100, 50))
+    drawn = np.asarray(mark_pairs(field, [PointPair((40, 80), (160, 80), "")], [1], (0.5, 0.5)))
+    rows, columns = np.nonzero(drawn.any(axis=2))
+    assert (rows.mean(), columns.min(), columns.max()) == pytest.approx((40, 14, 86), abs=1)
+
+
+def test_many_pairs_are_drawn_in_part_and_that_is_said(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    rows = [f"a.png,{x},10,{x},40" for x in range(DRAWN + 5)]
+    (tmp_path / "p.csv").write_text("\n".join(["image,near_x,near_y,far_x,far_y", *rows]))
+    gallery = Gallery()
+    page = depth_page(evaluate([tmp_path / "p.csv"], [], look=gallery.look), gallery)
+    assert f"{DRAWN + 5} pairs, the first {DRAWN} drawn" in page
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_no_width_of_the_window_cuts_anything_off(
+    report: DepthReport, gallery: Gallery, tmp_path: Path
+) -> None:
+    """Frames of several widths tell how wide the page in them is: itself it allows no scripts."""
+    long_name = msgspec.structs.replace(report.sets[0], name="/a_folder" * 12)
+    page = depth_page(msgspec.structs.replace(report, sets=[long_name]), gallery)
+    page = html.escape(re.sub("<meta http-equiv[^>]*>", "", page))
+    widths = [400, 500, 900, 1600]
+    frames = [f'<iframe srcdoc="{page}" style="border:0;width:{w}px"></iframe>' for w in widths]
+    probe = """<script>onload = () => {
+      const pages = [...document.querySelectorAll("iframe")].map(frame => frame.contentDocument);
+      const names = page => [...page.querySelectorAll("td")].map(td => td.offsetHeight);
+      document.title = JSON.stringify(pages.map(page =>
+        [page.documentElement.scrollWidth, Math.max(...names(page))]));
+    }</script>"""
+    (tmp_path / "probe.html").write_text("\n".join(["<title></title>", *frames, probe]))
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--dump-dom", f"file://{tmp_path}/probe.html"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    told = json.loads(re.search("<title>(.*?)</title>", done.stdout)[1])
+    for width, (found, row) in zip(widths, told, strict=True):
+        assert found <= width
+        assert row < 60  # at most two lines: names are not broken into letters
 
 
 def test_errors_are_white_where_right_dark_where_wrong_grey_where_unknown() -> None:

@@ -36,9 +36,9 @@ def test_one_folder_is_told_apart_by_the_ends_of_names(tmp_path: Path) -> None:
     assert found.alone == 1
     one = find_frames(tmp_path / "bike_left.png")
     assert [f.name for f in one.frames] == ["bike"]
-    image, depth = open_frame(one.frames[0], Calibration(100, 500, 0.5), 1000)
+    image, truth = open_frame(one.frames[0], Calibration(100, 500, 0.5), 1000)
     assert image.shape == (48, 64, 3)
-    np.testing.assert_allclose(depth.ravel()[1:], scene()[1].ravel()[1:], rtol=1e-5)
+    np.testing.assert_allclose(truth.depth_m.ravel()[1:], scene()[1].ravel()[1:], rtol=1e-5)
 
 
 def test_one_picture_of_either_layout_is_enough(
@@ -64,13 +64,69 @@ def test_ends_of_names_may_be_in_capitals(tmp_path: Path) -> None:
     found = find_frames(tmp_path)
     assert [frame.name for frame in found.frames] == ["A", "bike"]
     for frame in found.frames:
-        assert open_frame(frame, Calibration(100, 500, 0.5), 1000)[1].shape == (48, 64)
+        assert open_frame(frame, Calibration(100, 500, 0.5), 1000)[1].depth_m.shape == (48, 64)
+
+
+def test_capitals_of_folders_and_names_make_no_difference(tmp_path: Path) -> None:
+    write_image(tmp_path / "two" / "Color" / "IMG_1.JPG")
+    write_png(tmp_path / "two" / "DEPTH" / "img_1.png")
+    write_image(tmp_path / "one" / "IMG_1.JPG")
+    write_png(tmp_path / "one" / "img_1_depth.png")
+    for layout, truth in (("two/Color", "two/DEPTH/img_1.png"), ("one", "one/img_1_depth.png")):
+        picture = tmp_path / layout / "IMG_1.JPG"
+        (found,) = find_frames(tmp_path / layout.split("/")[0]).frames
+        assert found == ("IMG_1", picture, tmp_path / truth)
+        assert find_frames(picture).frames == [found]
+
+
+def test_names_that_differ_only_by_capitals_are_paired_as_they_are_written(tmp_path: Path) -> None:
+    for name in ("a", "A"):
+        write_image(tmp_path / "color" / f"{name}.png")
+        write_png(tmp_path / "depth" / f"{name}.png")
+    write_image(tmp_path / "color" / "b.png")
+    write_image(tmp_path / "color" / "B.png")
+    write_png(tmp_path / "depth" / "b.png")
+    found = find_frames(tmp_path)
+    assert [(f.name, f.truth.name) for f in found.frames] == [
+        ("A", "A.png"),
+        ("a", "a.png"),
+        ("b", "b.png"),
+    ]
+    assert found.alone == 1  # B: the depth of b is that of b
+
+
+def test_names_between_which_only_capitals_decide_are_told(tmp_path: Path) -> None:
+    for name in ("Bb", "bb"):
+        write_image(tmp_path / "color" / f"{name}.png")
+    write_png(tmp_path / "depth" / "BB.png")
+    with pytest.raises(BadInput, match=r"BB\.png: expected one picture of this name, got Bb and b"):
+        find_frames(tmp_path)
+    (tmp_path / "color" / "bb.png").unlink()
+    assert len(find_frames(tmp_path).frames) == 1
+    write_png(tmp_path / "depth" / "bb.png")
+    with pytest.raises(BadInput, match=r"Bb\.png: expected one file of depth, got .*BB\.png and"):
+        find_frames(tmp_path)
+    write_image(tmp_path / "color" / "c.png")
+    write_png(tmp_path / "depth" / "c.png")
+    assert len(find_frames(tmp_path / "color" / "c.png").frames) == 1  # not its matter
+
+
+def test_two_files_of_depth_for_one_picture_are_told(tmp_path: Path) -> None:
+    two_folders(tmp_path)
+    np.save(tmp_path / "depth" / "1.npy", scene()[1])
+    with pytest.raises(BadInput, match=r"1\.png: expected one file of depth, got .*npy and .*png"):
+        find_frames(tmp_path)
 
 
 def test_a_folder_without_depth_says_what_names_would_do(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
     with pytest.raises(BadInput, match=r"x\.jpg .*with x_depth\.png"):
         find_frames(tmp_path)
+    two_folders(tmp_path / "sets")
+    for path in (tmp_path / "sets" / "depth").iterdir():
+        path.rename(path.with_stem(f"depth_{path.stem}"))
+    with pytest.raises(BadInput, match="expected pictures with depth, found 2 without"):
+        find_frames(tmp_path / "sets")
 
 
 def test_depth_of_another_shape_or_without_values_is_refused(tmp_path: Path) -> None:
@@ -82,6 +138,11 @@ def test_depth_of_another_shape_or_without_values_is_refused(tmp_path: Path) -> 
     np.save(tmp_path / "a_depth.npy", np.zeros((24, 32)))
     with pytest.raises(BadInput, match="expected some known depth"):
         open_frame(frame, None, 1000)
+    np.savez(tmp_path / "a_depth.npz", depth=-np.ones((24, 32)))
+    (tmp_path / "a_depth.npy").unlink()
+    (frame_,) = find_frames(tmp_path).frames
+    with pytest.raises(BadInput, match="got none: 768 of 768 values are below 0"):
+        open_frame(frame_, None, 1000)
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     np.save(tmp_path / "a_depth.npy", np.ones((48, 64)))
     with pytest.raises(BadInput, match=r"a\.jpg"):

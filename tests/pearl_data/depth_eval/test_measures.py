@@ -8,7 +8,14 @@ from made_depth import scene
 from scipy.stats import spearmanr
 
 from pearl_data.depth_eval.bootstrap import Resampled, combine
-from pearl_data.depth_eval.measures import Pairs, align, draw_pairs, measure_map, measure_points
+from pearl_data.depth_eval.measures import (
+    Pairs,
+    align,
+    draw_pairs,
+    measure_map,
+    measure_points,
+    score_points,
+)
 from pearl_data.depth_eval.point_pairs import PointPair
 
 
@@ -96,12 +103,50 @@ def test_alignment_never_predicts_beyond_the_farthest_truth() -> None:
 def test_points_are_looked_up_where_they_are() -> None:
     inverse = np.zeros((4, 6), np.float32)
     inverse[1, 5] = 1
-    right, tie = PointPair((5, 1), (0, 0)), PointPair((2, 2), (3, 3))
-    measured = measure_points(inverse, [right, tie, PointPair((0, 0), (5, 1))], rng())
+    points = [((5, 1), (0, 0)), ((2, 2), (3, 3)), ((0, 0), (5.9, 1.9))]
+    scores = score_points(inverse, [PointPair(near, far, "") for near, far in points])
+    assert scores.tolist() == [1, 0.5, 0]
+    measured = measure_points(scores, rng())
     assert (measured.ordinal.total, measured.ordinal.weight) == (1.5, 3)
     assert measured.spearman is None
-    with pytest.raises(ValueError, match=r"point \(6, 0\) is outside a picture of 6x4"):
-        measure_points(inverse, [PointPair((6, 0), (0, 0))], rng())
+
+
+@pytest.mark.parametrize(
+    ("scores", "low", "high"),
+    [([1], 0.207, 1), ([1, 1], 0.342, 1), ([0, 0.5], 0.027, 0.802), ([1] * 40, 0.912, 1)],
+)
+def test_few_pairs_or_pairs_all_alike_have_the_interval_of_wilson(
+    scores: list[float], low: float, high: float
+) -> None:
+    """A bootstrap of them would be [1, 1]."""
+    found = combine([measure_points(np.array(scores, np.float64), rng()).ordinal], rng())
+    assert found is not None
+    figure = found.figure(is_share=True)
+    assert figure[1:] == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3), "wilson")
+    assert found.figure()[1:] == (None, None, "none")
+    assert found.less(found).figure()[1:] == (None, None, "none")
+
+
+@pytest.mark.parametrize(("count", "kind"), [(19, "wilson"), (20, "bootstrap")])
+def test_twenty_pairs_are_enough_for_a_bootstrap(count: int, kind: str) -> None:
+    scores = np.array([0.0] + [1.0] * (count - 1))
+    halves = [measure_points(part, rng()).ordinal for part in (scores[:5], scores[5:])]
+    found = combine(halves, rng())
+    assert found is not None
+    assert found.figure(is_share=True).interval == kind
+
+
+def test_depth_in_few_tiles_has_no_interval_but_of_shares() -> None:
+    depth = scene()[1].copy()
+    depth[:, 8:] = np.nan  # 8 tiles
+    inverse = (1 / depth + np.random.default_rng(1).normal(0, 0.1, depth.shape)).astype(np.float32)
+    pairs = draw_pairs(depth, 500, 1.25, rng())
+    measured, _ = measure_map(np.nan_to_num(inverse), depth, pairs, rng())
+    for name, is_share in {"ordinal": True, "delta_1": True, "abs_rel": False}.items():
+        found = combine([getattr(measured, name)], rng())
+        assert found is not None
+        assert found.units == 8
+        assert found.figure(is_share=is_share).interval == ("wilson" if is_share else "none")
 
 
 def test_intervals_hold_the_value_and_shrink_with_more_pictures() -> None:
@@ -164,7 +209,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     for _ in range(150):
         right = (generator.random(64) < 0.7).astype(np.float64)
         weights = draw_weights(64, generator)
-        part = Resampled(right.sum(), 64.0, weights @ right, weights.sum(axis=1))
+        part = Resampled(right.sum(), 64.0, weights @ right, weights.sum(axis=1), 64)
         found = combine([part], generator)
         assert found is not None
         assert found.draws.size == DRAWS
@@ -174,5 +219,5 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 
 def test_nothing_measured_is_no_figure() -> None:
-    empty = Resampled(0.0, 0.0, np.zeros(1000), np.zeros(1000))
+    empty = Resampled(0.0, 0.0, np.zeros(1000), np.zeros(1000), 0)
     assert combine([empty], rng()) is None

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from made_depth import write_image
 
-from pearl_data.depth_eval.point_pairs import PointPair, read_point_pairs
+from pearl_data.depth_eval.point_pairs import PointPair, check_inside, read_point_pairs
 from pearl_tools.errors import BadInput
 
-PAIR = PointPair((3.0, 4.0), (10.0, 2.0))
+NEAR, FAR = (3.0, 4.0), (10.0, 2.0)
 
 
 @pytest.fixture
@@ -29,20 +29,22 @@ def test_three_forms_say_the_same(folder: Path) -> None:
     own = [{"image": "a.png", "near": [3, 4], "far": [10, 2]}]
     published = {"a.png": [{"point1": [4, 3], "point2": [2, 10], "closer_point": "point1"}]}
     other = {"a.png": [{"point1": [2, 10], "point2": [4, 3], "closer_point": "point2"}]}
-    for name, content in (
-        ("a.csv", csv),
-        ("A.CSV", csv),
-        ("a.json", own),
-        ("b.json", published),
-        ("c.json", other),
+    for name, content, row in (
+        ("a.csv", csv, ", line 2"),
+        ("A.CSV", csv, ", line 2"),
+        ("a.json", own, "[0]"),
+        ("b.json", published, ": a.png[0]"),
+        ("c.json", other, ": a.png[0]"),
     ):
-        assert read_point_pairs(write(folder, name, content)) == {folder / "a.png": [PAIR]}
+        path = write(folder, name, content)
+        pair = PointPair(NEAR, FAR, f"{path}{row}")
+        assert read_point_pairs(path) == {folder / "a.png": [pair]}
 
 
 def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     apart = tmp_path_factory.mktemp("apart")
     path = write(apart, "a.csv", "image,near_x,near_y,far_x,far_y\na.png,3,4,10,2\n")
-    with pytest.raises(BadInput, match=r"1 of 1 pictures are not there.*pass --images"):
+    with pytest.raises(BadInput, match=r"line 2: .*/a\.png is not there, as 1 of 1 .*pass --im"):
         read_point_pairs(path)
     assert list(read_point_pairs(path, folder)) == [folder / "a.png"]
 
@@ -59,6 +61,16 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
         ("a.json", [{"image": "a.png", "near": [1], "far": [1, 2]}], r"\[0\]\.near: expected two"),
         ("a.json", {"a.png": [{"point1": [1, 2]}]}, r"a\.png\[0\]: expected point1, point2 and"),
         ("a.json", 3, "expected a list of pairs"),
+        (
+            "a.csv",
+            f"image,near_x,near_y,far_x,far_y\na.png,1,2,3,4\n{'a' * 300}.jpg,1,2,3,4\n",
+            r"a\.csv, line 3: expected the name of a picture, got 'aaa.* of 304 characters",
+        ),
+        (
+            "a.csv",
+            "image,near_x,near_y,far_x,far_y\na.png,1,2,1,2\n",
+            r"line 2: expected two points, got \(1, 2\) twice",
+        ),
         (
             "a.csv",
             f"image,near_x,near_y,far_x,far_y\n{'a' * 140_000},1,2,3,4\n",
@@ -84,3 +96,19 @@ def test_what_is_not_understood_names_its_row(
 ) -> None:
     with pytest.raises(BadInput, match=told):
         read_point_pairs(write(folder, name, content))
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [
+        ((6, 0), r"got far \(6, 0\), as in 1 more of 3 rows"),
+        ((0, 4), r"got far \(0, 4\), as in 1 more"),
+        ((-0.5, 0), r"got far \(-0\.5, 0\), as in 1 more"),
+    ],
+)
+def test_points_beyond_their_picture_name_the_row(point: tuple[float, float], told: str) -> None:
+    inside = PointPair((5.9, 3.9), (0, 0), "a.csv, line 2")
+    check_inside([inside], Path("a.png"), 6, 4)
+    wrong = [PointPair((0, 1), point, f"a.csv, line {line}") for line in (3, 4)]
+    with pytest.raises(BadInput, match=rf"^a\.csv, line 3: expected points inside a\.png.*{told}"):
+        check_inside([inside, *wrong], Path("a.png"), 6, 4)

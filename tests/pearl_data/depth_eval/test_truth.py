@@ -9,8 +9,15 @@ import pytest
 from made_depth import scene, write_png
 
 from pearl_data.depth_eval.calibration import Calibration, read_calibration
-from pearl_data.depth_eval.truth import read_depth_m
+from pearl_data.depth_eval.truth import read_truth
 from pearl_tools.errors import BadInput, UsageError
+
+
+def read_depth_m(
+    path: Path, calibration: Calibration | None, *, png_per_m: float = 1000
+) -> np.ndarray:
+    return read_truth(path, calibration, png_per_m=png_per_m).depth_m
+
 
 TEXT = "focal_px=100,baseline_mm=50,offset_px=1"
 
@@ -107,6 +114,17 @@ def test_what_is_wrong_in_a_calibration_file_names_that_file(
     with pytest.raises(BadInput, match=told) as refused:
         read_calibration(str(tmp_path / name))
     assert str(refused.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(("name", "given"), [("disp", Calibration(100, 50)), ("depth", None)])
+def test_what_is_below_0_is_unknown_and_counted(
+    tmp_path: Path, name: str, given: Calibration | None
+) -> None:
+    """0 and what is not finite are marks of the unknown; a sign may be a mistake."""
+    np.save(tmp_path / f"a_{name}.npy", np.array([[-3.0, -1e-9, 0, -np.inf, np.nan, 5.0]]))
+    depth, below_0 = read_truth(tmp_path / f"a_{name}.npy", given)
+    assert np.isnan(depth).tolist() == [[True] * 5 + [False]]
+    assert below_0 == 2
 
 
 def test_disparity_behind_the_cameras_is_refused_not_nearest(tmp_path: Path) -> None:
