@@ -148,4 +148,5 @@ def _unthinned(model: Answerer) -> Encoder:
         data=data,
         objective=msgspec.structs.replace(known.objective, lvr=lvr),
         max_pixels=known.max_pixels,
+        model=known.model,
     )

@@ -65,6 +65,7 @@ def processor(patient: Patient) -> Finding:
         data=config.data,
         objective=config.objective,
         max_pixels=config.model.max_pixels,
+        model=config.model.id,
     )
     kind, image = type(backbone.processor), type(backbone.processor.image_processor)
     return Finding(

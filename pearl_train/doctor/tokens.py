@@ -65,6 +65,7 @@ def reload(patient: Patient) -> Finding:
             data=config.data,
             objective=config.objective,
             max_pixels=config.model.max_pixels,
+            model=config.model.id,
         )
         theirs = encode_sample(patient.reader[one.number], one.shard, patient.full_plan, encoder)
     differences = ["what fits"] if isinstance(theirs, Dropped) else _differences(ours, theirs)

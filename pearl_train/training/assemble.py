@@ -75,6 +75,7 @@ def assemble(
         data=config.data,
         objective=config.objective,
         max_pixels=config.model.max_pixels,
+        model=config.model.id,
     )
     samples = partial(_samples, config, reader, encoder, accelerator)
     train = samples(plan, config.data.split)

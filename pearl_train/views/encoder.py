@@ -67,7 +67,8 @@ class Encoder:
     """All that turns samples and questions into tokens; may be pickled for loader workers.
 
     ``tokens`` are the ids of the special tokens, which the processor's tokenizer already has.
-    ``max_pixels`` limits every picture. ``stop_ids`` end a reply.
+    ``max_pixels`` limits every picture. ``model`` is named where its template does not work.
+    ``stop_ids`` end a reply.
     """
 
     def __init__(
@@ -78,13 +79,15 @@ class Encoder:
         data: DataConfig | None = None,
         objective: ObjectiveConfig | None = None,
         max_pixels: int | None = None,
+        model: str = "",
     ) -> None:
         self.processor = processor
         self.tokens = tokens
         self.data = data or DataConfig()
         self.objective = objective or ObjectiveConfig()
         self.max_pixels = max_pixels
-        self.template = ChatTemplate(processor)
+        self.model = model
+        self.template = ChatTemplate(processor, model)
         self.preparer = PicturePreparer(processor, self.template.placeholder)
         self.tokenizer = processor.tokenizer
         stop = self.ids(self.template.stop)[0]

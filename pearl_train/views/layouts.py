@@ -44,11 +44,13 @@ Slot = str | Words | Picture
 class Layouts:
     """The layouts of ``processor``'s template; ``placeholder`` is what it writes for a picture.
 
-    Raises ``UsageError`` for a template that drops texts or pictures.
+    ``model`` is whose template it is, for messages. Raises ``UsageError`` for a template that drops
+    texts or pictures.
     """
 
-    def __init__(self, processor: Any) -> None:
+    def __init__(self, processor: Any, model: str = "") -> None:
         self._processor = processor
+        self.whose = f"the chat template of model {model}" if model else "the model's chat template"
         self._known: dict[tuple[Shape, bool], tuple[Slot, ...]] = {}
         self.placeholder = self._find_placeholder()
 
@@ -78,8 +80,8 @@ class Layouts:
             if isinstance(at_cut, str) and isinstance(end, str) and at_cut.startswith(end):
                 return [at_cut[len(end) :], *slots[last + 1 :]]
         raise UsageError(
-            "the model's chat template: expected a conversation to begin with its own generation "
-            f"prompt, got {short_repr(at_cut)} after a prompt that ends with {short_repr(end)}; "
+            f"{self.whose}: expected a conversation to begin with its own generation prompt, got "
+            f" {short_repr(at_cut)} after a prompt that ends with {short_repr(end)}; "
             "use a template whose turns do not change when others follow"
         )
 
@@ -93,7 +95,7 @@ class Layouts:
             wrong = wrong or layout
         roles = ", ".join(role for role, _ in shape)
         raise UsageError(
-            f"the model's chat template: expected every text and picture of the turns {roles} "
+            f"{self.whose}: expected every text and picture of the turns {roles} "
             f"once and in order, got {wrong}; use a processor whose template takes them"
         )
 
@@ -154,13 +156,19 @@ class Layouts:
         names = [str(n) for field in fields if (n := getattr(self._processor, field, None))]
         shown = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "x"}]}
         bare = {"role": "user", "content": [{"type": "text", "text": "x"}]}
-        with_it = self._render([shown], prompt=True)
-        without = self._render([bare], prompt=True)
+        try:
+            with_it = self._render([shown], prompt=True)
+            without = self._render([bare], prompt=True)
+        except Exception as error:  # a template may raise anything
+            raise UsageError(
+                f"{self.whose}: expected a picture and a text of one turn to be written, got "
+                f"{type(error).__name__}: {error}; use a template that takes list contents"
+            ) from error
         for name in names:
             if with_it.count(name) == without.count(name) + 1:
                 return name
         raise UsageError(
-            f"the model's chat template: expected one of {names} for a picture, got "
+            f"{self.whose}: expected one of {names} for a picture, got "
             f"{short_repr(with_it)}; use the processor of an image-text-to-text model with the "
             "template for list contents"
         )

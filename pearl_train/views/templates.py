@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 class ChatTemplate:
-    """The chat template of ``processor``.
+    """The chat template of ``processor``, which belongs to ``model``.
 
     Attributes:
         placeholder: what the template writes for a picture and the processor replaces.
@@ -42,8 +42,8 @@ class ChatTemplate:
 
     """
 
-    def __init__(self, processor: Any) -> None:
-        self._layouts = Layouts(processor)
+    def __init__(self, processor: Any, model: str = "") -> None:
+        self._layouts = Layouts(processor, model)
         self.placeholder = self._layouts.placeholder
         tokenizer = processor.tokenizer
         special = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
@@ -135,8 +135,8 @@ class ChatTemplate:
             return closing, found[0]
         if eos is None:
             raise UsageError(
-                "the model's chat template: expected a special token after an assistant's turn, "
-                f"got {short_repr(end)} and no eos_token in the tokenizer; set one of them"
+                f"{self._layouts.whose}: expected a special token after an assistant's turn, got "
+                f" {short_repr(end)} and no eos_token in the tokenizer; set one of them"
             )
         return "", str(eos)
 

@@ -101,7 +101,13 @@ def test_a_model_that_cannot_be_talked_to_is_misuse(
     folder = Path(shutil.copytree(tiny_folder("llava"), tmp_path / "model"))
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text().replace("'<image>\\n'", "''"))
-    assert ended(command, model=folder)[0] == 2, "it drops pictures"
+    status, told = ended(command, model=folder)
+    assert status == 2, "it drops pictures"
+    assert f"the chat template of model {folder}: expected " in told
+    template.write_text("{{ messages[0]['content'] + 1 }}")
+    status, told = ended(command, model=folder)
+    assert status == 2, "it fails"
+    assert f"the chat template of model {folder}: expected " in told
     template.unlink()
     assert ended(command, model=folder)[0] == 2, "it is not there"
 
@@ -144,6 +150,28 @@ def test_a_choice_of_training_is_misuse_where_a_model_is_asked(command: str, end
     status, told = ended(command, "--set", "optim.lr=5", "--set", "evaluate.max_new_tokens=2")
     assert status == 2
     assert "--set optim.lr: expected a choice of how a model is asked (evaluate.*, " in told
+
+
+@pytest.mark.parametrize(
+    ("command", "choice"),
+    [
+        ("predict", "data.split=test"),
+        ("eval", "data.split=test"),
+        ("eval", "data.max_tokens=99"),
+        ("predict", "objective.lvr.weight=0.5"),
+        ("predict", "evaluate.split=test"),
+        ("eval", "evaluate.max_turns=3"),
+        ("eval", "model.revision=main"),
+        ("run", "evaluate.max_turns=3"),
+        ("doctor", "objective.target.ema_decay=0.5"),
+        ("compare", "objective.target.ema_decay=0.5"),
+    ],
+)
+def test_a_choice_that_nothing_reads_is_misuse(command: str, choice: str, ended: Ended) -> None:
+    status, told = ended(command, "--set", choice)
+    assert status == 2
+    assert choice.partition("=")[0] in told
+    assert "leave it out" in told
 
 
 def test_a_comparison_tells_wrong_objectives_with_other_faults(ended: Ended) -> None:
