@@ -14,7 +14,7 @@ from pearl_tools.types import Record
 from pearl_train.asking.answering import Answerer
 from pearl_train.asking.questions import Question, opened
 from pearl_train.asking.scoring import stated_choice, stated_part
-from pearl_train.asking.trained import find, open_answerer
+from pearl_train.asking.trained import find, open_answerer, refuse_unread
 from pearl_train.errors import NoAnswer
 
 
@@ -62,9 +62,12 @@ def predict(
     """
     question = opened(pictures, text, choices)
     place = find(where, sets)
+    refuse_unread(sets, ("evaluate.split",), "predict asks about the pictures given")
     notes = []
     trained_with_tools = place.trained and place.config.objective.name == "tools"
     if trained_with_tools:
+        limits = ("evaluate.max_turns", "evaluate.tool_turn_tokens")
+        refuse_unread(sets, limits, "no tool runs; evaluate.max_new_tokens limits the answer")
         notes.append("trained to call tools; answered at once, since no tool runs here")
     model = open_answerer(place, mode="direct" if trained_with_tools else None, device=device)
     return answered(model, question, place.name, notes)

@@ -34,14 +34,17 @@ EXPORTED = "pearl.toml"
 
 ASKING = (
     "evaluate.",
-    "data.",
-    "objective.lvr.",
+    "data.system",
+    "data.answers",
+    "objective.lvr.latents",
     "model.dtype",
     "model.attention",
     "model.max_pixels",
-    "model.revision",
 )
 """Choices, or beginnings of them, that are read when a model is asked; others train it."""
+
+REVISION = "model.revision"
+"""Read besides for a model that was not trained here: a run holds its network."""
 
 
 class Place(NamedTuple):
@@ -63,8 +66,27 @@ def find(where: str, sets: Sequence[str] = ()) -> Place:
     is not finished, and for choices of training, which are made.
     """
     place = _found(where, sets)
-    _refuse_training(sets)
+    allowed = ASKING if place.trained else (*ASKING, REVISION)
+    if made := [key for key in _keys(sets) if not key.startswith(allowed)]:
+        known = ", ".join(name + "*" * name.endswith(".") for name in allowed)
+        raise UsageError(
+            f"--set {', '.join(made)}: expected a choice of how a model is asked ({known}), got "
+            "one of how it is trained; leave it out"
+        )
     return place
+
+
+def refuse_unread(sets: Sequence[str], unread: Sequence[str], why: str) -> None:
+    """Raises ``UsageError`` for keys of ``sets`` among ``unread``, which say nothing here."""
+    if idle := [key for key in _keys(sets) if key in unread]:
+        raise UsageError(
+            f"--set {', '.join(idle)}: expected a choice that is read here, got one that is not: "
+            f"{why}; leave it out"
+        )
+
+
+def _keys(sets: Sequence[str]) -> list[str]:
+    return [text.partition("=")[0].strip() for text in sets]
 
 
 def _found(where: str, sets: Sequence[str]) -> Place:
@@ -84,17 +106,6 @@ def _found(where: str, sets: Sequence[str]) -> Place:
         return Place(folder_name(folder), _asked_at(config, folder), None, trained=True)
     config = load_config([], sets, {"model.id": where, "objective.name": "sft"})
     return Place(folder_name(folder), config, None, trained=False)
-
-
-def _refuse_training(sets: Sequence[str]) -> None:
-    """Raises ``UsageError`` that names the keys of ``sets`` which asking does not read."""
-    keys = [text.partition("=")[0].strip() for text in sets]
-    if made := [key for key in keys if not key.startswith(ASKING)]:
-        raise UsageError(
-            f"--set {', '.join(made)}: expected a choice of how a model is asked "
-            f"({', '.join(name + '*' * name.endswith('.') for name in ASKING)}), got one of how it "
-            "is trained; leave it out"
-        )
 
 
 def _asked_at(config: Config, folder: Path) -> Config:
@@ -148,6 +159,7 @@ def encoder_for(backbone: Backbone, config: Config) -> Encoder:
         data=config.data,
         objective=config.objective,
         max_pixels=config.model.max_pixels,
+        model=config.model.id,
     )
 
 

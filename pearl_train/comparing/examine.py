@@ -17,7 +17,7 @@ from pearl_train.asking.answering import Answerer
 from pearl_train.asking.evaluate import Evaluation, Task, evaluate
 from pearl_train.asking.explicit_tools import ToolExecutor, executor_for
 from pearl_train.asking.item_lines import Header
-from pearl_train.asking.trained import find, open_answerer, weights_sha256
+from pearl_train.asking.trained import find, open_answerer, refuse_unread, weights_sha256
 from pearl_train.report.card import write_card
 from pearl_train.run.data import open_dataset
 from pearl_train.run.folder import data_sha256, trained_on
@@ -42,6 +42,9 @@ def examine(
     first so many questions.
     """
     place = find(where, sets)
+    if place.trained and place.config.objective.name == "tools":
+        why = "evaluate.tool_turn_tokens limits the turns of a model that calls tools"
+        refuse_unread(sets, ("evaluate.max_new_tokens",), why)
     with open_dataset(data) as reader:
         model = open_answerer(place, executor=executor_of(reader), device=device)
         header = header_of(

@@ -56,6 +56,9 @@ class Given(Protocol):
     def value(self, key: Key) -> Any:
         """What was given for ``key``."""
 
+    def is_varied(self, key: Key, by: Key) -> bool:
+        """Whether a file gave ``key`` and a later layer ``by``."""
+
 
 @cache
 def _schema() -> dict[str, Any]:

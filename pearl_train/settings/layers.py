@@ -23,6 +23,7 @@ class Layers:
         self.document: dict[str, Any] = {}
         self.origins: dict[Key, str] = {}
         self.faults: list[Fault] = []
+        self.files: list[str] = []
 
     def add(self, key: Key, value: Any, origin: str) -> None:
         """Set ``key`` to ``value``; tables are merged, anything else replaces what was there."""
@@ -71,6 +72,19 @@ class Layers:
         for part in key:
             found = found[part]
         return found
+
+    def is_varied(self, key: Key, by: Key) -> bool:
+        """Whether a file gave ``key`` and a later layer ``by``: the file is run as a variant."""
+        order = list(dict.fromkeys(self.origins.values()))
+        mine, its = self._giver(key), self._giver(by)
+        if mine not in self.files or its is None:
+            return False
+        return order.index(its) > order.index(str(mine))
+
+    def _giver(self, key: Key) -> str | None:
+        """Who gave ``key`` or something in it, last."""
+        givers = [origin for known, origin in self.origins.items() if known[: len(key)] == key]
+        return givers[-1] if givers else None
 
     def standing(self, origin: str) -> list[Key]:
         """The keys that ``origin`` gave and no later layer took back, tables left out."""

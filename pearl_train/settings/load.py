@@ -19,6 +19,7 @@ import msgspec
 import tomli_w
 
 from pearl_tools.errors import UsageError
+from pearl_train.settings.conditions import idle_faults
 from pearl_train.settings.config import OBJECTIVES, Config, ObjectiveName
 from pearl_train.settings.faults import (
     Fault,
@@ -35,11 +36,12 @@ ROW = "--objectives"
 
 class Judged(NamedTuple):
     """A configuration, and all that is wrong with it; with faults it is what is left without what
-    they rest on.
+    they rest on. ``idle`` is what this row of a comparison does not read of what all share.
     """
 
     config: Config
     faults: list[Fault]
+    idle: list[Fault]
 
 
 def load_config(
@@ -62,7 +64,7 @@ def load_config(
     >>> load_config(["nano"], ["optim.lr=1e-4"], {"objective.name": "sft"}).optim.lr
     0.0001
     """
-    config, faults = judge(files, sets, flags, row=row, among=among)
+    config, faults, _ = judge(files, sets, flags, row=row, among=among)
     if faults:
         raise UsageError(told(faults))
     return config
@@ -89,6 +91,7 @@ def judge(
         if (models or ["nano"])[-1] == "nano":
             given.append(("preset nano", _file_table("nano", faults)))
     for origin, table in given:
+        layers.files.append(origin)
         layers.add((), table, origin)
     for key, value in pairs:
         layers.add(key, value, "--set")
@@ -100,10 +103,14 @@ def judge(
     wrong = [key for fault in faults for key in fault.rests_on]
     config = msgspec.convert(_whole_numbers(layers.without(wrong)), Config)
     faults += range_faults(config, layers)
+    idle: list[Fault] = []
     if whole:  # a file that cannot be read may say something else
-        together = [*conflict_faults(config, layers), *_unread(config, layers, given, among)]
-        faults += [one for one in together if not _overlap(one.rests_on, wrong)]
-    return Judged(config, faults)
+        own, idle = _idle(config, layers, given, shared=bool(among))
+        together = [*conflict_faults(config, layers), *_unread(config, layers, given, among), *own]
+        told_of = [one for one in together if not _overlap(one.rests_on, wrong)]
+        faults += _first_of_each(told_of)
+        idle = [one for one in idle if not _overlap(one.rests_on, wrong)]
+    return Judged(config, faults, idle)
 
 
 def read_resolved(path: Path) -> Config:
@@ -178,6 +185,34 @@ def _unread(
         maker = meant.get(origin)
         own |= {name for name in OBJECTIVES if maker in {"", name}}
         yield from unread_faults(config, layers, layers.standing(origin), own)
+
+
+def _idle(
+    config: Config,
+    layers: Layers,
+    files: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    shared: bool,
+) -> tuple[list[Fault], list[Fault]]:
+    """Choices that another choice leaves unread: those to tell, and, if the layers are ``shared``
+    by the rows of a comparison, those of the shared layers, which another row may read.
+    """
+    resolved = {origin for origin, table in files if meant_for(table) == ""}
+    own: list[Fault] = []
+    others: list[Fault] = []
+    for origin in dict.fromkeys(layers.origins.values()):
+        if origin not in resolved:
+            found = idle_faults(config, layers, layers.standing(origin))
+            (others if shared and origin != ROW else own).extend(found)
+    return own, others
+
+
+def _first_of_each(faults: Sequence[Fault]) -> list[Fault]:
+    """One fault for each key: what excludes a choice says more than that it is not read."""
+    found: dict[Key, Fault] = {}
+    for fault in faults:
+        found.setdefault(fault.rests_on[0], fault)
+    return list(found.values())
 
 
 def _overlap(some: Sequence[Key], others: Sequence[Key]) -> bool:

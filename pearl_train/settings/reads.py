@@ -52,12 +52,11 @@ def unread_faults(
     config: Config, given: Given, keys: Iterable[Key], among: Collection[ObjectiveName]
 ) -> Iterator[Fault]:
     """Choices among ``keys``, other than the default, that no objective in ``among`` reads."""
-    plain = ObjectiveConfig()
     for key in keys:
         if len(key) < 2 or key[0] != "objective" or key[1] == "name":
             continue
         by = readers(str(key[1]))
-        if set(by) & set(among) or _at(config.objective, key[1:]) == _at(plain, key[1:]):
+        if set(by) & set(among) or is_plain(config, key):
             continue
         chosen = f"objective {', '.join(sorted(among))}"
         yield Fault(
@@ -86,7 +85,12 @@ def meant_for(table: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _at(options: Any, key: Key) -> Any:
+def is_plain(config: Config, key: Key) -> bool:
+    """Whether the option at ``key`` is what it is by default, which may always be given."""
+    return bool(at(config, key) == at(Config(), key))
+
+
+def at(options: Any, key: Key) -> Any:
     """The option at ``key``; None below a table that is absent."""
     for part in key:
         options = getattr(options, str(part), None)

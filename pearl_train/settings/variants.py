@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from pearl_tools.errors import UsageError
 from pearl_train.settings.config import OBJECTIVES, ObjectiveName
-from pearl_train.settings.faults import Fault
-from pearl_train.settings.load import ROW, judge, told
+from pearl_train.settings.faults import Fault, Key
+from pearl_train.settings.load import ROW, Judged, judge, told
+from pearl_train.settings.reads import readers
 
 _NAME = re.compile(r"[a-z]+(\+[a-z_.]+=[A-Za-z0-9_.-]+)*")
 
@@ -51,11 +52,31 @@ def chosen_variants(
     variants, faults = _parsed(text)
     compared = [name for name in OBJECTIVES if any(_objective(v) == name for v in variants)]
     among = OBJECTIVES if faults else compared  # an objective misspelt may be the one that reads it
-    for row in [variant.sets for variant in variants] or [()]:
-        faults += judge(files, sets, flags, row=row, among=among).faults
+    judged = [
+        judge(files, sets, flags, row=row, among=among)
+        for row in [variant.sets for variant in variants] or [()]
+    ]
+    faults += [fault for one in judged for fault in one.faults]
+    faults += _read_by_none(judged)
     if faults:
         raise UsageError(told(faults))
     return variants
+
+
+def _read_by_none(judged: Sequence[Judged]) -> Iterator[Fault]:
+    """Shared choices that one row's other choices leave unread, and that no other row reads."""
+    for fault in {fault.rests_on[0]: fault for one in judged for fault in one.idle}.values():
+        key = fault.rests_on[0]
+        if not any(_reads(one, key) for one in judged):
+            yield fault
+
+
+def _reads(judged: Judged, key: Key) -> bool:
+    """Whether the row reads the option at ``key``: its objective does, and its other choices."""
+    of_objective = len(key) > 1 and key[0] == "objective"
+    if of_objective and judged.config.objective.name not in readers(str(key[1])):
+        return False
+    return key not in {fault.rests_on[0] for fault in judged.idle}
 
 
 def _parsed(text: str) -> tuple[list[Variant], list[Fault]]:
