@@ -51,6 +51,11 @@ def find_frames(place: Path) -> Found:
         BadInput: there is none; the message says which names would be understood.
 
     """
+    if place.is_file() and place.suffix.lower() not in IMAGE_SUFFIXES:
+        raise BadInput(
+            f"{place}: expected a folder, a picture, or a file of point pairs that ends in .csv or "
+            f".json, got {place.suffix or 'no ending'}"
+        )
     found = _of_picture(place) if place.is_file() else _of_folder(place)
     if not found.frames:
         alone = f"{found.alone} without" if found.alone else "none"
@@ -83,7 +88,7 @@ def open_frame(
     if abs(across[0] / across[1] - 1) > 0.02:
         raise BadInput(
             f"{frame.truth}: expected the shape of its picture, got {depth.shape[1]}x"
-            f"{depth.shape[0]} for {image.shape[1]}x{image.shape[0]}; crop one of them"
+            f"{depth.shape[0]} for {image.shape[1]}x{image.shape[0]}; crop or turn one of them"
         )
     if not np.isfinite(depth).any():
         raise BadInput(f"{frame.truth}: expected some known depth, got none{_below_0(truth)}")
@@ -93,7 +98,11 @@ def open_frame(
 def _below_0(truth: Truth) -> str:
     """What somebody whose disparity counts the other way needs to hear."""
     count, size = truth.below_0, truth.depth_m.size
-    return f": {count} of {size} values are below 0, which means unknown" if count else ""
+    return (
+        f": {count} of {size} values are below 0, which means unknown; check their sign"
+        if count
+        else ""
+    )
 
 
 def _of_folder(folder: Path) -> Found:

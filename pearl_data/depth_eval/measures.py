@@ -176,8 +176,9 @@ def _mean(values: Floats, tiles: Ints, weights: Floats) -> Resampled:
 
 
 def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats) -> Resampled:
-    """Spearman's; the ranks are those of the whole picture in every draw. A draw in which all truth
-    is alike has none and weighs nothing; a prediction that is alike everywhere knows nothing: 0.
+    """Spearman's; the ranks are those of the whole picture in every draw. A picture or a draw of
+    which all truth is alike has none and weighs nothing; a prediction that is alike everywhere
+    knows nothing: 0.
     """
     a, b = ranks(given), ranks(truth)
     a, b = a - a.mean(), b - b.mean()
@@ -196,4 +197,5 @@ def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats) -> Res
     spread = np.sqrt(of_a * of_b)
     found = np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 1e-12)
     known = (of_b > 1e-9 * a.size**2).astype(np.float64)
-    return Resampled(float(found[0]), 1.0, found[1:] * known[1:], known[1:], _held(weights))
+    value, weight = float(found[0] * known[0]), float(known[0])
+    return Resampled(value, weight, found[1:] * known[1:], known[1:], _held(weights))

@@ -47,7 +47,12 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
     """
     try:
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{path}: expected text in UTF-8, got byte 0x{error.object[error.start]:02x} at "
+            f"{error.start}; save it as UTF-8"
+        ) from error
+    except OSError as error:
         raise BadInput(f"{path}: {error}") from error
     rows = _csv(path, text) if path.suffix.lower() == ".csv" else _json(path, text)
     pairs: dict[Path, list[PointPair]] = {}
@@ -58,9 +63,8 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
     absent = [image for image in pairs if not _is_file(image, pairs[image][0].where)]
     if absent:
         raise BadInput(
-            f"{pairs[absent[0]][0].where}: expected the name of a picture, {absent[0]} is not "
-            f"there, as {len(absent)} of {len(pairs)} pictures are not; pass --images with their "
-            "folder"
+            f"{pairs[absent[0]][0].where}: expected a picture, {absent[0]} is not there, like "
+            f"{len(absent)} of {len(pairs)} pictures; {_remedy(absent[0])}"
         )
     return pairs
 
@@ -100,8 +104,16 @@ def _is_file(image: Path, where: str) -> bool:
         ) from error
 
 
+def _remedy(absent: Path) -> str:
+    beside = absent.parent.iterdir() if absent.parent.is_dir() else ()
+    for path in beside:
+        if path.name.lower() == absent.name.lower():
+            return f"correct the name, {path.name} is"
+    return "pass --images with their folder"
+
+
 def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     try:
         missing = [name for name in ("image", *COLUMNS) if name not in (reader.fieldnames or [])]
         if missing:
@@ -114,6 +126,10 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
             raise BadInput(f"{path}: expected every column once, got {', '.join(twice)} twice")
         for row in reader:
             where = f"{path}, line {reader.line_num}"
+            beyond = len(row.get(None, []))  # csv's key for the rest
+            given = sum(row[name] is not None for name in names) + beyond
+            if beyond or any(row[name] is None for name in ("image", *COLUMNS)):
+                raise BadInput(f"{where}: expected {len(names)} values as in line 1, got {given}")
             near_x, near_y, far_x, far_y = (_number(row[n], f"{where}: {n}") for n in COLUMNS)
             yield _name(row["image"], where), _pair((near_x, near_y), (far_x, far_y), where)
     except csv.Error as error:
@@ -156,8 +172,12 @@ def _da_2k(row: Any, where: str) -> PointPair:
 
 
 def _pair(near: tuple[float, float], far: tuple[float, float], where: str) -> PointPair:
-    if near == far:
-        raise BadInput(f"{where}: expected two points, got ({near[0]:g}, {near[1]:g}) twice")
+    pixel = (math.floor(near[0]), math.floor(near[1]))
+    if pixel == (math.floor(far[0]), math.floor(far[1])):
+        raise BadInput(
+            f"{where}: expected points in two pixels, got both in pixel {pixel}; correct the row, "
+            "or turn fractions of the picture into pixels"
+        )
     return PointPair(near, far, where)
 
 

@@ -34,15 +34,14 @@ def tell_depth(report: DepthReport, *, by_picture: bool = False) -> str:
 
 def count_words(row: Row) -> str:
     """How much a row rests on: ``5 pictures, 61,234 pairs``."""
-    images = f"{row.images} picture{'s' if row.images != 1 else ''}"
-    pixels = f", {row.pixels:,} pixels" if row.pixels else ""
-    return f"{images}, {row.pairs:,} pairs{pixels}"
+    counts = [_count(row.images, "picture"), _count(row.pairs, "pair")]
+    return ", ".join(counts + ([_count(row.pixels, "pixel")] if row.pixels else []))
 
 
 def left_out_words(found: SetReport) -> str:
     """What was not measured: ``; 1 without depth left out``, or nothing."""
     alone = f"; {found.alone} without depth left out" if found.alone else ""
-    pixels = f"{found.below_0:,} pixel{'s' if found.below_0 != 1 else ''}"
+    pixels = _count(found.below_0, "pixel")
     below = f"; {pixels} of depth or disparity below 0 taken as unknown" if found.below_0 else ""
     return alone + below
 
@@ -90,6 +89,10 @@ def _table(rows: list[Row]) -> Iterator[str]:
     widths = {n: max(len(line[n]) for line in cells) for n in shown}
     for line in cells:
         yield "  " + "  ".join(line[n].ljust(widths[n]) for n in shown).rstrip()
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number:,} {of}{'' if number == 1 else 's'}"
 
 
 def _cut(names: list[str]) -> list[str]:

@@ -85,7 +85,10 @@ def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float 
         else:
             measure, values = _from_numpy(path)
         if values.ndim != 2 or values.size == 0:
-            raise BadInput(f"{path}: expected a map (height, width), got shape {values.shape}")
+            raise BadInput(
+                f"{path}: expected a map (height, width), got shape {values.shape}; "
+                "save one map without further axes"
+            )
         known = np.isfinite(values) & (values > 0)
         depth = np.full(values.shape, np.nan, np.float64)
         if measure == "disparity_px":

@@ -175,6 +175,7 @@ def test_few_pairs_have_no_interval_of_certainty(tmp_path: Path) -> None:
     assert (good.ordinal.low, good.ordinal.high) == (pytest.approx(0.2065, abs=1e-4), 1)
     assert (good.over_rule.low, good.over_rule.interval) == (None, "none")
     text = tell_depth(report)
+    assert "1 picture, 1 pair\n" in text
     assert "1.000 [.21, 1.00]*" in text
     assert "marked *" in " ".join(text.split())
 

@@ -129,6 +129,12 @@ def test_a_folder_without_depth_says_what_names_would_do(tmp_path: Path) -> None
         find_frames(tmp_path / "sets")
 
 
+def test_a_file_that_is_neither_picture_nor_pairs_is_told_what_would_be(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text("{}")
+    with pytest.raises(BadInput, match=r"point pairs that ends in \.csv or \.json, got \.jsonl"):
+        find_frames(tmp_path / "p.jsonl")
+
+
 def test_depth_of_another_shape_or_without_values_is_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
     np.save(tmp_path / "a_depth.npy", np.ones((48, 48)))
@@ -141,7 +147,9 @@ def test_depth_of_another_shape_or_without_values_is_refused(tmp_path: Path) -> 
     np.savez(tmp_path / "a_depth.npz", depth=-np.ones((24, 32)))
     (tmp_path / "a_depth.npy").unlink()
     (frame_,) = find_frames(tmp_path).frames
-    with pytest.raises(BadInput, match="got none: 768 of 768 values are below 0"):
+    with pytest.raises(
+        BadInput, match=r"got none: 768 of 768 values are below 0.*check their sign"
+    ):
         open_frame(frame_, None, 1000)
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     np.save(tmp_path / "a_depth.npy", np.ones((48, 64)))

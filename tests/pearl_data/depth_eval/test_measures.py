@@ -200,6 +200,19 @@ def test_a_draw_whose_truth_is_all_alike_has_no_correlation() -> None:
     assert (found.totals[found.weights == 0] == 0).all()
 
 
+def test_truth_that_is_all_alike_has_no_correlation() -> None:
+    """A wall at 2 m says nothing of a model, and must not count as 0 in a mean over pictures."""
+    wall, depth = np.full((16, 16), 2, np.float32), scene()[1]
+    none, _ = measure_map(
+        np.eye(16, dtype=np.float32), wall, draw_pairs(wall, 9, 1.25, rng()), rng()
+    )
+    some, _ = measure_map(1 / depth, depth, draw_pairs(depth, 9, 1.25, rng()), rng())
+    assert combine([none.spearman], rng()) is None
+    found = combine([none.spearman, some.spearman], rng())
+    assert found is not None
+    assert found.value == pytest.approx(1)
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """Pictures whose tiles are right or wrong as a whole: 150 trials, the true share is 0.7."""
     from pearl_data.depth_eval.bootstrap import DRAWS, draw_weights

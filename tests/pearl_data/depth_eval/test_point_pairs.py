@@ -29,7 +29,9 @@ def test_three_forms_say_the_same(folder: Path) -> None:
     own = [{"image": "a.png", "near": [3, 4], "far": [10, 2]}]
     published = {"a.png": [{"point1": [4, 3], "point2": [2, 10], "closer_point": "point1"}]}
     other = {"a.png": [{"point1": [2, 10], "point2": [4, 3], "closer_point": "point2"}]}
+    spaced = csv.replace(",", ", ")
     for name, content, row in (
+        ("spaced.csv", spaced, ", line 2"),
         ("a.csv", csv, ", line 2"),
         ("A.CSV", csv, ", line 2"),
         ("a.json", own, "[0]"),
@@ -41,10 +43,18 @@ def test_three_forms_say_the_same(folder: Path) -> None:
         assert read_point_pairs(path) == {folder / "a.png": [pair]}
 
 
+def test_text_of_another_encoding_says_which_is_expected(folder: Path) -> None:
+    (folder / "a.csv").write_bytes("image,near_x\ncafé.png".encode("latin-1"))
+    with pytest.raises(
+        BadInput, match=r"a\.csv: expected text in UTF-8, got byte 0xe9 at 16; save"
+    ):
+        read_point_pairs(folder / "a.csv")
+
+
 def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     apart = tmp_path_factory.mktemp("apart")
     path = write(apart, "a.csv", "image,near_x,near_y,far_x,far_y\na.png,3,4,10,2\n")
-    with pytest.raises(BadInput, match=r"line 2: .*/a\.png is not there, as 1 of 1 .*pass --im"):
+    with pytest.raises(BadInput, match=r"line 2: .*/a\.png is not there, like 1 .*pass --im"):
         read_point_pairs(path)
     assert list(read_point_pairs(path, folder)) == [folder / "a.png"]
 
@@ -69,14 +79,23 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
         (
             "a.csv",
             "image,near_x,near_y,far_x,far_y\na.png,1,2,1,2\n",
-            r"line 2: expected two points, got \(1, 2\) twice",
+            r"line 2: expected points in two pixels, got both in pixel \(1, 2\)",
+        ),
+        (
+            "a.csv",
+            "image,near_x,near_y,far_x,far_y\na.png,0.1,0.9,0.4,0.3\n",
+            r"both in pixel \(0, 0\); correct the row, or turn fractions",
         ),
         (
             "a.csv",
             f"image,near_x,near_y,far_x,far_y\n{'a' * 140_000},1,2,3,4\n",
             "after line 1: expected CSV, got field larger",
         ),
-        ("a.csv", "near_x,near_y,far_x,far_y,image\n1,2,3,4\n", "line 2: expected the name of a"),
+        ("a.csv", "near_x,near_y,far_x,far_y,image\n1,2,3,4\n", "line 2: expected 5 values as in"),
+        ("a.csv", "image,near_x,near_y,far_x,far_y\n,1,2,3,4\n", "expected the name of a picture"),
+        ("a.csv", "image,near_x,near_y,far_x,far_y\na.png,1,2,3,4,5\n", "2: expected 5.*got 6"),
+        ("a.csv", "image,near_x,near_y,far_x,far_y\na.png,1,2\n", "line 2: expected 5.*got 3"),
+        ("a.csv", "image,near_x,near_y,far_x,far_y\nA.PNG,1,2,3,4\n", r"correct .*, a\.png is"),
         (
             "a.csv",
             "image,near_x,near_y,far_x,far_y\na.png,1,nan,2,3\n",

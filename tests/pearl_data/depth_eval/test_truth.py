@@ -194,6 +194,12 @@ def test_a_file_that_is_not_of_numpy_is_called_that(content: bytes, tmp_path: Pa
         read_depth_m(tmp_path / "a_disp.npz", None)
 
 
+def test_a_map_with_another_axis_is_told_what_to_do(tmp_path: Path) -> None:
+    np.save(tmp_path / "a_depth.npy", np.ones((1, 4, 5)))
+    with pytest.raises(BadInput, match=r"got shape \(1, 4, 5\); save one map without"):
+        read_depth_m(tmp_path / "a_depth.npy", None)
+
+
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     objects = np.array([{"a": 1}])
     np.save(tmp_path / "a_depth.npy", objects, allow_pickle=True)
