@@ -46,7 +46,7 @@ DRAWN: Final = 30
 _STYLE: Final = """
 h1, h2, h3, p { overflow-wrap: anywhere; }
 .scroll td { white-space: nowrap; }
-.scroll td:first-child { white-space: normal; min-width: 11em; }
+.scroll td:first-child { white-space: normal; min-width: 13em; }
 .legends { display: flex; flex-wrap: wrap; gap: 8px 40px; }
 .legends img { max-width: 100%; height: auto; }
 """

@@ -63,7 +63,7 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
     absent = [image for image in pairs if not _is_file(image, pairs[image][0].where)]
     if absent:
         raise BadInput(
-            f"{pairs[absent[0]][0].where}: expected a picture, {absent[0]} is not there, like "
+            f"{pairs[absent[0]][0].where}: expected a picture, {absent[0]} is no file, like "
             f"{len(absent)} of {len(pairs)} pictures; {_remedy(absent[0])}"
         )
     return pairs
@@ -107,7 +107,7 @@ def _is_file(image: Path, where: str) -> bool:
 def _remedy(absent: Path) -> str:
     beside = absent.parent.iterdir() if absent.parent.is_dir() else ()
     for path in beside:
-        if path.name.lower() == absent.name.lower():
+        if path.name.lower() == absent.name.lower() and path.is_file():
             return f"correct the name, {path.name} is"
     return "pass --images with their folder"
 

@@ -54,7 +54,7 @@ def test_text_of_another_encoding_says_which_is_expected(folder: Path) -> None:
 def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     apart = tmp_path_factory.mktemp("apart")
     path = write(apart, "a.csv", "image,near_x,near_y,far_x,far_y\na.png,3,4,10,2\n")
-    with pytest.raises(BadInput, match=r"line 2: .*/a\.png is not there, like 1 .*pass --im"):
+    with pytest.raises(BadInput, match=r"line 2: .*/a\.png is no file, like 1 .*pass --im"):
         read_point_pairs(path)
     assert list(read_point_pairs(path, folder)) == [folder / "a.png"]
 
@@ -95,6 +95,7 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
         ("a.csv", "image,near_x,near_y,far_x,far_y\n,1,2,3,4\n", "expected the name of a picture"),
         ("a.csv", "image,near_x,near_y,far_x,far_y\na.png,1,2,3,4,5\n", "2: expected 5.*got 6"),
         ("a.csv", "image,near_x,near_y,far_x,far_y\na.png,1,2\n", "line 2: expected 5.*got 3"),
+        ("a.csv", "image,near_x,near_y,far_x,far_y\n.,1,2,3,4\n", "is no file.*pass --images"),
         ("a.csv", "image,near_x,near_y,far_x,far_y\nA.PNG,1,2,3,4\n", r"correct .*, a\.png is"),
         (
             "a.csv",
