@@ -22,15 +22,16 @@ from torch import Tensor
 from pearl_tools.errors import ModelUnavailable, PearlError
 from pearl_tools.pixels import Pixels
 from pearl_tools.types import Medium
-from pearl_train.asking.decoding import Decoder, Generated
+from pearl_train.asking.decoding import Decoder, Generated, Standing
 from pearl_train.asking.evaluate import UNANSWERED, Answered
 from pearl_train.asking.explicit_tools import Picture, Spoken, ToolExecutor, ask
+from pearl_train.asking.likelihood import ChoiceLikelihood, replies, weigh
 from pearl_train.asking.questions import Question
 from pearl_train.model.backbone import Backbone
 from pearl_train.settings.config import Config
 from pearl_train.views.batch import EncodedSample
 from pearl_train.views.chat import ANSWER_PREFIX, Seen, Turn, context_turns, observation_turn
-from pearl_train.views.encode import Encoder, encode_dialogue, prepare_picture
+from pearl_train.views.encode import Encoder, encode_dialogue, encode_replies, prepare_picture
 
 if TYPE_CHECKING:
     from pearl_train.views.pictures import Prepared
@@ -91,19 +92,24 @@ class Answerer:
 
     @torch.no_grad()
     def answer(self, question: Question) -> Answered:
-        """The reply to ``question``; errors name its key and shard, where it has any."""
+        """The reply to ``question``, and how likely each of its choices is (but with tools).
+
+        Errors name its key and shard, where it has any.
+        """
         try:
             start = time.perf_counter()
-            answered = (
-                self._with_tools(question) if self.mode == "tools" else self._at_once(question)
-            )
+            if self.mode == "tools":
+                answered, prompted = self._with_tools(question), None
+            else:
+                answered, prompted = self._at_once(question)
             self._synchronise()
+            spent = time.perf_counter() - start
+            ranked = self._weighed(question, prompted) if prompted else ()
         except PearlError as error:
             raise type(error)(f"{question.where}{error}") from error
-        spent = time.perf_counter() - start
-        return replace(answered, latency_s=spent)
+        return replace(answered, latency_s=spent, likelihoods=ranked)
 
-    def _at_once(self, question: Question) -> Answered:
+    def _at_once(self, question: Question) -> tuple[Answered, _Prompted]:
         """The answer begins right after the question, or after pause tokens or latents."""
         pictures = self.pictures(question.media)
         turns = self.context(question)
@@ -118,8 +124,9 @@ class Answerer:
             thoughts = self._think(decoder, prefill)
         else:
             decoder.read(asked.context, asked.images)
+        prompted = _Prompted(decoder, decoder.standing, turns, pictures)
         generated = decoder.generate(self.config.evaluate.max_new_tokens, self.encoder.stop_ids)
-        return Answered(
+        answered = Answered(
             reply=self.words(generated),
             opening=ANSWER_PREFIX,
             tokens=_spent(generated),
@@ -127,6 +134,17 @@ class Answerer:
             ended=generated.ended,
             thought_tokens=thoughts,
         )
+        return answered, prompted
+
+    def _weighed(self, question: Question, prompted: _Prompted) -> tuple[ChoiceLikelihood, ...]:
+        """How likely each choice is where the reply began."""
+        decoder, begun, turns, pictures = prompted
+        if not question.choices:
+            return ()
+        stated = replies(question.choices, self.encoder.data.answers)
+        tokens = encode_replies(turns, stated, pictures, encoder=self.encoder)
+        decoder.back_to(begun)
+        return weigh(decoder, question.choices, tokens)
 
     def _think(self, decoder: Decoder, prefill: Sequence[int]) -> int:
         """Latents between their marks, then the beginning of the answer; tokens of the first."""
@@ -209,6 +227,15 @@ class Answerer:
     def _synchronise(self) -> None:
         if self.backbone.device.type == "cuda":
             torch.cuda.synchronize(self.backbone.device)
+
+
+class _Prompted(NamedTuple):
+    """A decoder that was told the question, where the reply begins, and what it was told."""
+
+    decoder: Decoder
+    begun: Standing
+    turns: tuple[Turn, ...]
+    pictures: Mapping[str, Prepared]
 
 
 class _Speaker:

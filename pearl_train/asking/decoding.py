@@ -33,6 +33,14 @@ class Generated(NamedTuple):
     ended: bool
 
 
+class Standing(NamedTuple):
+    """Where a decoder stands: tokens read, the state at the last, where the next one stands."""
+
+    length: int
+    state: Tensor | None
+    next_position: int
+
+
 class Decoder:
     """A sequence in the making, with the network's memory of it.
 
@@ -96,6 +104,35 @@ class Decoder:
         """Read one input embedding (H,) that is no token's; ``stands_for`` keeps its place."""
         self._read([stands_for], [False], [], vector)
 
+    @property
+    def standing(self) -> Standing:
+        """Where it stands now, to go back to."""
+        return Standing(len(self.ids), self.state, self._next_position)
+
+    def back_to(self, standing: Standing) -> None:
+        """Forget what was read since ``standing``, which must be no picture."""
+        if any(self._is_image[standing.length :]):
+            raise ValueError("expected to forget words alone, got pictures among them")
+        self._forget(standing.length)
+        self.state, self._next_position = standing.state, standing.next_position
+
+    def log_probabilities(self, ids: Sequence[int]) -> list[float]:
+        """The log-probability of each of ``ids`` as what follows, in nats; nothing is read.
+
+        Over the tokens that :meth:`generate` may choose from: those that we added have none.
+        """
+        if self.state is None:
+            raise ValueError("expected a prompt before what follows it, got none")
+        standing, states = self.standing, [self.state[None]]
+        if len(ids) > 1:
+            states.append(self._read(list(ids[:-1]), [False] * (len(ids) - 1), [], None))
+            self.back_to(standing)
+        with torch.no_grad():
+            scores = self.backbone.logits(torch.cat(states)).float()
+        scores[:, list(self.backbone.tokens.all)] = -torch.inf
+        told = scores.log_softmax(dim=-1)[range(len(ids)), list(ids)]
+        return [float(value) for value in told]
+
     def generate(self, most: int, stops: Collection[int]) -> Generated:
         """The likeliest next tokens, one by one, until one of ``stops`` or ``most`` of them.
 
@@ -132,7 +169,8 @@ class Decoder:
     @torch.no_grad()
     def _read(
         self, ids: list[int], is_image: list[bool], shown: list[EncodedImage], vector: Tensor | None
-    ) -> None:
+    ) -> Tensor:
+        """The (L, H) states at the tokens read."""
         plain, device = self.backbone.plain, self.backbone.device
         self.ids += ids
         self._is_image += is_image
@@ -147,7 +185,9 @@ class Decoder:
             output = plain.model(
                 **inputs, position_ids=positions, cache=self._cache, use_cache=True
             )
-        self.state = output.last_hidden_state[0, -1]
+        states: Tensor = output.last_hidden_state[0]
+        self.state = states[-1]
+        return states
 
     def _features(self, shown: list[EncodedImage]) -> ImageFeatures:
         device, dtype = self.backbone.device, self.backbone.plain.dtype

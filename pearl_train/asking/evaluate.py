@@ -24,8 +24,9 @@ from pearl_data.progress import Progress
 from pearl_data.shards import DatasetReader
 from pearl_tools.types import Record
 from pearl_train.asking.item_lines import Header, ItemLine, open_store
+from pearl_train.asking.likelihood import ChoiceLikelihood, likeliest
 from pearl_train.asking.questions import Item, Question, item_of, places
-from pearl_train.asking.scoring import AnswerForm, judge
+from pearl_train.asking.scoring import AnswerForm, judge, plain_words
 from pearl_train.asking.statistics import Rate, quantile, rate
 
 SCORES = "scores.json"
@@ -39,7 +40,8 @@ class Answered:
     ``tokens`` counts those generated, over all turns; ``thought_tokens`` pause tokens and latents
     put before the answer. ``tools`` and ``errors`` count calls by tool and by ``stage.code``.
     ``opening`` was given to the model and not said by it, such as ``Answer:``; a reply is judged
-    together with it, as one that the model said whole.
+    together with it, as one that the model said whole. ``likelihoods`` are those of the choices,
+    where there are any and the answer does not rest on tools; they take no part in ``latency_s``.
     """
 
     reply: str
@@ -52,6 +54,7 @@ class Answered:
     errors: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     opening: str = ""
+    likelihoods: tuple[ChoiceLikelihood, ...] = ()
 
 
 class Answers(Protocol):
@@ -63,13 +66,17 @@ class Answers(Protocol):
 
 
 class Score(Record, frozen=True, kw_only=True):
-    """Verdicts on some questions. ``chance`` is the mean of 1/choices, 0 for open questions."""
+    """Verdicts on some questions. ``chance`` is the mean of 1/choices, 0 for open questions;
+    ``by_likelihood`` counts where the likeliest choice is the right one, of the questions whose
+    choices were ranked, None where none were (open questions, a model that calls tools).
+    """
 
     family: str
     accuracy: Rate
     lenient: Rate
     unparsed: int
     chance: float
+    by_likelihood: Rate | None = None
 
 
 class ToolUse(Record, frozen=True, kw_only=True):
@@ -153,6 +160,7 @@ def _lines(model: Answers, task: Task, folder: Path | None) -> Iterator[ItemLine
 def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
     """The line of one question."""
     verdict = judge(answered.opening + answered.reply, item.expected, form)
+    ranked = likeliest(answered.likelihoods)
     return ItemLine(
         key=item.question.key,
         family=item.family,
@@ -171,6 +179,11 @@ def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
         tools=dict(answered.tools),
         errors=dict(answered.errors),
         notes=list(answered.notes),
+        likeliest=ranked,
+        likeliest_correct=None
+        if ranked is None
+        else plain_words(ranked) == plain_words(item.expected.answer),
+        log_likelihoods=[one.per_token for one in answered.likelihoods],
     )
 
 
@@ -198,12 +211,14 @@ def summarise(header: Header, lines: Sequence[ItemLine]) -> Evaluation:
 def score(family: str, lines: Sequence[ItemLine]) -> Score:
     """The verdicts of some lines, counted."""
     n = len(lines)
+    ranked = [line.likeliest_correct for line in lines if line.likeliest_correct is not None]
     return Score(
         family=family,
         accuracy=rate(sum(line.correct for line in lines), n),
         lenient=rate(sum(line.lenient for line in lines), n),
         unparsed=sum(line.stated is None for line in lines),
         chance=_mean([1 / line.choices if line.choices else 0 for line in lines]),
+        by_likelihood=rate(sum(ranked), len(ranked)) if ranked else None,
     )
 
 

@@ -38,7 +38,10 @@ class Header(Record, frozen=True, kw_only=True):
 
 
 class ItemLine(Record, frozen=True, kw_only=True):
-    """One question's line: what was asked, said, understood and spent."""
+    """One question's line: what was asked, said, understood and spent.
+
+    ``log_likelihoods`` are the means by which the choices were ranked, in their order.
+    """
 
     key: str
     family: str
@@ -57,6 +60,9 @@ class ItemLine(Record, frozen=True, kw_only=True):
     tools: dict[str, int]
     errors: dict[str, int]
     notes: list[str]
+    likeliest: str | None = None
+    likeliest_correct: bool | None = None
+    log_likelihoods: list[float] = []
 
 
 def read_lines(path: Path) -> tuple[Header, list[ItemLine]]:

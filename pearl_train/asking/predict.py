@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pearl_tools.types import Record
 from pearl_train.asking.answering import Answerer
+from pearl_train.asking.likelihood import ChoiceLikelihood
 from pearl_train.asking.questions import Question, opened
 from pearl_train.asking.scoring import stated_choice, stated_part
 from pearl_train.asking.trained import find, open_answerer, refuse_unread
@@ -19,14 +20,17 @@ from pearl_train.errors import NoAnswer
 
 
 class Prediction(Record, frozen=True, kw_only=True):
-    """An answer: as the model wrote it, and the choice that it states, if there were choices.
+    """An answer: as the model wrote it, the choice that it states, and how likely each choice is.
 
-    ``stated`` is None where the reply names none of the choices. ``pictures`` says of each what
-    opening it changed. ``latency_ms`` excludes loading the model and opening files.
+    ``stated`` is None where the reply names none of the choices; ``likelihoods`` are those of the
+    choices in their order (:mod:`pearl_train.asking.likelihood`), none without choices.
+    ``pictures`` says of each what opening it changed. ``latency_ms`` excludes loading the model,
+    opening files and weighing the choices.
     """
 
     answer: str
     stated: str | None
+    likelihoods: list[ChoiceLikelihood]
     model: str
     mode: str
     ended: bool
@@ -34,6 +38,11 @@ class Prediction(Record, frozen=True, kw_only=True):
     latency_ms: float
     pictures: list[dict[str, str | int | list[str]]]
     notes: list[str]
+
+    def ranking(self) -> str:
+        """The choices from the likeliest down, each with its probability; empty without any."""
+        ranked = sorted(self.likelihoods, key=lambda one: -one.per_token)
+        return ", ".join(f"{one.choice} ({100 * one.probability:.1f} %)" for one in ranked)
 
     def must_say_something(self) -> None:
         """Raises ``NoAnswer`` where the reply is empty."""
@@ -83,6 +92,7 @@ def answered(
     return Prediction(
         answer=said,
         stated=stated_choice(said, question.choices, form) if question.choices else said or None,
+        likelihoods=list(reply.likelihoods),
         model=name,
         mode=model.mode,
         ended=reply.ended,

@@ -37,8 +37,10 @@ def predict(
 ) -> None:
     """Answer a question about pictures. No tool runs.
 
-    RUN is the folder of a finished run, an export, or any model: a folder, a hub id or nano. Exit 1
-    where the model says nothing.
+    RUN is the folder of a finished run, an export, or any model: a folder, a hub id or nano. Where
+    the reply states none of the --choices, they are ranked by how likely the model holds each as
+    its reply (mean log-likelihood of its tokens); --json always tells. Exit 1 where the model says
+    nothing.
     """
     from pearl_train.asking.predict import predict as predict_one
 
@@ -55,7 +57,9 @@ def predict(
             changes = picture["changes"]
             told = ", ".join(changes) if isinstance(changes, list) else str(changes)
             click.echo(f"{picture['id']}: opened with {told}", err=True)
+    if offered and found.stated is None:
+        click.echo(f"none of the choices was stated; by likelihood: {found.ranking()}", err=True)
     found.must_say_something()
     if offered and found.stated is None:
-        click.echo("none of the choices was stated; the reply was:", err=True)
+        click.echo("the reply was:", err=True)
     click.echo(found.stated or found.answer)

@@ -137,6 +137,11 @@ _NOTES = (
         "answer anywhere, as the paper's release does."
     ),
     (
+        "By likelihood: where the choice that the model holds for the likeliest, by the mean "
+        "log-likelihood of its tokens, is the right one; whatever it says. A model that calls "
+        "tools is not read so."
+    ),
+    (
         "p is the exact two-sided McNemar test on the same questions. It is not corrected for "
         "the number of rows, and says nothing about other seeds: one training run stands "
         "behind each row."

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from pearl_train.report.scores import BY_LIKELIHOOD, by_likelihood
+
 if TYPE_CHECKING:
     from pearl_train.asking.evaluate import Score
     from pearl_train.asking.statistics import Paired, Rate
@@ -35,6 +37,7 @@ MAIN = (
     Column("p"),
     Column("lenient"),
     Column("unparsed"),
+    Column(BY_LIKELIHOOD),
     Column("ms/question", cost=True),
     Column("p90", cost=True),
     Column("tokens", cost=True),
@@ -141,6 +144,7 @@ def _main_row(row: Row, reference: str) -> list[str]:
         _p(row.against.p) if row.against else "",
         _share(result.overall.lenient),
         str(result.overall.unparsed),
+        by_likelihood(result.overall),
         _number(result.latency_ms_median),
         _number(result.latency_ms_p90),
         f"{result.tokens_mean:.1f}" + _thoughts(result.thought_tokens_mean),

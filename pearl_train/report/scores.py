@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pearl_train.asking.evaluate import Evaluation, Score
 
+BY_LIKELIHOOD = "by likelihood"
+"""Heading of the second reading: the choice that the model holds for the likeliest."""
+
 
 def scores_text(found: Evaluation) -> str:
     """A line per family with n, k, accuracy and interval; then latency, tokens and tools."""
-    rows = [("family", "n", "right", "accuracy [95 %]", "chance", "lenient", "unparsed")]
-    rows += [_row(score) for score in (*found.families, found.overall)]
+    rows: list[tuple[str, ...]] = [
+        ("family", "n", "right", "accuracy [95 %]", "chance", "lenient", "unparsed", BY_LIKELIHOOD),
+        *(_row(score) for score in (*found.families, found.overall)),
+    ]
+    if found.overall.by_likelihood is None:
+        rows = [row[:-1] for row in rows]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = [f"{found.model} on {found.data}" + (f", split {found.split}" if found.split else "")]
     for row in rows:
@@ -39,7 +46,7 @@ def scores_text(found: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _row(score: Score) -> tuple[str, str, str, str, str, str, str]:
+def _row(score: Score) -> tuple[str, ...]:
     accuracy, lenient = score.accuracy, score.lenient
     return (
         score.family,
@@ -49,4 +56,14 @@ def _row(score: Score) -> tuple[str, str, str, str, str, str, str]:
         f"{100 * score.chance:.1f} %",
         "" if lenient.rate is None else f"{100 * lenient.rate:.1f} %",
         str(score.unparsed),
+        by_likelihood(score),
     )
+
+
+def by_likelihood(score: Score) -> str:
+    """Where the likeliest choice is right; with the questions, where not all were ranked."""
+    ranked = score.by_likelihood
+    if ranked is None or ranked.rate is None:
+        return ""
+    of = "" if ranked.n == score.accuracy.n else f" of {ranked.n}"
+    return f"{100 * ranked.rate:.1f} %{of}"

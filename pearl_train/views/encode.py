@@ -24,7 +24,7 @@ from pearl_train.views.chat import (
 )
 from pearl_train.views.encoder import Encoder, Growing, enough
 from pearl_train.views.pictures import Prepared, content_key, open_picture, shrunk
-from pearl_train.views.prompt import encode_dialogue, encode_prompt, prepare_picture
+from pearl_train.views.prompt import encode_dialogue, encode_prompt, encode_replies, prepare_picture
 from pearl_train.views.regions import grid_of, region_boxes, thinned, tokens_under
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Encoder",
     "encode_dialogue",
     "encode_prompt",
+    "encode_replies",
     "encode_sample",
     "prepare_picture",
 ]

@@ -44,6 +44,34 @@ def prepare_picture(picture: Image.Image, medium: str, encoder: Encoder) -> Prep
     return encoder.preparer.prepare(shrunk(picture.convert("RGB"), encoder.max_pixels), medium)
 
 
+def encode_replies(
+    turns: Sequence[Turn],
+    replies: Sequence[str],
+    pictures: Mapping[str, Prepared],
+    *,
+    encoder: Encoder,
+    prefill: str = ANSWER_PREFIX,
+) -> list[tuple[int, ...]]:
+    """The tokens of each reply to ``turns`` as training learns them, to the last that ends it.
+
+    Each reply begins with ``prefill``, whose tokens are left out: they follow what
+    :func:`encode_dialogue` makes of ``turns`` and ``prefill``.
+    """
+    numbers = {medium: number for number, medium in enumerate(dict.fromkeys(media_of(turns)))}
+    template = encoder.template
+    _, before = encoder.span(template.parts(turns, prompt=True), pictures, numbers)
+    begun = tuple(encoder.following(before, template.glue + prefill))
+    found = []
+    for words in replies:
+        parts = template.parts((Turn("assistant", (words,), learn=True),), after=turns)
+        span, _ = encoder.span(parts, {}, {}, before)
+        end = max(place for place, learn in enumerate(span.learn) if learn)
+        if span.ids[: len(begun)] != begun:
+            raise ValueError(f"expected a reply that begins with {prefill!r}, got {words!r}")
+        found.append(span.ids[len(begun) : end + 1])
+    return found
+
+
 def encode_dialogue(
     turns: Sequence[Turn],
     pictures: Mapping[str, Prepared],

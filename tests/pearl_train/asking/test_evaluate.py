@@ -17,8 +17,10 @@ from pearl_train.asking.evaluate import (
     Evaluation,
     Task,
     evaluate,
+    line_of,
 )
 from pearl_train.asking.item_lines import ITEMS, Header, ItemLine, read_lines
+from pearl_train.asking.likelihood import ChoiceLikelihood
 from pearl_train.asking.questions import Question, item_of, opened, places
 from pearl_train.report.scores import scores_text
 
@@ -67,6 +69,40 @@ def test_a_reply_that_states_nothing_is_unparsed(task: Task) -> None:
     found = evaluate(Fake(lambda _: Answered(reply="red or blue", tokens=3, latency_s=0)), task)
     assert (found.overall.unparsed, found.overall.accuracy.k) == (4, 0)
     assert found.overall.lenient.k > 0
+
+
+def test_the_likeliest_choice_is_a_reading_of_its_own(task: Task) -> None:
+    """What a model says and what it holds for the likeliest are judged apart."""
+
+    def torn(question: Question) -> Answered:
+        weighed = tuple(
+            ChoiceLikelihood(
+                choice=choice,
+                log_likelihood=-2.0 * number,
+                tokens=2,
+                per_token=-1.0 * number,
+                probability=1 / 3,
+            )
+            for number, choice in enumerate(question.choices)
+        )
+        return Answered(reply="hm", tokens=1, latency_s=0, likelihoods=weighed)
+
+    found = evaluate(Fake(torn), task)
+    right = sum(sample.trajectory.task.answer == "red" for sample in asked_samples(task))
+    ranked = found.overall.by_likelihood
+    assert ranked is not None
+    assert (ranked.k, ranked.n) == (right, 4)
+    assert (found.overall.accuracy.k, found.overall.unparsed) == (0, 4)
+    item = item_of(asked_samples(task)[0], "tar")
+    line = line_of(item, torn(item.question), "text")
+    assert line.likeliest == "red"
+    assert line.log_likelihoods == [0.0, -1.0, -2.0]
+    text = scores_text(found)
+    assert text.splitlines()[1].endswith("unparsed  by likelihood")
+    assert text.splitlines()[2].endswith(f"4         {100 * right / 4:.1f} %")
+    unranked = evaluate(Fake(first_choice), task)
+    assert unranked.overall.by_likelihood is None
+    assert "by likelihood" not in scores_text(unranked)
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(task: Task, tmp_path: Path) -> None:

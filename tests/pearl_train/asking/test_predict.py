@@ -197,6 +197,28 @@ def test_the_commands_eval_and_export_work(run: Path, tiny_data: Path, tmp_path:
     assert (tmp_path / "to" / "model.safetensors").is_file()
 
 
+def test_choices_that_are_not_stated_are_ranked(run: Path, photo: Path) -> None:
+    arguments = [str(run), "--image", str(photo), "--question", "Which?", "--choices",
+                 "a zebra,an open door"]  # fmt: skip
+    done = CliRunner().invoke(predict_command, arguments)
+    assert done.exit_code == 0, done.output
+    found = predict(str(run), [photo], "Which?", ["a zebra", "an open door"])
+    assert found.stated is None
+    assert sum(one.probability for one in found.likelihoods) == pytest.approx(1)
+    assert done.stdout == f"{found.answer}\n"
+    ranked, reply = done.stderr.splitlines()[-2:]
+    assert reply == "the reply was:"
+    first, second = sorted(found.likelihoods, key=lambda one: -one.per_token)
+    assert ranked == (
+        f"none of the choices was stated; by likelihood: {first.choice} "
+        f"({100 * first.probability:.1f} %), {second.choice} ({100 * second.probability:.1f} %)"
+    )
+    as_json = json.loads(CliRunner().invoke(predict_command, [*arguments, "--json"]).stdout)
+    assert as_json["stated"] is None
+    assert [one["choice"] for one in as_json["likelihoods"]] == ["a zebra", "an open door"]
+    assert predict(str(run), [photo], "Which?").likelihoods == []
+
+
 def refused(*arguments: str) -> Exception:
     """The error of ``pearl-train predict`` and what it printed before."""
     done = CliRunner().invoke(predict_command, [*arguments], standalone_mode=False)

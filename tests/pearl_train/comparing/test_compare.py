@@ -109,6 +109,11 @@ def test_page_picture_and_figures_are_written(compared: tuple[Request, Compariso
     table = table_text(found)
     for row in found.rows:
         assert f"{row.result.overall.accuracy.k}/4" in table
+        ranked = row.result.overall.by_likelihood
+        assert (ranked is None) == (row.tools is not None), "a tool's results cannot be foreseen"
+        assert ranked is None or ranked.n == 4
+    assert "by likelihood" in table
+    assert ">by likelihood</th>" in page
 
 
 def test_finished_runs_are_kept_and_others_can_be_added(
