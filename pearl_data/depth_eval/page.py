@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pearl_data.depth_eval.evaluate import Seen, SeenPoints
-from pearl_data.depth_eval.point_pairs import PointPair
+from pearl_data.depth_eval.pair_marks import mark_bar, mark_pairs
 from pearl_data.depth_eval.records import DepthReport, Row, SetReport
 from pearl_data.depth_eval.text import HEADS, cell, count_words, figures, left_out_words
 from pearl_data.html import Markup, data_uri, page, tag
@@ -50,13 +50,6 @@ h1, h2, h3, p { overflow-wrap: anywhere; }
 .legends { display: flex; flex-wrap: wrap; gap: 8px 40px; }
 .legends img { max-width: 100%; height: auto; }
 """
-#: Score of a pair -> colour, none of which depth has.
-_MARKS: Final[dict[float | None, str]] = {
-    1: "#35d0ff",
-    0: "#ff4fd8",
-    0.5: "#7dff6a",
-    None: "white",
-}
 _ERRORS: Final = np.array(
     [(247, 247, 247), (253, 219, 199), (244, 165, 130), (214, 96, 77), (128, 0, 38)], np.float64
 )
@@ -120,7 +113,7 @@ def _pictures(gallery: Gallery) -> Iterator[Markup]:
             "one. Each prediction is coloured in its own range, by the logarithm of inverse depth.",
             class_="soft",
         )
-        yield _legends(depth, (_mark_bar(420, 22), "marks of pairs"))
+        yield _legends(depth, (mark_bar(420, 22), "marks of pairs"))
         yield from gallery.points
     if gallery.left_out:
         yield tag("p", f"{gallery.left_out} more are not shown.", class_="soft")
@@ -215,65 +208,6 @@ def _row(head: str, cells: Sequence[Markup], least: int) -> Markup:
     columns = f"grid-template-columns:repeat({len(cells)},minmax({least}px,1fr))"
     row = tag("div", *cells, style=f"display:grid;gap:4px 8px;{columns}")
     return tag("section", tag("h3", head), tag("div", row, class_="scroll"))
-
-
-def mark_pairs(
-    picture: Image.Image,
-    pairs: Sequence[PointPair],
-    scores: Sequence[float | None],
-    fit: tuple[float, float],
-) -> Image.Image:
-    """A copy with every pair as a line from a filled mark (near) to an open one (far).
-
-    Args:
-        picture: RGB, of any size.
-        pairs: in pixels of the upright picture.
-        scores: 1 right: circles; 0 wrong: crosses; 0.5 alike: squares; None not judged: white
-            circles. The colours are none of depth's.
-        fit: pixels of ``picture`` per pixel of the upright one, across and down.
-
-    """
-    out = picture.copy()
-    draw = ImageDraw.Draw(out)
-    judged = zip(pairs, scores, strict=True)
-    for pair, score in sorted(judged, key=lambda one: -(one[1] or 0)):  # wrong ones on top
-        near, far = (
-            ((int(x) + 0.5) * fit[0], (int(y) + 0.5) * fit[1]) for x, y in (pair.near, pair.far)
-        )
-        for width, ink in ((4, "black"), (2, _MARKS[score])):
-            draw.line([near, far], ink, width)
-        _mark(draw, near, score, filled=True)
-        _mark(draw, far, score, filled=False)
-    return out
-
-
-def _mark(
-    draw: ImageDraw.ImageDraw, at: tuple[float, float], score: float | None, *, filled: bool
-) -> None:
-    x, y = at
-    colour = _MARKS[score]
-    if score == 0:
-        strokes = [(x - 7, y - 7, x + 7, y + 7), (x - 7, y + 7, x + 7, y - 7)]
-        for width, ink in ((9, "black"), (5, colour)) if filled else ((6, "black"), (3, colour)):
-            for stroke in strokes:
-                draw.line(stroke, ink, width)
-        return
-    shape = draw.rectangle if score == 0.5 else draw.ellipse
-    shape((x - 7, y - 7, x + 7, y + 7), fill="black")
-    shape((x - 6, y - 6, x + 6, y + 6), fill=colour if filled else "black", outline=colour, width=2)
-
-
-def _mark_bar(width: int, size: int) -> Image.Image:
-    """What the marks of pairs mean, in a strip ``width`` pixels wide."""
-    out = Image.new("RGB", (width, size), "white")
-    font = face(15)
-    left, middle = 8, size // 2
-    for score, word in ((1, "right order"), (0, "wrong order"), (0.5, "alike")):
-        pair = PointPair((left, middle), (left + 26, middle), "")
-        out = mark_pairs(out, [pair], [score], (1, 1))
-        ImageDraw.Draw(out).text((left + 42, middle), word, "#555555", font, anchor="lm")
-        left += 42 + round(font.getlength(word)) + 26
-    return out
 
 
 def _depth(title: str, words: str, inverse: NDArray[np.float32], limits: Limits) -> Markup:

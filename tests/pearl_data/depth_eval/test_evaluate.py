@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pearl_data.depth_eval.evaluate import Options, evaluate, labels
-from pearl_data.depth_eval.page import DRAWN, Gallery, colour_error, depth_page, mark_pairs
+from pearl_data.depth_eval.page import DRAWN, Gallery, colour_error, depth_page
+from pearl_data.depth_eval.pair_marks import mark_pairs
 from pearl_data.depth_eval.point_pairs import PointPair
 from pearl_data.depth_eval.records import DepthReport
 from pearl_data.depth_eval.rule import NAME, LowerIsNearer
