@@ -11,6 +11,10 @@ import msgspec
 from pearl_tools.errors import BadInput
 from pearl_train.run.names import folder_name
 
+_NOTES = """\
+Intervals are Wilson's. By likelihood: where the choice that the model holds for the likeliest is
+the right one, whatever it says; not read of open questions, nor of a model that calls tools."""
+
 
 def scores(run: Path) -> str:
     """A table of every evaluation that ``pearl-train eval`` left in ``run``; empty if none did."""
@@ -20,15 +24,16 @@ def scores(run: Path) -> str:
         seen = ", **questions it was trained on**" if found.get("trained_on") else ""
         text += (
             f"\n`{folder_name(str(found['data']))}`{split}, mode `{found['mode']}`{seen}:\n\n"
-            "| family | n | correct | accuracy [95 % interval] | chance |\n|---|---|---|---|---|\n"
+            "| family | n | correct | accuracy [95 % interval] | chance | by likelihood |\n"
+            "|---|---|---|---|---|---|\n"
         )
         for row in [*found["families"], found["overall"]]:
             rate = row["accuracy"]
             text += (
                 f"| {row['family']} | {rate['n']} | {rate['k']} | {_interval(rate)} | "
-                f"{row['chance']:.2f} |\n"
+                f"{row['chance']:.2f} | {_share(row.get('by_likelihood'))} |\n"
             )
-    return f"## Scores\n{text}\nIntervals are Wilson's.\n" if text else ""
+    return f"## Scores\n{text}\n{_NOTES}\n" if text else ""
 
 
 def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
@@ -37,6 +42,10 @@ def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
             yield msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise BadInput(f"{path}: expected an evaluation as JSON, got {error}") from error
+
+
+def _share(rate: dict[str, Any] | None) -> str:
+    return "" if rate is None or rate.get("rate") is None else f"{100 * rate['rate']:.1f} %"
 
 
 def _interval(rate: dict[str, Any]) -> str:

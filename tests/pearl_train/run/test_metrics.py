@@ -138,13 +138,19 @@ def test_the_card_says_what_was_trained_on_what_and_how_it_scored(folder: RunFol
     assert f"| vlm | {last_values(read_metrics(folder.metrics))['vlm']:.4g} |" in card
     assert "Not evaluated yet" in card
     rate = {"k": 3, "n": 4, "rate": 0.75, "low": 0.3, "high": 0.95}
-    row = {"family": "read", "accuracy": rate, "chance": 0.25}
+    row = {
+        "family": "read",
+        "accuracy": rate,
+        "chance": 0.25,
+        "by_likelihood": {**rate, "k": 2, "rate": 0.5},
+    }
     scores = {"data": "/x/test", "split": "test", "mode": "direct", "families": [row],
-              "overall": {**row, "family": "all"}}  # fmt: skip
+              "overall": {**row, "family": "all", "by_likelihood": None}}  # fmt: skip
     (folder.path / "eval").mkdir()
     (folder.path / "eval" / "scores.json").write_text(json.dumps(scores))
     card = write_card(folder).read_text()
-    assert "| read | 4 | 3 | 75.0 % [30.0, 95.0] | 0.25 |" in card
+    assert "| read | 4 | 3 | 75.0 % [30.0, 95.0] | 0.25 | 50.0 % |" in card
+    assert "| all | 4 | 3 | 75.0 % [30.0, 95.0] | 0.25 |  |" in card
     assert "Not evaluated yet" not in card
 
 
