@@ -38,6 +38,7 @@ bench: $(INSTALLED)  ## speed against named floors and peers
 	$(BIN)/python bench/train.py
 
 depth-model: $(INSTALLED)  ## render, train, replace and measure the embedded depth network (hours)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[tflite]'
 	$(BIN)/python training/depth/train.py --export
 	$(BIN)/python training/depth/evaluate.py --card
 

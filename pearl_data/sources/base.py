@@ -69,6 +69,9 @@ class QuestionSource(Protocol):
     def blocks(self) -> int | None:
         """How many blocks there are; None for a source without end."""
 
+    def most_in_block(self) -> int | None:
+        """Slots of a block at most, where that is known before it is opened."""
+
     def config(self) -> dict[str, Any]:
         """What identifies the source's content, for the run's configuration hash."""
 

@@ -149,6 +149,9 @@ class CocoSource:
         """Blocks of eight images; items that belong to no image are a last block of their own."""
         return -(-len(self._images) // _IMAGES_PER_BLOCK) + bool(self._rejected)
 
+    def most_in_block(self) -> None:
+        """Unknown: what an image gives depends on its annotations."""
+
     def config(self) -> dict[str, Any]:
         """The annotation file by content."""
         return {"kind": "coco", "name": self.name, "sha256": self._file_sha256}

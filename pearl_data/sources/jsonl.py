@@ -66,8 +66,12 @@ class JsonlSource:
         self._lines = [(number, line) for number, line in numbered if line.strip()]
 
     def blocks(self) -> int:
-        """Blocks of 32 rows."""
+        """Blocks of :data:`ROWS_PER_BLOCK` rows."""
         return -(-len(self._lines) // ROWS_PER_BLOCK)
+
+    def most_in_block(self) -> int:
+        """A slot a row."""
+        return ROWS_PER_BLOCK
 
     def config(self) -> dict[str, Any]:
         """The rows by content."""

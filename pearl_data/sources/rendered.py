@@ -99,6 +99,10 @@ class RenderedSource:
     def blocks(self) -> None:
         """No end."""
 
+    def most_in_block(self) -> int:
+        """A slot per family on each scene."""
+        return _SCENES_PER_BLOCK * len(self._families)
+
     def config(self) -> dict[str, Any]:
         """The generator's picture size; its version is the package's."""
         return {"kind": "rendered", "width": _WIDTH, "height": _HEIGHT}

@@ -115,7 +115,7 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
     done = writer.next_block if limit is None else writer.written
     end = blocks if blocks is not None else 2**31
     with writer, Progress("synth", total, unit, done=done) as progress:
-        need = _Need(limit, lambda: writer.written)
+        need = _Need(limit, lambda: writer.written, bench.source.most_in_block())
         for index, results in _in_order(bench, settings, writer.next_block, end, workers, need):
             need.saw(results)
             written = writer.written
@@ -198,8 +198,10 @@ def _block_result(results: list[SlotResult], room: int | None) -> BlockResult:
 class _Need:
     """How many blocks may still be needed: what is computed beyond a limit is thrown away."""
 
-    def __init__(self, limit: int | None, written: Callable[[], int]) -> None:
-        self._limit, self._written = limit, written
+    def __init__(
+        self, limit: int | None, written: Callable[[], int], most_in_block: int | None = None
+    ) -> None:
+        self._limit, self._written, self._most = limit, written, most_in_block
         self._largest = 0
 
     def saw(self, results: list[SlotResult]) -> None:
@@ -207,13 +209,16 @@ class _Need:
         self._largest = max(self._largest, sum(result.sample is not None for result in results))
 
     def blocks(self, workers: int) -> int:
-        """Blocks to have under way now; at first one for each worker, whose yield is unknown."""
+        """Blocks to have under way now: what is missing by the best yield so far, at first by what
+        a block can yield at most, or one for each worker where that is unknown.
+        """
         ahead = workers * _AHEAD_PER_WORKER
         if self._limit is None:
             return ahead
-        if not self._largest:
+        a_block = self._largest or self._most
+        if not a_block:
             return workers
-        return max(1, min(ahead, math.ceil((self._limit - self._written()) / self._largest)))
+        return max(1, min(ahead, math.ceil((self._limit - self._written()) / a_block)))
 
 
 def _in_order(

@@ -1,8 +1,9 @@
 """The held-out frames picture by picture, with intervals: a model, FastDepth and the rule.
 
 Middlebury's motorcycle and five frames of redwood, from `data/depth` of PEARL_SHARED, measured by
-what `pearl-data tools eval depth` runs. They take no part in training nor in any choice. FastDepth
-needs the extra `tflite` and is left out, with a word, where it cannot be loaded.
+what `pearl-data tools eval depth` runs. They take no part in training, and in no choice since the
+fifth stage; the card says how it was before. FastDepth needs the extra `tflite` and is left out,
+with a word, where it cannot be loaded.
 Leaves out rendered scenes (`evaluate.py`).
 """
 

@@ -261,7 +261,7 @@ def main() -> None:
     if options.initial is not None:
         average = {name: value.float() for name, value in load_file(options.initial).items()}
         digest = hashlib.sha256(options.initial.read_bytes()).hexdigest()
-        notes = f"The last stage began with weights of sha256 {digest}"
+        notes = f"Stage {stages[0].name} began with weights of sha256 {digest}"
         card = read_card()
         if card["weights_sha256"] == digest:
             before, renderers = card["stages"], card.get("renderers", [])

@@ -129,6 +129,8 @@ def test_no_more_blocks_are_computed_ahead_than_a_limit_needs() -> None:
     written = 19
     assert need.blocks(4) == 1
     assert _Need(None, lambda: 0).blocks(4) == 8
+    assert _Need(6, lambda: 0, most_in_block=28).blocks(4) == 1, "one block holds more than that"
+    assert _Need(200, lambda: 0, most_in_block=28).blocks(4) == 8
 
 
 def test_another_seed_asks_something_else(tmp_path: Path) -> None:
