@@ -8,6 +8,7 @@ import click
 
 from pearl_data.cli.output import naming_a_model
 from pearl_data.command_line import FiniteRange, json_option, print_json
+from pearl_tools.errors import BadInput, UsageError
 
 
 @click.group(name="eval")
@@ -58,8 +59,8 @@ def evaluation() -> None:
     "--pairs",
     default=20_000,
     show_default=True,
-    type=click.IntRange(min=1),
-    help="Random pixel pairs a picture.",
+    type=click.IntRange(min=1, max=10_000_000),
+    help="Random pixel pairs a picture; 1,000,000 take about 0.1 GB.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--by-picture", is_flag=True, help="Print a table for every picture too.")
@@ -98,11 +99,12 @@ def depth(
     from pearl_data.depth_eval.evaluate import Options, evaluate
     from pearl_data.depth_eval.page import Gallery, depth_page
     from pearl_data.depth_eval.text import tell_depth
-    from pearl_data.shards.files import write_whole
     from pearl_tools.depth import load_depth_model
     from pearl_tools.threads import one_thread
 
     one_thread(depth=True)
+    if html:
+        _check_writable(html)
     options = Options(
         ratio=ratio,
         pairs=pairs,
@@ -116,12 +118,35 @@ def depth(
         loaded = [load_depth_model(spec) for spec in dict.fromkeys(depth_models)]
     models = list({model.model_id: model for model in loaded}.values())
     report = evaluate(data, models, options, look=gallery.look if html else None)
-    if html:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(html, depth_page(report, gallery).encode())
     if as_json:
         print_json(report)
     else:
         click.echo(tell_depth(report, by_picture=by_picture))
-        if html:
+    if html:
+        _write(html, depth_page(report, gallery))
+        if not as_json:
             click.echo(f"look at it: {html}")
+
+
+def _check_writable(html: Path) -> None:
+    """Before hours of work: whether its page can be written; makes the folder for it."""
+    from pearl_data.shards.files import WholeFile
+
+    try:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        with WholeFile(html):  # is never committed and leaves nothing behind
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--html: expected a file that can be written, got {html}: {error.strerror}; name one "
+            "in a folder that is yours"
+        ) from error
+
+
+def _write(html: Path, text: str) -> None:
+    from pearl_data.shards.files import write_whole
+
+    try:
+        write_whole(html, text.encode())
+    except OSError as error:  # its own words name a temporary file
+        raise BadInput(f"{html}: the page cannot be written: {error.strerror}") from error

@@ -163,7 +163,7 @@ def _ordinal(inverse: Map, pairs: Pairs, weights: Floats) -> Resampled:
         float(scores.size),
         ((weights @ right) * weights).sum(axis=1),
         ((weights @ count) * weights).sum(axis=1),
-        _held(weights),
+        min(_held(weights), scores.size),  # few pairs are few, however many tiles there are
     )
 
 

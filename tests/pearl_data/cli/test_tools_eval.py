@@ -85,3 +85,44 @@ def test_a_number_that_is_none_is_misuse(photos: Path, option: str, value: str) 
     result = invoke(photos, option, value)
     assert result.exit_code == 2
     assert f"expected a finite number, got {value}" in result.output
+
+
+@pytest.mark.parametrize("count", [0, 10_000_001, 10**12])
+def test_more_pairs_than_fit_into_memory_are_misuse(photos: Path, count: int) -> None:
+    result = invoke(photos, "--pairs", count)
+    assert result.exit_code == 2
+    assert "1<=x<=10000000" in result.output
+
+
+@pytest.mark.parametrize("place", ["a_file/page.html", "a_folder"])
+def test_a_page_that_cannot_be_written_is_told_before_any_model_is_loaded(
+    photos: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "a_file").write_text("")
+    (tmp_path / "a_folder").mkdir()
+    html = tmp_path / place
+    result = invoke(photos, "--html", html, "--depth-model", "nonsense")
+    assert "nonsense" not in str(result.exception)
+    if place == "a_folder":  # click's words
+        assert result.exit_code == 2
+        return
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).startswith(
+        f"--html: expected a file that can be written, got {html}: "
+    )
+
+
+def test_what_was_measured_is_printed_even_if_the_page_fails_at_the_end(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/somewhere/.temporary")
+
+    monkeypatch.setattr("pearl_data.shards.files.write_whole", full)
+    result = invoke(photos, "--html", tmp_path / "new" / "page.html")
+    assert "photos: 1 picture" in result.stdout
+    assert isinstance(result.exception, BadInput)
+    assert str(result.exception) == (
+        f"{tmp_path / 'new' / 'page.html'}: the page cannot be written: No space left on device"
+    )
+    assert list((tmp_path / "new").iterdir()) == []

@@ -136,6 +136,21 @@ def test_twenty_pairs_are_enough_for_a_bootstrap(count: int, kind: str) -> None:
     assert found.figure(is_share=True).interval == kind
 
 
+@pytest.mark.parametrize(("count", "low"), [(1, 0.207), (19, 0.832)])
+def test_few_pairs_of_a_map_count_as_few_on_however_many_tiles(count: int, low: float) -> None:
+    depth = scene()[1]  # 64 tiles
+    drawn = draw_pairs(depth, 4000, 1.25, rng())
+    few = Pairs(*(part[:count] for part in drawn))
+    found = combine([measure_map(1 / depth, depth, few, rng())[0].ordinal], rng())
+    assert found is not None
+    assert found.units == count
+    assert found.figure(is_share=True)[1:] == (pytest.approx(low, abs=1e-3), 1, "wilson")
+    mixed = combine([measure_map(depth % 0.3, depth, few, rng())[0].ordinal], rng())
+    assert mixed is not None
+    assert mixed.figure(is_share=True).interval == "wilson"
+    assert mixed.less(found).figure().interval == "none"
+
+
 def test_depth_in_few_tiles_has_no_interval_but_of_shares() -> None:
     depth = scene()[1].copy()
     depth[:, 8:] = np.nan  # 8 tiles
