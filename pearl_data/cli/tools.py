@@ -109,13 +109,20 @@ def run(
 ) -> None:
     """Run one call of tool NAME on the picture MEDIA, which is i0.
 
-    Prints the observation; exits 0 if the call worked and 1 if it returned an error.
+    Prints the observation; exits 0 if the call worked and 1 if it returned an error. A depth model
+    that is not the shipped one passes the self-test of `tools check` first, about 3 s: refused
+    where far is near, warned of where it is not clear.
 
     Example: pearl-data tools run crop photo.png --arguments '{"bbox": [0.5, 0.5, 1, 1]}' --out cut
     """
     settings = ExecutorSettings(on_partly_outside=on_partly_outside, depth_model=depth_model)
     with naming_a_model():
-        observation = _observe(name, media, arguments, dialect, ToolExecutor(settings))
+        executor = ToolExecutor(settings)
+        observation = _observe(name, media, arguments, dialect, executor)
+        if any(medium.facts.kind == "depth" for medium in observation.media):
+            from pearl_data.depth_eval.selftest import require_sign
+
+            require_sign(executor.depth_model())
     record = observation.to_record()
     if out is not None:
         record = _write_media(observation, out)
@@ -170,10 +177,16 @@ def _write_media(observation: Observation, out: Path) -> ObservationRecord:
         for file_name, data in files.items():
             (out / file_name).write_bytes(data)
         if record.kind == "depth":
-            coloured = depth_for_eyes(show_medium(record, files))
-            (out / _for_eyes(record)).write_bytes(encode(coloured, "PNG"))
+            shown = show_medium(record, files, of=_size_of_source(observation))
+            (out / _for_eyes(record)).write_bytes(encode(depth_for_eyes(shown), "PNG"))
         records.append(record)
     return msgspec.structs.replace(observation.to_record(), media=records)
+
+
+def _size_of_source(observation: Observation) -> tuple[int, int] | None:
+    """Width and height of the picture that a depth map is of: depth is called on whole pictures."""
+    box = observation.effective.box_px if observation.effective else None
+    return (box[2], box[3]) if box else None
 
 
 def _print_for_people(record: ObservationRecord, out: Path | None) -> None:

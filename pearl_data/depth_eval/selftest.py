@@ -7,6 +7,7 @@ passes has looked at the picture. Leaves out how good a model is (`evaluate.py`)
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Final, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ from pearl_data.rendering import Rendered, SceneBrief, render_brief
 from pearl_tools.depth import DepthModel
 from pearl_tools.depth.model import EMBEDDED
 from pearl_tools.depth.outputs import OutputKind, opposite, parse_spec
+from pearl_tools.errors import BadInput
 from pearl_tools.types import Record
 
 SEEDS: Final = (19, 66, 78, 86, 109)
@@ -89,6 +91,30 @@ def check_model(model: DepthModel) -> SelfTest:
         mean=None if mean is None else round(mean, 4),
         told=_words(model, verdict, found, mean),
     )
+
+
+def require_sign(model: DepthModel) -> Verdict | None:
+    """The verdict on a model that is about to be used; None for the shipped weights, which are
+    tested with the code.
+
+    One that says near where it is far is refused: all that is made of it would say the opposite. Of
+    one that is not correlated a warning goes to stderr: pictures of another kind may suit it better
+    than the rendered ones of the test. About 3 s.
+
+    Raises:
+        BadInput: the sign is the opposite of what is declared, or the values are not finite.
+
+    """
+    if model.model_id == EMBEDDED:
+        return None
+    found = check_model(model)
+    if found.passed:
+        return found.verdict
+    told = f"depth model {model.model_id!r}: {found.told}"
+    if found.verdict != "not_correlated":
+        raise BadInput(told)
+    print(f"warning: {told}", file=sys.stderr)  # noqa: T201 - progress, not a result
+    return found.verdict
 
 
 def _picture(scene: Rendered) -> Picture:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from pearl_data.report.depth_colours import depth_bar, mark_ends
-from pearl_data.report.pictures import Shown, draw_boxes, show_medium
+from pearl_data.report.pictures import Shown, draw_boxes, show_medium, size_of_parent
 from pearl_data.report.story import numbers
 from pearl_data.report.type_setting import Paragraph, face
 from pearl_data.report.view import CallView, TrajectoryView, view_of
@@ -91,7 +91,7 @@ def _columns(view: TrajectoryView, members: Mapping[str, bytes], unit: float) ->
         if not step.calls:
             yield Column(1, unit, "", "thought", GREY, [_text(step.thought, unit)], [])
         for call in step.calls:
-            yield _called(call, members, unit)
+            yield _called(call, view.trajectory.media, members, unit)
     yield _answered(view, unit)
 
 
@@ -107,7 +107,9 @@ def _given(
     return Column(2, width, "", name, GREY, [], [Block(picture, "", 8), small])
 
 
-def _called(view: CallView, members: Mapping[str, bytes], width: float) -> Column:
+def _called(
+    view: CallView, media: Sequence[MediaRecord], members: Mapping[str, bytes], width: float
+) -> Column:
     call = view.call
     text = [_text(view.thought, width)] if view.thought else []
     below: list[Block] = []
@@ -117,7 +119,7 @@ def _called(view: CallView, members: Mapping[str, bytes], width: float) -> Colum
         told = f"expected {error.expected}, got {error.got}"
         below.append(Block(Paragraph(told, width, SMALL, max_lines=6), BAD, 8))
     for medium in view.observations:
-        shown = show_medium(medium, members)
+        shown = show_medium(medium, members, of=size_of_parent(medium, media))
         picture = mark_ends(_fit(shown.image, width - 6, 420), shown.ends, round(SMALL))
         picture = _framed(picture, view.colour)
         below.append(Block(picture, "", 8))

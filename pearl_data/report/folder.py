@@ -7,7 +7,13 @@ from pathlib import Path
 
 from pearl_data.audit.reading import safe_members
 from pearl_data.report.figure import draw_trajectory
-from pearl_data.report.pictures import depth_for_eyes, draw_boxes, encode, show_medium
+from pearl_data.report.pictures import (
+    depth_for_eyes,
+    draw_boxes,
+    encode,
+    show_medium,
+    size_of_parent,
+)
 from pearl_data.report.view import view_of
 from pearl_data.shards import Sample
 
@@ -31,8 +37,9 @@ def _files(sample: Sample) -> Iterator[tuple[str, bytes]]:
     members = safe_members(sample)
     yield from members.items()
     view = view_of(sample.trajectory)
-    for medium in sample.trajectory.media:
-        shown = show_medium(medium, members)
+    media = sample.trajectory.media
+    for medium in media:
+        shown = show_medium(medium, members, of=size_of_parent(medium, media))
         if shown.problem:
             continue
         if medium.kind == "depth":

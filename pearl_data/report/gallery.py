@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 from PIL import Image
 
 from pearl_data.html import Markup, data_uri, join, tag
 from pearl_data.report.depth_colours import mark_ends
-from pearl_data.report.pictures import Shown, encode, show_medium
+from pearl_data.report.pictures import Shown, encode, show_medium, size_of_parent
 from pearl_data.report.story import medium_line
 from pearl_data.report.view import CallView, StepView, TrajectoryView, view_of
 from pearl_data.shards import Sample
@@ -61,7 +61,7 @@ def card(sample: Sample) -> Markup:
         tag("p", task.question, class_="question"),
         tag("div", *choices, class_="choices") if choices else "",
         tag("h3", "How it went"),
-        *(_step(step, sample.members) for step in view.steps),
+        *(_step(step, trajectory.media, sample.members) for step in view.steps),
         _answer(view),
     ]
     return tag("article", tag("div", *left), tag("div", *right), class_="card")
@@ -97,12 +97,12 @@ def _boxes(calls: list[CallView], root: MediaRecord) -> Iterator[Markup]:
         yield tag("div", number, class_="box low" if low else "box", style=place)
 
 
-def _step(step: StepView, members: Mapping[str, bytes]) -> Markup:
-    calls = [_call(call, members) for call in step.calls]
+def _step(step: StepView, media: Sequence[MediaRecord], members: Mapping[str, bytes]) -> Markup:
+    calls = [_call(call, media, members) for call in step.calls]
     return tag("div", tag("p", step.thought), *calls, class_="step")
 
 
-def _call(view: CallView, members: Mapping[str, bytes]) -> Markup:
+def _call(view: CallView, media: Sequence[MediaRecord], members: Mapping[str, bytes]) -> Markup:
     call = view.call
     number = tag("span", str(view.number), class_="number", style=f"background:{view.colour}")
     parts = [tag("code", tag("b", call.tool), " ", call.arguments_raw)]
@@ -110,19 +110,25 @@ def _call(view: CallView, members: Mapping[str, bytes]) -> Markup:
         parts.append(tag("p", str(call.result.error), class_="bad small"))
     elif call.result.text:
         parts.append(tag("p", call.result.text, class_="soft small"))
-    seen = [_seen(medium, members, view.colour) for medium in view.observations]
+    seen = [
+        _seen(medium, size_of_parent(medium, media), members, view.colour)
+        for medium in view.observations
+    ]
     if seen:
         parts.append(tag("div", *seen, class_="seen"))
     return tag("div", number, tag("div", *parts), class_="call")
 
 
-def _seen(medium: MediaRecord, members: Mapping[str, bytes], colour: str) -> Markup:
-    shown = show_medium(medium, members)
+def _seen(
+    medium: MediaRecord, of: tuple[int, int] | None, members: Mapping[str, bytes], colour: str
+) -> Markup:
+    shown = show_medium(medium, members, of=of)
     parts = [_img(shown, (SEEN_SIDE, SEEN_SIDE), medium_line(medium), f"border-color:{colour}")]
     if shown.problem:
         parts.append(tag("div", shown.problem, class_="bad small"))
     elif medium.kind == "depth":
-        parts.append(tag("div", "far", tag("i"), "near", class_="bar soft small"))
+        near = "near (log scale)" if shown.log else "near"
+        parts.append(tag("div", "far", tag("i"), near, class_="bar soft small"))
     told = "; ".join(words for words in (medium_line(medium), shown.scale) if words)
     parts.append(tag("figcaption", told, class_="soft small"))
     return tag("figure", *parts)
@@ -142,14 +148,18 @@ def _answer(view: TrajectoryView) -> Markup:
 
 
 def _img(shown: Shown, within: tuple[int, int], alt: str, style: str) -> Markup:
-    """The picture, reduced to fit ``within``; tiny ones are shown larger with hard pixel edges."""
+    """The picture, reduced to fit ``within``; tiny ones are shown larger, at most six times.
+
+    Depth is enlarged here rather than by the browser, so that the marks of its ends, drawn last,
+    are as large on every map.
+    """
     picture = shown.image
-    scale = min(within[0] / picture.width, within[1] / picture.height)
+    scale = min(within[0] / picture.width, within[1] / picture.height, 6)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     if scale < 1:
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
-        scale = 1.0
+    elif shown.ends:
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
     picture = mark_ends(picture, shown.ends, 14)
     uri = data_uri(encode(picture, "JPEG", quality=82), "image/jpeg")
-    width = round(picture.width * min(scale, 6))
-    return tag("img", src=uri, alt=alt, width=str(width), style=style, loading="lazy")
+    return tag("img", src=uri, alt=alt, width=str(size[0]), style=style, loading="lazy")

@@ -34,6 +34,7 @@ from pearl_tools.types import MediaRecord
 MAX_DEPTH_BYTES = 256 << 20
 
 _DEPTH_WIDTH = 640
+_LEAST_SIDE = 256
 
 
 class Shown(NamedTuple):
@@ -54,8 +55,14 @@ class Shown(NamedTuple):
         return "colours on a log scale, words on a linear one" if self.log else ""
 
 
-def show_medium(medium: MediaRecord, members: Mapping[str, bytes]) -> Shown:
-    """The pixels of ``medium`` as RGB: depth in colour (bright = near), the others as they are."""
+def show_medium(
+    medium: MediaRecord, members: Mapping[str, bytes], *, of: tuple[int, int] | None = None
+) -> Shown:
+    """The pixels of ``medium`` as RGB: depth in colour (bright = near), the others as they are.
+
+    ``of`` is the width and height of the picture that a depth map is of (:func:`size_of_parent`):
+    the map of a network that works on squares is stretched back to that shape.
+    """
     name = medium.name_in_sample
     if not name or name not in members:
         return _missing(medium, "the picture is not stored here")
@@ -63,7 +70,7 @@ def show_medium(medium: MediaRecord, members: Mapping[str, bytes]) -> Shown:
         if medium.kind == "depth":
             depth = _load_depth(members[name])
             limits = limits_of(depth)
-            coloured = Image.fromarray(colour_depth(depth, limits))
+            coloured = _in_shape(Image.fromarray(colour_depth(depth, limits)), of)
             return Shown(coloured, ends=ends_of(depth), log=is_log(limits))
         opened = open_image(members[name], id=medium.id, name=name)
         return Shown(Image.fromarray(np.asarray(opened.pixels, dtype=np.uint8)))
@@ -71,6 +78,11 @@ def show_medium(medium: MediaRecord, members: Mapping[str, bytes]) -> Shown:
         return _missing(medium, str(failure.error))
     except (ValueError, EOFError, OSError, MemoryError) as error:
         return _missing(medium, str(error))
+
+
+def size_of_parent(medium: MediaRecord, media: Sequence[MediaRecord]) -> tuple[int, int] | None:
+    """Width and height of what ``medium`` was made from; None where ``media`` do not hold it."""
+    return next(((m.width, m.height) for m in media if m.id == medium.parent), None)
 
 
 def depth_for_eyes(shown: Shown) -> Image.Image:
@@ -131,6 +143,18 @@ def encode(picture: Image.Image, form: str, **options: int) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, form, **options)
     return stream.getvalue()
+
+
+def _in_shape(picture: Image.Image, of: tuple[int, int] | None) -> Image.Image:
+    """``picture`` with the ratio of sides of ``of``, neither side smaller than it was; as it is
+    where that differs by a pixel only.
+    """
+    if of is None or abs(picture.width * of[1] / (picture.height * of[0]) - 1) < 0.01:
+        return picture
+    # tiny maps are enlarged, or rounding would be seen
+    scale = max(picture.width / of[0], picture.height / of[1], min(1, _LEAST_SIDE / max(of)))
+    size = (max(1, round(of[0] * scale)), max(1, round(of[1] * scale)))
+    return picture.resize(size, Image.Resampling.BILINEAR)
 
 
 def _load_depth(data: bytes) -> NDArray[np.float32]:

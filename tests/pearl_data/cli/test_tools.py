@@ -14,6 +14,8 @@ from PIL import Image
 
 from pearl_data.cli import tools as module
 from pearl_data.cli.tools import tools
+from pearl_data.depth_eval.selftest import pictures
+from pearl_tools.errors import BadInput
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.media import decode_member, open_image
 
@@ -106,7 +108,7 @@ def test_depth_writes_the_map_and_a_picture_of_it(
 ) -> None:
     def executor(settings: ExecutorSettings) -> ToolExecutor:
         assert settings.depth_model == "some/model"
-        return ToolExecutor(settings, depth_model=FakeDepth())
+        return ToolExecutor(settings, depth_model=Signed(1))
 
     monkeypatch.setattr(module, "ToolExecutor", executor)
     exit_code, record = run_json(
@@ -121,7 +123,45 @@ def test_depth_writes_the_map_and_a_picture_of_it(
     assert open_image((tmp_path / "o1.png").read_bytes()).pixels.shape == (8, 12, 3)
     in_colour = open_image((tmp_path / "o1-depth.png").read_bytes()).pixels
     assert in_colour.shape[1] == 640
+    assert in_colour.shape[0] == 512 + 4 + 21  # of a 100x80 picture; a gap, the legend
     assert np.ptp(in_colour.astype(int), axis=2).max() > 100
+
+
+class Signed(FakeDepth):
+    """Knows the pictures of the self-test, up to ``sign``."""
+
+    model_id, output = "some/model#relative_inverse", "relative_inverse"
+
+    def __init__(self, sign: float) -> None:
+        super().__init__()
+        self.sign = sign
+
+    def map_of(self, image: np.ndarray) -> np.ndarray:
+        shown = {p.image.tobytes(): p.inverse_m for p in pictures()}
+        return np.float32(self.sign) * shown.get(image.tobytes(), super().map_of(image))
+
+
+@pytest.mark.parametrize(
+    ("sign", "told"),
+    [(1, ""), (-1, "larger = farther, .*use --depth-model 'some/model#metric'"), (0, "not corr")],
+)
+def test_depth_of_the_opposite_sign_is_refused_and_an_unclear_one_warned_of(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: float, told: str
+) -> None:
+    monkeypatch.setattr(
+        module, "ToolExecutor", lambda settings: ToolExecutor(settings, depth_model=Signed(sign))
+    )
+    out = tmp_path / "out"
+    result = invoke("run", "depth", photo, "--arguments", "{}", "--out", out)
+    if sign < 0:
+        assert isinstance(result.exception, BadInput)
+        assert re.search(f"'{Signed.model_id}': {told}", str(result.exception))
+        assert (result.stdout, out.exists()) == ("", False)
+        return
+    assert result.exit_code == 0
+    assert "larger is nearer" in result.stdout
+    assert re.search(told, result.stderr)
+    assert bool(result.stderr) == (sign == 0)
 
 
 def test_call_in_another_dialect_takes_its_names_and_units(photo: Path) -> None:

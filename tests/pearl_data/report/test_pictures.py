@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import base64
+import io
+import re
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,6 +14,8 @@ from PIL import Image
 from trajectories import build_sample, encode_npy
 
 from pearl_data.report.figure import WIDTH, draw_trajectory
+from pearl_data.report.folder import write_pictures
+from pearl_data.report.gallery import card
 from pearl_data.report.pictures import draw_boxes, show_medium
 from pearl_data.report.type_setting import drawable, face, wrap
 from pearl_data.report.view import view_of
@@ -87,3 +94,46 @@ def test_captions_of_depth_say_which_scale_is_whose() -> None:
     shown = show_medium(record, {"o1.npy": encode_npy(values)})
     assert shown.scale == "colours on a log scale, words on a linear one"
     assert show_medium(record, {"o1.npy": encode_npy(values - 1)}).scale == ""
+
+
+def square_depth() -> tuple[Sample, MediaRecord]:
+    """A sample whose network works on squares, and the picture that its map is of."""
+    sample = build_sample(depth=True)
+    media = sample.trajectory.media
+    depth = next(medium for medium in media if medium.kind == "depth")
+    values = np.full((20, 20), 0.2, np.float32)
+    values[14:18, 14:18] = 1
+    values[2:6, 2:6] = 0.05
+    members = {**sample.members, depth.name_in_sample or "": encode_npy(values)}
+    parent = next(medium for medium in media if medium.id == depth.parent)
+    assert parent.width != parent.height
+    return Sample(sample.trajectory, members), parent
+
+
+def test_a_square_map_is_drawn_in_the_shape_of_its_picture_everywhere(tmp_path: Path) -> None:
+    sample, parent = square_depth()
+    ratio = parent.width / parent.height
+    depth = next(m for m in sample.trajectory.media if m.kind == "depth")
+    shown = show_medium(depth, sample.members, of=(parent.width, parent.height))
+    assert min(shown.image.size) >= 20  # nothing is lost
+    assert shown.image.width / shown.image.height == pytest.approx(ratio, rel=0.01)
+    write_pictures(sample, tmp_path)
+    with Image.open(tmp_path / f"{depth.id}-depth.png") as coloured:
+        assert coloured.width / (coloured.height - 25) == pytest.approx(ratio, rel=0.01)
+    tags = re.findall(r"<img [^>]*>", card(sample))
+    [of_depth] = [tag for tag in tags if f'alt="{depth.id}' in tag]
+    data = base64.b64decode(re.findall('base64,([^"]+)', of_depth)[0])
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.width / picture.height == pytest.approx(ratio, rel=0.01)
+        # enlarged before the ends are marked, which are then as small as on any map
+        assert f'width="{picture.width}"' in of_depth
+        assert max(picture.size) > 100
+
+
+def test_the_legend_of_a_page_says_that_colours_follow_a_logarithm() -> None:
+    sample, _ = square_depth()
+    assert "near (log scale)" in card(sample)
+    depth = next(m for m in sample.trajectory.media if m.kind == "depth")
+    below = encode_npy(np.linspace(-2, -1, 400, dtype=np.float32).reshape(20, 20))
+    plain = Sample(sample.trajectory, {**sample.members, depth.name_in_sample or "": below})
+    assert "log scale)" not in card(plain)
