@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from pearl_data.cli.output import naming_a_model
+from pearl_data.cli.output import leave, naming_a_model
 from pearl_data.command_line import FiniteRange, json_option, print_json
 from pearl_tools.errors import BadInput, UsageError
 
@@ -71,7 +73,9 @@ def evaluation() -> None:
     "points that each prediction orders right and wrong.",
 )
 @json_option
+@click.pass_context
 def depth(
+    context: click.Context,
     data: tuple[Path, ...],
     depth_models: tuple[str, ...],
     calibration: str | None,
@@ -87,11 +91,12 @@ def depth(
     """Measure depth models on DATA, beside the rule "lower in the picture is nearer".
 
     DATA are folders with pictures and their depth (`color/0.jpg` with `depth/0.png`, or `x.jpg`
-    with `x_depth.png`, `x_depth.npz`, `x_disp.npz`, capitals or not), one picture of such a folder,
-    or files of point pairs: CSV with image,near_x,near_y,far_x,far_y, or JSON
-    [{"image": .., "near": [x, y], "far": [x, y]}], or DA-2K's. Depth and disparity of 0, below 0 or
-    not finite are unknown. Prints ordinal accuracy, Spearman, AbsRel and delta-1 with 95 %
-    intervals: bootstrap, or Wilson's (*) of fewer than 20 pairs or tiles with depth.
+    with `x_depth.png`, `x_depth.npz`, `x_disp.npz`, capitals or not, or Middlebury's `im0.png` with
+    `disp0.pfm` and `calib.txt`), one picture of such a folder, or files of point pairs: CSV with
+    image,near_x,near_y,far_x,far_y, or JSON [{"image": .., "near": [x, y], "far": [x, y]}], or
+    DA-2K's. Depth and disparity of 0, below 0 or not finite are unknown. Prints ordinal accuracy,
+    Spearman, AbsRel and delta-1 with 95 % intervals: bootstrap, or Wilson's (*) of fewer than 20
+    pairs or tiles with depth. Exits 1 where pictures had to be left out, and names them.
 
     Example: pearl-data tools eval depth photos --html depth.html
     """
@@ -103,6 +108,8 @@ def depth(
     from pearl_tools.threads import one_thread
 
     one_thread(depth=True)
+    given = context.get_parameter_source("png_per_m") is not ParameterSource.DEFAULT
+    _refuse_unread(data, images=images, calibration=calibration, png_per_m=given)
     if html:
         _check_writable(html)
     options = Options(
@@ -126,6 +133,44 @@ def depth(
         _write(html, depth_page(report, gallery))
         if not as_json:
             click.echo(f"look at it: {html}")
+    left_out = [left for found in report.sets for left in found.left_out]
+    for left in left_out:
+        click.echo(f"left out: {left.reason}", err=True)
+    if left_out:
+        leave(1)
+
+
+def _refuse_unread(
+    data: Sequence[Path], *, images: Path | None, calibration: str | None, png_per_m: bool
+) -> None:
+    """Refuses what would change nothing, since somebody gave it for a reason."""
+    from pearl_data.depth_eval.frames import find_frames
+    from pearl_data.depth_eval.point_pairs import holds_pairs
+    from pearl_data.depth_eval.truth import may_be_disparity
+
+    places = [place.resolve() for place in data]
+    if twice := [place for n, place in enumerate(data) if place.resolve() in places[:n]]:
+        raise UsageError(f"DATA: expected every place once, got {twice[0]} twice; remove one")
+    if images and not any(map(holds_pairs, data)):
+        raise UsageError(
+            "--images: expected a file of point pairs among DATA, whose pictures it holds, got "
+            "only folders and pictures, which are read where they lie; leave it out"
+        )
+    if not calibration and not png_per_m:
+        return
+    truths = [
+        f.truth for place in data if not holds_pairs(place) for f in find_frames(place).frames
+    ]
+    if calibration and not any(map(may_be_disparity, truths)):
+        raise UsageError(
+            "--calibration: expected disparity among DATA, got none, and nothing else needs the "
+            "cameras; leave it out, or name the arrays or files of disparity so (x_disp.npz)"
+        )
+    if png_per_m and not any(truth.suffix.lower() == ".png" for truth in truths):
+        raise UsageError(
+            "--png-per-m: expected depth as PNG among DATA, got none, and it is the scale of "
+            "nothing else; leave it out"
+        )
 
 
 def _check_writable(html: Path) -> None:

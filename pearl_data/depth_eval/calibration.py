@@ -16,6 +16,8 @@ from pearl_data.depth_eval.json_text import parse_json
 from pearl_tools.errors import BadInput, UsageError
 
 FORM: Final = "focal_px=..,baseline_mm=..,offset_px=.."
+LEAST_BASELINE_MM: Final = 1.0
+"""No pair of cameras is as close as that; a number below is one in metres."""
 _FIELDS: Final = ("focal_px", "baseline_mm", "offset_px")
 _MIDDLEBURY: Final = {"cam0": "focal_px", "baseline": "baseline_mm", "doffs": "offset_px"}
 #: The first number of the line: of a camera's matrix, its focal length.
@@ -99,6 +101,12 @@ def _calibration(given: Iterable[tuple[str, Any]], where: str) -> Calibration:
         raise BadInput(
             f"{where}: expected {', '.join(_FIELDS)} once each (the last may be left out), finite "
             f"numbers, the first two above 0; got {got[:200] or 'nothing'}"
+        )
+    if numbers["baseline_mm"] < LEAST_BASELINE_MM:
+        raise BadInput(
+            f"{where}: expected baseline_mm of at least {LEAST_BASELINE_MM:g}, got "
+            f"{numbers['baseline_mm']:g}; it is in millimetres: if these are metres, write "
+            f"{1000 * numbers['baseline_mm']:g}"
         )
     return Calibration(**numbers)
 

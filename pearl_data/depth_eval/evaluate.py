@@ -23,10 +23,16 @@ from pearl_data.depth_eval.measures import (
     measure_points,
     score_points,
 )
-from pearl_data.depth_eval.point_pairs import FORMS, PointPair, check_inside, read_point_pairs
+from pearl_data.depth_eval.point_pairs import (
+    PointPair,
+    check_inside,
+    holds_pairs,
+    read_point_pairs,
+)
 from pearl_data.depth_eval.records import (
     DepthReport,
     Estimate,
+    LeftOut,
     Method,
     PictureRows,
     Row,
@@ -110,23 +116,30 @@ def evaluate(
         look: is shown every picture, one at a time.
 
     Raises:
-        BadInput: a place without anything to measure, or a file that cannot be read.
+        BadInput: a place without anything to measure. Pictures that cannot be read, or whose depth
+            cannot, are left out and told in the report while there are others.
 
     """
     methods = [*models, LowerIsNearer()]
     names = labels(methods)
     sets = []
     for place in places:
-        if place.suffix.lower() in FORMS and place.is_file():
-            alone, found = 0, list(_on_points(place, methods, names, options, look))
+        if holds_pairs(place):
+            alone, seen = 0, list(_on_points(place, methods, names, options, look))
         else:
             frames = find_frames(place)
             alone = frames.alone
-            found = list(_on_frames(place, frames, methods, names, options, look))
+            seen = list(_on_frames(place, frames, methods, names, options, look))
+        found = [picture for picture in seen if isinstance(picture, _Picture)]
+        left_out = [picture for picture in seen if isinstance(picture, LeftOut)]
+        if not found:
+            like = f"; so are all {len(seen)} pictures of {place}" if len(seen) > 1 else ""
+            raise BadInput(left_out[0].reason + like)
         sets.append(
             SetReport(
                 name=str(place),
                 alone=alone,
+                left_out=left_out,
                 below_0=sum(picture.below_0 for picture in found),
                 rows=_rows([picture.measured for picture in found], names, options.seed),
                 pictures=[
@@ -176,9 +189,13 @@ def _on_frames(
     names: Sequence[str],
     options: Options,
     look: Look | None,
-) -> Iterator[_Picture]:
+) -> Iterator[_Picture | LeftOut]:
     for index, frame in enumerate(found.frames):
-        image, (depth, below_0) = open_frame(frame, options.calibration, options.png_per_m)
+        try:
+            image, (depth, below_0) = open_frame(frame, options.calibration, options.png_per_m)
+        except (BadInput, OSError) as error:
+            yield LeftOut(name=frame.name, reason=_reason(error))
+            continue
         rng = np.random.default_rng((options.seed, index))
         pairs = draw_pairs(depth, options.pairs, options.ratio, rng)
         measured, aligned = [], []
@@ -205,12 +222,15 @@ def _on_points(
     names: Sequence[str],
     options: Options,
     look: Look | None,
-) -> Iterator[_Picture]:
+) -> Iterator[_Picture | LeftOut]:
+    base = options.images or place.parent
     for index, (path, pairs) in enumerate(read_point_pairs(place, options.images).items()):
+        name = str(path.relative_to(base) if path.is_relative_to(base) else path)
         try:
             opened = open_image(path.read_bytes(), name=str(path))
-        except ToolFailure as failure:
-            raise BadInput(str(failure.error)) from failure
+        except (ToolFailure, OSError) as error:
+            yield LeftOut(name=name, reason=_reason(error))
+            continue
         image = np.asarray(opened.pixels, np.uint8)
         height, width = image.shape[:2]
         check_inside(pairs, path, width, height)
@@ -220,12 +240,17 @@ def _on_points(
             measure_points(found, np.random.default_rng((options.seed, index, 1)))
             for found in scores
         ]
-        base = options.images or place.parent
-        name = str(path.relative_to(base) if path.is_relative_to(base) else path)
         if look:
             rows = _rows([measured], names, options.seed)
             look(SeenPoints(str(place), name, image, pairs, maps, scores, rows))
         yield _Picture(name, measured)
+
+
+def _reason(error: BadInput | ToolFailure | OSError) -> str:
+    """Why a picture is left out, in words that name its file."""
+    if isinstance(error, ToolFailure):
+        return str(error.error)
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def _predict(method: DepthModel, image: NDArray[np.uint8], shape: Sequence[int]) -> Map:

@@ -2,9 +2,10 @@
 
 Two layouts are known: a folder of pictures beside a folder of depth (`color/0.jpg`, `depth/0.png`),
 and both in one folder, told apart by the ends of their names (`x.jpg` or `x_left.png` with
-`x_depth.png` or `x_disp.npz`). Capitals make no difference: folders and ends may be written in
-them, and `IMG_1.JPG` is paired with `img_1.png`, unless several files differ only by them: those
-are told. Pictures without a partner are counted.
+`x_depth.png` or `x_disp.npz`; also without an x, as in Middlebury's `im0.png` and `disp0.pfm`).
+Capitals make no difference: folders and ends may be written in them, and `IMG_1.JPG` is paired with
+`img_1.png`, unless several files differ only by them: those are told. Pictures without a partner
+are counted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ IMAGE_FOLDERS: Final = ("color", "colour", "rgb", "image", "images", "left")
 TRUTH_FOLDERS: Final = ("depth", "depths", "disparity", "disp")
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 IMAGE_ENDS: Final = ("", "_left", "_rgb", "_color", "_image", "_im0")
-TRUTH_ENDS: Final = ("_depth", "_depth_m", "_depth_mm", "_disp", "_disparity")
+TRUTH_ENDS: Final = ("_depth", "_depth_m", "_depth_mm", "_disp", "_disparity", "_disp0")
+#: What depth is published in and not read here, because nothing in it says the unit.
+UNREAD_SUFFIXES: Final = (*IMAGE_SUFFIXES, ".exr", ".hdr", ".pgm", ".mat", ".h5", ".dpt", ".bin")
 
 
 class Frame(NamedTuple):
@@ -38,10 +41,15 @@ class Frame(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a folder holds; ``alone`` counts pictures without depth."""
+    """What a folder holds: pictures with their depth, and pictures ``without``."""
 
     frames: list[Frame]
-    alone: int
+    without: list[Path]
+
+    @property
+    def alone(self) -> int:
+        """How many pictures have no depth."""
+        return len(self.without)
 
 
 def find_frames(place: Path) -> Found:
@@ -58,11 +66,12 @@ def find_frames(place: Path) -> Found:
         )
     found = _of_picture(place) if place.is_file() else _of_folder(place)
     if not found.frames:
-        alone = f"{found.alone} without" if found.alone else "none"
         raise BadInput(
-            f"{place}: expected pictures with depth, found {alone}: either folders "
+            f"{place}: expected pictures with depth, found {_seen(found)}: either folders "
             f"{' or '.join(IMAGE_FOLDERS[:3])} and {' or '.join(TRUTH_FOLDERS[:3])} with equal "
-            "file names, or x.jpg (x_left.png ...) with x_depth.png (x_depth.npz, x_disp.npz ...)"
+            "file names, or x.jpg (x_left.png ...) with x_depth.png (x_depth.npz, x_disp.npz ...), "
+            f"or im0.png with disp0.pfm; depth is read from {', '.join(SUFFIXES)}"
+            f"{_unread(place.parent if place.is_file() else place)}"
         )
     return found
 
@@ -95,6 +104,30 @@ def open_frame(
     return image, truth
 
 
+def _seen(found: Found) -> str:
+    """What there is instead, by name: three say what went wrong with all."""
+    if not found.without:
+        return "none"
+    names = ", ".join(path.name for path in found.without[:3])
+    return f"{found.alone} without ({names}{', ...' if found.alone > 3 else ''})"
+
+
+def _unread(folder: Path) -> str:
+    """What to do about depth that is there in a format which is not read."""
+    named = [path for path in _files(folder, UNREAD_SUFFIXES) if _bare(path, TRUTH_ENDS)]
+    truths = _folder_named(TRUTH_FOLDERS, folder)
+    named += _files(truths, UNREAD_SUFFIXES) if truths else []
+    unread = [path for path in named if path.suffix.lower() not in SUFFIXES]
+    if not unread:
+        return ""
+    return f" and not from {unread[0].name}: save it as metres with numpy.save, x_depth.npy"
+
+
+def _bare(path: Path, ends: Sequence[str]) -> bool:
+    stem = path.stem.lower()
+    return any(stem.endswith(end) or stem == end.removeprefix("_") for end in ends)
+
+
 def _below_0(truth: Truth) -> str:
     """What somebody whose disparity counts the other way needs to hear."""
     count, size = truth.below_0, truth.depth_m.size
@@ -116,7 +149,7 @@ def _of_picture(place: Path) -> Found:
     if here.name.lower() in IMAGE_FOLDERS:
         beside = _in_two_folders(folder, here.parent, only=place)
         among = (beside.frames if beside else []) + among
-    return Found(among[:1], 0)
+    return Found(among[:1], [] if among else [place])
 
 
 def _folder_named(names: Sequence[str], folder: Path) -> Path | None:
@@ -140,8 +173,12 @@ def _in_one_folder(folder: Path, only: Path | None = None) -> Found:
     taken = set(truths.values())
     pictures = [path for path in _files(folder, IMAGE_SUFFIXES) if path not in taken]
     images = _by_beginning(pictures, IMAGE_ENDS)
-    found = _pair(sorted(images.items()), list(truths.items()), only)
-    return Found(found.frames, len(pictures) - len(found.frames))
+    frames = _pair(sorted(images.items()), list(truths.items()), only).frames
+    named = {frame.image for frame in frames if frame.name}
+    bare = [f._replace(name=f.image.stem) for f in frames if not f.name and f.image not in named]
+    frames = sorted([*bare, *(frame for frame in frames if frame.name)])
+    paired = {frame.image for frame in frames}
+    return Found(frames, [path for path in pictures if path not in paired])
 
 
 def _pair(
@@ -184,16 +221,22 @@ def _pair(
                 "rename them"
             )
         frames += [Frame(name, picture, truth) for truth in candidates]
-    return Found(frames, len(pictures) - len(frames))
+    paired = {frame.image for frame in frames}
+    return Found(frames, [picture for _, picture in pictures if picture not in paired])
 
 
 def _by_beginning(paths: Sequence[Path], ends: Sequence[str]) -> dict[str, Path]:
-    """Paths by their names without one of ``ends``; an earlier end, then an earlier path, wins."""
+    """Paths by their names without one of ``ends``; an earlier end, then an earlier path, wins.
+    What is called as an end is, `im0` or `disp0`, has the empty name.
+    """
     found: dict[str, Path] = {}
     for end in ends:
         for path in paths:
-            if path.stem.lower().endswith(end):
-                found.setdefault(path.stem[: len(path.stem) - len(end)], path)
+            stem = path.stem.lower()
+            if stem.endswith(end):
+                found.setdefault(path.stem[: len(stem) - len(end)], path)
+            elif stem == end.removeprefix("_"):
+                found.setdefault("", path)
     return found
 
 

@@ -5,6 +5,7 @@ are annotated, each prediction with the pairs that it orders right and wrong.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -16,8 +17,15 @@ from PIL import Image, ImageDraw
 from pearl_data.depth_eval.evaluate import Seen, SeenPoints
 from pearl_data.depth_eval.pair_marks import mark_bar, mark_pairs
 from pearl_data.depth_eval.records import DepthReport, Row, SetReport
-from pearl_data.depth_eval.text import HEADS, cell, count_words, figures, left_out_words
-from pearl_data.html import Markup, data_uri, page, tag
+from pearl_data.depth_eval.text import (
+    HEADS,
+    cell,
+    count_words,
+    figures,
+    left_out_lines,
+    left_out_words,
+)
+from pearl_data.html import Markup, data_uri, join, page, tag
 from pearl_data.report.depth_colours import (
     UNKNOWN,
     Limits,
@@ -116,13 +124,14 @@ def _pictures(gallery: Gallery) -> Iterator[Markup]:
         yield _legends(depth, (mark_bar(420, 22), "marks of pairs"))
         yield from gallery.points
     if gallery.left_out:
-        yield tag("p", f"{gallery.left_out} more are not shown.", class_="soft")
+        more = "1 more picture is" if gallery.left_out == 1 else f"{gallery.left_out} more are"
+        yield tag("p", f"{more} not shown: a page holds {gallery.most}.", class_="soft")
 
 
 def _table(found: SetReport, rows: Sequence[Row], head: str, name: str = "") -> Markup:
     lines = [tag("tr", *(tag("th", h) for h in ("", *HEADS)))]
     for row in rows:
-        cells = [tag("td", row.method), *(tag("td", text) for text in figures(row))]
+        cells = [tag("td", _breakable(row.method)), *(tag("td", text) for text in figures(row))]
         lines.append(tag("tr", *cells))
     return tag(
         "section",
@@ -130,6 +139,7 @@ def _table(found: SetReport, rows: Sequence[Row], head: str, name: str = "") -> 
         tag(
             "p", count_words(rows[0]) + ("" if name else left_out_words(found)), class_="soft small"
         ),
+        *(tag("p", line, class_="bad small") for line in ([] if name else left_out_lines(found))),
         tag("div", tag("table", *lines), class_="scroll"),
     )
 
@@ -230,11 +240,16 @@ def _figure(title: str, words: str, picture: Image.Image) -> Markup:
     uri = data_uri(encode(picture, "JPEG", quality=85, subsampling=0), "image/jpeg")
     return tag(
         "figure",
-        tag("figcaption", tag("b", title), tag("br"), words, class_="small"),
+        tag("figcaption", tag("b", _breakable(title)), tag("br"), words, class_="small"),
         tag("img", src=uri, alt=title, style="width:100%;display:block;border-radius:3px"),
         style="margin:0;display:grid;grid-template-rows:1fr auto;gap:4px;line-height:1.3;"
         "overflow-wrap:anywhere",
     )
+
+
+def _breakable(name: str) -> Markup:
+    """A method's name that breaks between its parts, and inside of one only where it must."""
+    return Markup(tag("wbr").join(join(part) for part in re.split(r"(?<=[_./-])", name) if part))
 
 
 def _reduced(height: int, width: int, to: int) -> tuple[int, int]:

@@ -37,6 +37,11 @@ class PointPair(NamedTuple):
     where: str
 
 
+def holds_pairs(place: Path) -> bool:
+    """Whether ``place`` is a file of point pairs rather than a folder or a picture."""
+    return place.suffix.lower() in FORMS and place.is_file()
+
+
 def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[PointPair]]:
     """The pairs of every picture, in the order of the file.
 
@@ -115,13 +120,15 @@ def _remedy(absent: Path) -> str:
 def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     try:
-        missing = [name for name in ("image", *COLUMNS) if name not in (reader.fieldnames or [])]
-        if missing:
+        names = [name.strip().lower() for name in reader.fieldnames or []]
+        reader.fieldnames = names
+        if not {"image", *COLUMNS} <= set(names):
+            got = ",".join(names)
+            hint = "; separate them by commas" if ";" in got or "\t" in got else ""
             raise BadInput(
                 f"{path}: expected the columns image,{','.join(COLUMNS)}, got "
-                f"{','.join(reader.fieldnames or [])[:200] or 'nothing'}"
+                f"{got[:200] or 'nothing'}{hint}"
             )
-        names = reader.fieldnames or []
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise BadInput(f"{path}: expected every column once, got {', '.join(twice)} twice")
         for row in reader:

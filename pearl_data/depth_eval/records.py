@@ -45,13 +45,23 @@ class PictureRows(Record, frozen=True, kw_only=True):
     rows: list[Row]
 
 
+class LeftOut(Record, frozen=True, kw_only=True):
+    """A picture that was not measured, because it or its depth cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
 class SetReport(Record, frozen=True, kw_only=True):
-    """All methods on one set; ``alone`` counts pictures without depth, which were left out, and
+    """All methods on one set.
+
+    ``alone`` counts pictures without depth, which were left out, like those in ``left_out``;
     ``below_0`` pixels whose depth or disparity is a number below 0, which count as unknown.
     """
 
     name: str
     alone: int
+    left_out: list[LeftOut] = []
     below_0: int = 0
     rows: list[Row]
     pictures: list[PictureRows]

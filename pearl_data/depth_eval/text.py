@@ -10,6 +10,7 @@ from pearl_data.depth_eval.records import DepthReport, Estimate, Row, SetReport
 
 HEADS: Final = ("ordinal", "less the rule's", "Spearman", "AbsRel", "delta-1")
 _NAME: Final = 24
+_REASONS: Final = 20
 _ORDINAL: Final = (
     "ordinal: pairs in the right order, ties half; where depth is known, those whose depths differ "
     "by more than {ratio:g}"
@@ -39,11 +40,22 @@ def count_words(row: Row) -> str:
 
 
 def left_out_words(found: SetReport) -> str:
-    """What was not measured: ``; 1 without depth left out``, or nothing."""
+    """What was not measured, and why no order: ``; 1 without depth left out``, or nothing."""
     alone = f"; {found.alone} without depth left out" if found.alone else ""
+    if found.left_out:
+        alone += f"; {len(found.left_out)} that cannot be used left out"
+    if found.rows[0].pixels and not found.rows[0].pairs:
+        alone += "; no pair of pixels is further apart than --ratio: lower it, or raise --pairs"
     pixels = _count(found.below_0, "pixel")
     below = f"; {pixels} of depth or disparity below 0 taken as unknown" if found.below_0 else ""
     return alone + below
+
+
+def left_out_lines(found: SetReport) -> list[str]:
+    """Why pictures were left out, one a line; of very many the first ones."""
+    lines = [f"left out: {left.reason}" for left in found.left_out[:_REASONS]]
+    more = len(found.left_out) - _REASONS
+    return [*lines, f"left out: {more} more, see --json"] if more > 0 else lines
 
 
 def figures(row: Row) -> list[str]:
@@ -73,6 +85,7 @@ def cell(estimate: Estimate | None, *, signed: bool = False) -> str:
 
 def _set(found: SetReport, *, by_picture: bool) -> Iterator[str]:
     yield f"{found.name}: {count_words(found.rows[0])}{left_out_words(found)}"
+    yield from (f"  {line}" for line in left_out_lines(found))
     yield from _table(found.rows)
     for picture in found.pictures if by_picture and len(found.pictures) > 1 else []:
         yield f"  {picture.name}: {count_words(picture.rows[0])}"
@@ -83,9 +96,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
     names = _cut([row.method for row in rows])
     lines = ([name, *figures(row)] for name, row in zip(names, rows, strict=True))
     cells = [["", *HEADS], *lines]
-    shown = [
-        n for n in range(len(HEADS) + 1) if n == 0 or any(line[n] != "-" for line in cells[1:])
-    ]
+    shown = [n for n in range(len(HEADS) + 1) if n < 2 or any(line[n] != "-" for line in cells[1:])]
     widths = {n: max(len(line[n]) for line in cells) for n in shown}
     for line in cells:
         yield "  " + "  ".join(line[n].ljust(widths[n]) for n in shown).rstrip()

@@ -1,4 +1,4 @@
-"""True depth from files: 16-bit PNG, numpy arrays, disparity with its calibration.
+"""True depth from files: 16-bit PNG, numpy arrays, PFM, disparity with its calibration.
 
 What the numbers of a file are is said by the name of its array, its file or its folder, never
 guessed from the values. Leaves out which file belongs to which picture (`frames.py`).
@@ -7,6 +7,8 @@ guessed from the values. Leaves out which file belongs to which picture (`frames
 from __future__ import annotations
 
 import io
+import math
+import re
 import struct
 import tokenize
 import zipfile
@@ -30,15 +32,19 @@ NAMES: Final[dict[str, Measure]] = {
     "depth": "depth_m",
     "disparity": "disparity_px",
     "disp": "disparity_px",
+    "disp0": "disparity_px",  # Middlebury's, of the left picture
 }
 Floats = NDArray[np.float64]
-SUFFIXES: Final = (".png", ".npz", ".npy")
+SUFFIXES: Final = (".png", ".npz", ".npy", ".pfm")
 NEAREST_M: Final = 1e-4
 FARTHEST_M: Final = 1e6
 """Depth beyond these is a wrong unit or a mark for "unknown" that nobody has declared: refused."""
 #: What numpy and its helpers raise about damaged files (tokenize: headers; zlib: archives).
 #: How .npy and .npz begin, also a .npz of nothing.
 _NUMPY: Final = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
+_PFM: Final = re.compile(
+    rb"(?P<kind>P[fF])\s+(?P<width>\d{1,6})\s+(?P<height>\d{1,6})\s+(?P<scale>[-+.\deE]+)(\r\n|\s)"
+)
 _DAMAGED: Final = (
     OSError,
     ValueError,
@@ -71,7 +77,7 @@ def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float 
     """The true depth of a picture: what is 0, below 0 or not finite is not known.
 
     Args:
-        path: a 16-bit grey PNG (0 = unknown), or an .npz or .npy of one map.
+        path: a 16-bit grey PNG (0 = unknown), or an .npz, .npy or .pfm of one map.
         calibration: for disparity; None asks for one beside the file (:func:`find_calibration`).
         png_per_m: what 1 m is in a PNG: 1000 for millimetres, 5000 for TUM's files.
 
@@ -82,6 +88,8 @@ def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float 
     with np.errstate(all="ignore"):  # what overflows is out of range, and refused below
         if path.suffix.lower() == ".png":
             measure, values = _from_png(path, png_per_m)
+        elif path.suffix.lower() == ".pfm":
+            measure, values = _from_pfm(path)
         else:
             measure, values = _from_numpy(path)
         if values.ndim != 2 or values.size == 0:
@@ -175,13 +183,48 @@ def _from_numpy(path: Path) -> tuple[Measure, Floats]:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         got = values.dtype if isinstance(values, np.ndarray) else "a member that is no array"
         raise BadInput(f"{path}: expected real numbers, got {got}; save the map as float32")
+    return _measure(path, name), values.astype(np.float64)
+
+
+def _from_pfm(path: Path) -> tuple[Measure, Floats]:
+    """Rows lie from the bottom up; a scale below 0 means that the low byte comes first."""
+    data = path.read_bytes()
+    head = _PFM.match(data)
+    if head is None:
+        raise BadInput(f"{path}: expected a PFM (Pf, width, height, scale), got {data[:16]!r}")
+    width, height = int(head["width"]), int(head["height"])
+    shape = (height, width) if head["kind"] == b"Pf" else (height, width, 3)
+    if len(data) - head.end() != 4 * math.prod(shape):
+        raise BadInput(
+            f"{path}: expected {4 * math.prod(shape)} bytes of values for {width}x{height}, got "
+            f"{len(data) - head.end()}; fetch the file again"
+        )
+    order = "<f4" if head["scale"].startswith(b"-") else ">f4"
+    values = np.frombuffer(data, order, offset=head.end()).reshape(shape)[::-1]
+    return _measure(path, None), values.astype(np.float64)
+
+
+def may_be_disparity(path: Path) -> bool:
+    """Whether a file may hold disparity; what cannot be read may hold anything."""
+    if path.suffix.lower() == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                names = [name for name in stored.files if name in NAMES]
+        except _DAMAGED:
+            return True
+        if names:
+            return any(NAMES[name] == "disparity_px" for name in names)
+    return measure_of_name(path) == "disparity_px"
+
+
+def _measure(path: Path, name: str | None) -> Measure:
     measure = NAMES.get(name or "") or measure_of_name(path)
     if measure is None:
         raise BadInput(
             f"{path}: nothing says what its numbers are; name the array one of {', '.join(NAMES)}, "
             "or let the file's name end in _depth or _disp"
         )
-    return measure, values.astype(np.float64)
+    return measure
 
 
 def _name_of_map(path: Path, names: list[str]) -> str:

@@ -126,3 +126,45 @@ def test_what_was_measured_is_printed_even_if_the_page_fails_at_the_end(
         f"{tmp_path / 'new' / 'page.html'}: the page cannot be written: No space left on device"
     )
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_read_is_a_finding(photos: Path) -> None:
+    (photos / "b.jpg").write_bytes(b"half a picture")
+    np.save(photos / "b_depth.npy", np.ones((4, 4)))
+    result = invoke(photos, "--json")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("left out: ")
+    assert str(photos / "b.jpg") in result.stderr
+    (left,) = json.loads(result.stdout)["sets"][0]["left_out"]
+    assert (left["name"], left["reason"] in result.stderr) == ("b", True)
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--images", "."], "--images: expected a file of point pairs among DATA"),
+        (["--calibration", "focal_px=9,baseline_mm=9"], "--calibration: expected disparity among"),
+        (["--png-per-m", "1000"], "--png-per-m: expected depth as PNG among DATA, got none"),
+        (["."], "DATA: expected every place once, got . twice"),
+    ],
+)
+def test_what_would_change_nothing_is_misuse(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], told: str
+) -> None:
+    values = cv2.imread(str(photos / "a_depth.png"), cv2.IMREAD_UNCHANGED)
+    np.savez(photos / "a_depth.npz", depth_mm=values)
+    (photos / "a_depth.png").unlink()
+    monkeypatch.chdir(photos)
+    result = invoke(photos, *option, "--depth-model", "nonsense")
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).startswith(told)
+
+
+def test_options_that_are_read_are_taken(photos: Path) -> None:
+    result = invoke(photos, "--png-per-m", 2000)
+    assert result.exit_code == 0
+    (photos / "a_depth.png").unlink()
+    np.savez(photos / "a.npz", disparity=np.linspace(1, 9, 96 * 128).reshape(96, 128))
+    (photos / "a.npz").rename(photos / "a_disp.npz")
+    result = invoke(photos, "--calibration", "focal_px=100,baseline_mm=100")
+    assert result.exit_code == 0, result.output

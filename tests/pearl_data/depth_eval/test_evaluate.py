@@ -20,9 +20,9 @@ from pearl_data.depth_eval.evaluate import Options, evaluate, labels
 from pearl_data.depth_eval.page import DRAWN, Gallery, colour_error, depth_page
 from pearl_data.depth_eval.pair_marks import mark_pairs
 from pearl_data.depth_eval.point_pairs import PointPair
-from pearl_data.depth_eval.records import DepthReport
+from pearl_data.depth_eval.records import DepthReport, LeftOut
 from pearl_data.depth_eval.rule import NAME, LowerIsNearer
-from pearl_data.depth_eval.text import cell, tell_depth
+from pearl_data.depth_eval.text import cell, left_out_lines, tell_depth
 from pearl_tools.errors import BadInput
 
 
@@ -119,6 +119,61 @@ def test_pixels_below_0_are_counted_and_told(tmp_path: Path) -> None:
     assert re.search(told, depth_page(report, Gallery()))
 
 
+def test_a_picture_that_cannot_be_used_is_left_out_and_told(tmp_path: Path) -> None:
+    two_folders(tmp_path, 3)
+    whole = (tmp_path / "color" / "2.png").read_bytes()
+    (tmp_path / "color" / "0.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "depth" / "1.png").write_bytes(b"no depth")
+    report = evaluate([tmp_path], MODELS, Options(pairs=200))
+    (found,) = report.sets
+    assert [picture.name for picture in found.pictures] == ["2"]
+    assert [left.name for left in found.left_out] == ["0", "1"]
+    for left, file in zip(found.left_out, ("color/0.png", "depth/1.png"), strict=True):
+        assert str(tmp_path / file) in left.reason
+        assert f"left out: {left.reason}" in tell_depth(report)
+        assert html.escape(f"left out: {left.reason}") in depth_page(report, Gallery())
+    assert "1 picture, " in tell_depth(report)
+    assert "pixels; 2 that cannot be used left out\n" in tell_depth(report)
+    assert msgspec.json.decode(msgspec.json.encode(report), type=DepthReport) == report
+    (tmp_path / "color" / "2.png").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"0\.png.*; so are all 3 pictures of "):
+        evaluate([tmp_path], MODELS, Options(pairs=200))
+
+
+def test_a_picture_of_point_pairs_that_cannot_be_read_is_left_out_too(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    rows = "a.png,20,10,50,10\nb.png,20,10,50,10\n"
+    (tmp_path / "p.csv").write_text(f"image,near_x,near_y,far_x,far_y\n{rows}")
+    (found,) = evaluate([tmp_path / "p.csv"], MODELS).sets
+    assert [left.name for left in found.left_out] == ["b.png"]
+    assert found.rows[0].pairs == 1
+
+
+def test_very_many_reasons_are_told_in_part(report: DepthReport) -> None:
+    many = [LeftOut(name=str(n), reason=f"{n}.png: empty") for n in range(25)]
+    told = left_out_lines(msgspec.structs.replace(report.sets[0], left_out=many))
+    assert told[:1] == ["left out: 0.png: empty"]
+    assert told[20:] == ["left out: 5 more, see --json"]
+
+
+def test_a_ratio_that_leaves_no_pair_is_told(data: Path) -> None:
+    report = evaluate([data], MODELS, Options(pairs=50, ratio=100))
+    text = tell_depth(report)
+    assert "3 pictures, 0 pairs, " in text
+    assert "; no pair of pixels is further apart than --ratio: lower it, or raise --pairs" in text
+    assert "ordinal" in text.splitlines()[1]
+    assert report.sets[0].rows[0].ordinal is None
+
+
+def test_names_of_methods_break_between_their_parts(data: Path) -> None:
+    gallery = Gallery()
+    models = [Knows("org/fast_depth_224.tflite")]
+    page = depth_page(evaluate([data], models, Options(pairs=50), look=gallery.look), gallery)
+    assert page.count("fast_<wbr>depth_<wbr>224.<wbr>tflite<") == 1 + 3 + 3  # tables, pictures
+    assert page.count("<b>fast_<wbr>depth_") == 3
+
+
 def test_a_model_that_gives_no_numbers_is_named(data: Path) -> None:
     with pytest.raises(BadInput, match="'org/nan' gives values that are not finite"):
         evaluate([data], [Knows("org/nan", sign=float("nan"))])
@@ -202,7 +257,7 @@ def test_the_page_is_whole_and_shows_every_method(report: DepthReport, gallery: 
     row = ["picture", "truth", "good", "its error", "bad", "its error", NAME, "its error"]
     assert images.names[2:] == row * 2
     assert len(addresses) == 2 + len(row) * 2
-    assert "1 more are not shown" in page
+    assert "1 more picture is not shown: a page holds 2" in page
     for told in ("good", "bad", NAME, "logarithm of inverse depth", "org/good#inverse"):
         assert told in page
 

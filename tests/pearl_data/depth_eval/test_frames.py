@@ -155,3 +155,59 @@ def test_depth_of_another_shape_or_without_values_is_refused(tmp_path: Path) -> 
     np.save(tmp_path / "a_depth.npy", np.ones((48, 64)))
     with pytest.raises(BadInput, match=r"a\.jpg"):
         open_frame(frame, None, 1000)
+
+
+@pytest.mark.parametrize("form", ["pfm", "npy", "npz"])
+def test_a_scene_as_middlebury_lays_it_out_is_found_and_read(tmp_path: Path, form: str) -> None:
+    write_image(tmp_path / "im0.png")
+    write_image(tmp_path / "im1.png")
+    values = disparity()
+    if form == "pfm":
+        head = b"Pf\n64 48\n-0.0039\n"
+        (tmp_path / "disp0.pfm").write_bytes(head + values[::-1].astype("<f4").tobytes())
+        (tmp_path / "disp1.pfm").write_bytes(b"of the right picture")
+    else:
+        (np.save if form == "npy" else np.savez)(tmp_path / "disp0", values)
+    (tmp_path / "calib.txt").write_text("cam0=[100 0 1; 0 100 1; 0 0 1]\nbaseline=500\ndoffs=0.5\n")
+    found = find_frames(tmp_path)
+    (frame,) = found.frames
+    assert frame == ("im0", tmp_path / "im0.png", tmp_path / f"disp0.{form}")
+    assert [path.name for path in found.without] == ["im1.png"]
+    assert find_frames(tmp_path / "im0.png").frames == [frame]
+    _, truth = open_frame(frame, None, 1000)
+    assert np.isnan(truth.depth_m[0, 0])
+    np.testing.assert_allclose(truth.depth_m.ravel()[1:], scene()[1].ravel()[1:], rtol=1e-5)
+
+
+def test_depth_without_a_beginning_gives_way_to_depth_with_one(tmp_path: Path) -> None:
+    write_image(tmp_path / "image.png")
+    write_png(tmp_path / "depth.png")
+    assert find_frames(tmp_path).frames == [
+        ("image", tmp_path / "image.png", tmp_path / "depth.png")
+    ]
+    write_png(tmp_path / "image_depth.png")
+    (frame,) = find_frames(tmp_path).frames
+    assert frame.truth == tmp_path / "image_depth.png"
+
+
+def test_what_was_seen_instead_is_named(tmp_path: Path) -> None:
+    for name in "abcd":
+        write_image(tmp_path / f"{name}.jpg")
+    with pytest.raises(
+        BadInput,
+        match=r"found 4 without \(a\.jpg, b\.jpg, c\.jpg, \.\.\.\): .* from \.png, .*\.pfm$",
+    ):
+        find_frames(tmp_path)
+    with pytest.raises(BadInput, match=r"found 1 without \(a\.jpg\): "):
+        find_frames(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a_depth.tiff", "depth/a.tif", "a_Depth.exr", "disp0.pgm"])
+def test_depth_in_a_format_that_is_not_read_is_told(tmp_path: Path, name: str) -> None:
+    write_image(tmp_path / "color" / "a.jpg")
+    write_image(tmp_path / "a.jpg")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"?")
+    told = rf"and not from {Path(name).name}: save it as metres with numpy\.save"
+    with pytest.raises(BadInput, match=told):
+        find_frames(tmp_path)

@@ -32,6 +32,7 @@ def test_three_forms_say_the_same(folder: Path) -> None:
     spaced = csv.replace(",", ", ")
     for name, content, row in (
         ("spaced.csv", spaced, ", line 2"),
+        ("capitals.csv", csv.replace("image", "Image ").replace("near_x", "NEAR_X"), ", line 2"),
         ("a.csv", csv, ", line 2"),
         ("A.CSV", csv, ", line 2"),
         ("a.json", own, "[0]"),
@@ -62,6 +63,7 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
+        ("a.csv", "image;near_x;near_y;far_x;far_y\n", "got image;.*; separate them by commas$"),
         ("a.csv", "image,x,y\na.png,1,2\n", "expected the columns image,near_x,near_y,far_x,far_y"),
         ("a.csv", "image,near_x,near_y,far_x,far_y,near_x\n", "column once, got near_x twice"),
         ("a.csv", "image,near_x,near_y,far_x,far_y\na.png,1,,2,3\n", "line 2: near_y: expected a"),

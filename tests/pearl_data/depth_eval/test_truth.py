@@ -9,7 +9,7 @@ import pytest
 from made_depth import scene, write_png
 
 from pearl_data.depth_eval.calibration import Calibration, read_calibration
-from pearl_data.depth_eval.truth import read_truth
+from pearl_data.depth_eval.truth import may_be_disparity, read_truth
 from pearl_tools.errors import BadInput, UsageError
 
 
@@ -207,3 +207,53 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     for name in ("a_depth.npy", "b.npz"):
         with pytest.raises(BadInput, match="got pickled objects, which are never loaded"):
             read_depth_m(tmp_path / name, None)
+
+
+@pytest.mark.parametrize(("scale", "order"), [("-1", "<f4"), ("0.5", ">f4"), ("-1e0\r", "<f4")])
+def test_pfm_has_its_rows_from_the_bottom_up_in_either_order_of_bytes(
+    tmp_path: Path, scale: str, order: str
+) -> None:
+    path = tmp_path / "a_depth.pfm"
+    values = scene()[1].copy()
+    values[0, 0] = np.inf
+    head = f"Pf\n64 48\n{scale}\n".encode()
+    path.write_bytes(head + values[::-1].astype(order).tobytes())
+    depth = read_depth_m(path, None)
+    assert np.isnan(depth[0, 0])
+    np.testing.assert_array_equal(depth[1:], values[1:])
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"P5 2 2 255\n....", r"expected a PFM \(Pf, width, height, scale\), got b'P5 2 2"),
+        (b"Pf 2 2 -1\n" + bytes(15), "expected 16 bytes of values for 2x2, got 15"),
+        (b"Pf 2 2 -1\n" + bytes(17), "got 17"),
+        (b"PF 2 1 -1\n" + bytes(24), r"got shape \(1, 2, 3\)"),
+        (b"Pf 0 0 -1\n", r"got shape \(0, 0\)"),
+        (b"", "got b''"),
+    ],
+)
+def test_a_damaged_pfm_is_told(tmp_path: Path, data: bytes, told: str) -> None:
+    (tmp_path / "a_depth.pfm").write_bytes(data)
+    with pytest.raises(BadInput, match=told):
+        read_depth_m(tmp_path / "a_depth.pfm", None)
+
+
+def test_files_that_may_hold_disparity_are_known_without_reading_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", disparity=np.ones((2, 2)))
+    np.savez(tmp_path / "b_disp.npz", depth=np.ones((2, 2)))
+    np.savez(tmp_path / "c_disp.npz", np.ones((2, 2)))
+    (tmp_path / "d_depth.npz").write_bytes(b"damaged")
+    told = {path.name[0]: may_be_disparity(path) for path in sorted(tmp_path.iterdir())}
+    assert told == {"a": True, "b": False, "c": True, "d": True}
+    assert may_be_disparity(Path("disp0.pfm"))
+    assert not may_be_disparity(Path("x_depth.png"))
+
+
+def test_a_baseline_in_metres_is_refused_with_the_number_in_millimetres(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"got 0\.193; .* if these are metres, write 193$"):
+        read_calibration("focal_px=995,baseline_mm=0.193")
+    (tmp_path / "calib.txt").write_text("cam0=[995 0 1]\nbaseline=0.12\n")
+    with pytest.raises(BadInput, match=r"calib\.txt: expected baseline_mm .* write 120$"):
+        read_calibration(str(tmp_path / "calib.txt"))
