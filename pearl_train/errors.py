@@ -1,7 +1,7 @@
 """Why a run ends before its last step, and a question without an answer.
 
 RunInterrupted   somebody asked it to (exit 130); it can be resumed
-Diverged         a loss or gradient is no longer a number: names step, terms, the first samples
+Diverged         a loss, a gradient or a weight is no longer a number: names step, terms, samples
 Collapsed        the collapse panel says so and log.on_collapse is "stop"
 NoAnswer         a model that was asked says nothing
 
@@ -25,7 +25,14 @@ class RunInterrupted(Interrupted):
 
 
 class Diverged(PearlError):
-    """A loss or a gradient is not finite; no weight was changed by it."""
+    """A loss, a gradient or a weight is not finite.
+
+    ``what`` is the message without the ``remedy``, which a card words by itself.
+    """
+
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        super().__init__(f"{what}. {remedy}" if remedy else what)
+        self.what = what
 
 
 class Collapsed(PearlError):

@@ -23,6 +23,7 @@ from pearl_train.model.backbone import Backbone
 from pearl_train.model.build import build_backbone
 from pearl_train.model.load import NANO
 from pearl_train.run.folder import RunFolder
+from pearl_train.run.going_on import how_to_go_on
 from pearl_train.run.names import folder_name
 from pearl_train.settings.config import Config
 from pearl_train.settings.load import load_config
@@ -95,8 +96,8 @@ def _found(where: str, sets: Sequence[str]) -> Place:
     if run.config.is_file():
         if not (run.model / "config.json").is_file():
             raise UsageError(
-                f"{where}: expected a finished run, got one without {run.model.name}/; go on with "
-                f"it by pearl-train run --resume {where}"
+                f"{where}: expected a finished run, got one without {run.model.name}/. "
+                f"{how_to_go_on(run, run.read_config())}"
             )
         config = load_config([run.config], sets)
         return Place(folder_name(folder), _asked_at(config, run.model), run, trained=True)

@@ -81,7 +81,7 @@ def _traced(patient: Patient, broken: list[EncodedSample], tried: int) -> Findin
     """Where states that are no numbers come from: weights, pixels, or what is computed of them."""
     names = listed([f"{sample.key} in {sample.shard}" for sample in broken])
     told = f"expected states and logits that are numbers, got NaN or infinity for {names}"
-    if weights := not_finite(patient.backbone.plain):
+    if weights := not_finite(patient.backbone.plain.state_dict()):
         return Finding(
             check="forward",
             status="fail",

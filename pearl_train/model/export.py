@@ -31,7 +31,7 @@ def export_model(backbone: Backbone, folder: Path, *, dtype: torch.dtype | None 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--to {folder}: expected a new or empty folder, found something there")
     network = merged(backbone, dtype)
-    check_finite(network, str(folder))
+    check_finite(network, str(folder), "training diverged: train anew with a lower optim.lr")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     network.save_pretrained(partial)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.settings.config import ModelConfig
@@ -106,7 +106,7 @@ def _network(config: ModelConfig, place: str) -> nn.Module:
         if names := sorted(map(str, found[what])):
             raise UsageError(
                 f"model {config.id}: expected all weights of its configuration; "
-                f"{what.split('_')[0]}: {_some(names)}; download or export it again"
+                f"{what.split('_')[0]}: {naming(names)}; download or export it again"
             )
     return cast("nn.Module", network)
 
@@ -149,27 +149,30 @@ def check_family(network: Any, model_id: str, family: str) -> None:
         )
 
 
-def check_finite(network: nn.Module, name: str) -> None:
-    """Raises ``BadInput`` naming weights that hold NaN or infinity."""
-    if broken := not_finite(network):
+def check_finite(
+    network: nn.Module, name: str, remedy: str = "download or export it again"
+) -> None:
+    """Raises ``BadInput`` naming weights that hold NaN or infinity, and the ``remedy``."""
+    if broken := not_finite(network.state_dict()):
         raise BadInput(
-            f"model {name}: expected finite weights, got NaN or infinity in {_some(broken)}; "
-            "download it again, or resume from an earlier checkpoint"
+            f"model {name}: expected finite weights, got NaN or infinity in {naming(broken)}; "
+            f"{remedy}"
         )
 
 
-def not_finite(network: nn.Module) -> list[str]:
-    """The names of weights and buffers that hold NaN or infinity."""
+def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    """The names of ``weights`` that hold NaN or infinity."""
     return [
         key
-        for key, weight in network.state_dict().items()
+        for key, weight in weights.items()
         if weight.is_floating_point()
         and not bool(torch.isfinite(weight.sum(dtype=torch.float32)))
         and not bool(torch.isfinite(weight).all())
     ]
 
 
-def _some(names: list[str], limit: int = 3) -> str:
+def naming(names: Sequence[str], limit: int = 3) -> str:
+    """The first ``limit`` of ``names``, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from pearl_data.shards.files import write_whole
 from pearl_train.report.card_scores import scores
 from pearl_train.report.usage import usage
-from pearl_train.run.environment import Stop
+from pearl_train.run.environment import Stop, last_stop
 from pearl_train.run.folder import DataFacts, RunFolder, read_json
+from pearl_train.run.going_on import going_on
 from pearl_train.run.metrics import PANEL, last_values, read_metrics
 from pearl_train.run.names import folder_name, is_local, model_name
 from pearl_train.settings.config import Config
@@ -69,12 +70,13 @@ def card(folder: RunFolder, place: Place) -> str:
     """What the run in ``folder`` was, for readers at ``place``."""
     config = folder.read_config()
     sessions = read_json(folder.environment, list) if folder.environment.is_file() else []
-    stop = None if place.model else (sessions[-1].get("stopped") if sessions else None)
+    whole = place.model and place.curves  # whoever came so far has all that a card speaks of
+    stop = None if whole else last_stop(folder.environment)
     parts = [
         _front(config),
         f"# {place.title}\n",
         _summary(config),
-        _stopped(stop, config, place),
+        _stopped(stop, config, place, folder_name(folder.read_data().path)),
         _data(folder.read_data()),
         _training(config, sessions, stop),
         f"Every choice is in `{place.choices}`.\n",
@@ -110,25 +112,18 @@ def _summary(config: Config) -> str:
     )
 
 
-def _stopped(stop: Stop | None, config: Config, place: Place) -> str:
+def _stopped(stop: Stop | None, config: Config, place: Place, data: str) -> str:
     """That the run did not come to its end, and why."""
     if stop is None:
         return ""
     where = f"after step {stop['step']} of" if stop["step"] else "before the first of"
     steps = "" if stop["step"] else " steps"
+    lacks = "there are no curves yet" if place.model else "there is no model yet"
     return (
         f"**Not finished**: it stopped {where} {config.optim.steps}{steps}. "
-        f"{stop['why']}\n\nWhat follows is what was reached by then; there is no model yet. "
-        f"`pearl-train run --resume {place.command}` goes on, with the same choices, from the last "
-        f"checkpoint if there is one.{_again(stop, config)}\n"
+        f"{stop['why']}\n\nWhat follows is what was reached by then; {lacks}. "
+        f"{going_on(stop, place.command, config, data, quote='`')}.\n"
     )
-
-
-def _again(stop: Stop, config: Config) -> str:
-    """What going on with the same choices cannot mend."""
-    if config.log.on_collapse == "stop" and "collapsed" in stop["why"]:
-        return " A collapse stops it there again: begin a new run with a remedy named above."
-    return ""
 
 
 def _data(data: DataFacts) -> str:

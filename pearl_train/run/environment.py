@@ -7,7 +7,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from pearl_train.run.folder import read_json, write_json
 
@@ -46,16 +46,25 @@ def note_session(path: Path, session: dict[str, Any]) -> None:
 
 
 class Stop(TypedDict):
-    """How a session ended before its last step: updates done, and why, as a sentence."""
+    """How a session ended early: updates done, why, as a sentence, and whether it says for good
+    (``diverged``) or not at all (``trained``: only files are missing) what going on leads to.
+    """
 
     step: int
     why: str
+    kind: NotRequired[Literal["diverged", "trained", "other"]]
 
 
 def note_stop(path: Path, stop: Stop) -> None:
     """Say of the last session in ``environment.json`` that it stopped."""
     *before, last = read_json(path, list)
     write_json(path, [*before, {**last, "stopped": stop}])
+
+
+def last_stop(path: Path) -> Stop | None:
+    """How the last session in ``environment.json`` stopped early, if it did."""
+    sessions = read_json(path, list) if path.is_file() else []
+    return sessions[-1].get("stopped") if sessions else None
 
 
 def _version(name: str) -> str | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NAMED = 3
 """Samples named; the others are counted."""
 
+_OF_WEIGHTS = "the weights rather than a sample"
+
 
 def blame(
     machine: Machine,
@@ -50,10 +52,10 @@ def blame(
     suspects = broken if names else batches
     alone = "" if machine.world > 1 else _alone(machine, moment, suspects, gradient=not names)
     got = ", ".join(f"{name} {value}" for name, value in what.items())
+    look = ". If it is always the same sample, see it by pearl-data show"
     return (
         f"step {moment.step + 1}: expected finite losses and gradients, got {got}; {who}{alone}. "
-        "The weights are as they were before it. Lower optim.lr or set optim.clip; if it is always "
-        "the same sample, look at it with pearl-data show"
+        f"This update changed no weight{'' if _OF_WEIGHTS in alone else look}"
     )
 
 
@@ -78,8 +80,17 @@ def _alone(machine: Machine, moment: Moment, batches: Sequence[Batch], *, gradie
     if not guilty:
         return "; each of them by itself, dropout off, is finite"
     if len(guilty) == len(names):
-        return "; each of them by itself is broken too, so it is the weights rather than a sample"
+        return (
+            f"; each of them by itself is broken too, so it is {_OF_WEIGHTS}{_since_when(moment)}"
+        )
     return f"; broken by itself: {_some(guilty)}"
+
+
+def _since_when(moment: Moment) -> str:
+    """Of broken weights: what made them so, and what else holds them."""
+    if not moment.step:
+        return ", as they were before training"
+    return ": an update before this one ruined them, and a checkpoint since then holds them so"
 
 
 def _one_by_one(machine: Machine, batches: Sequence[Batch]) -> Iterator[Batch]:

@@ -24,6 +24,7 @@ from pearl_train.run.environment import describe
 from pearl_train.run.folder import DataFacts, RunFolder, same_data, write_json
 from pearl_train.run.metrics import wandb_package
 from pearl_train.run.result import RunResult
+from pearl_train.run.undisturbed import undisturbed
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
 from pearl_train.training.assemble import Assembled, assemble, build_trained
@@ -41,7 +42,7 @@ def train(
     With ``resume`` the run in ``out`` goes on from its newest whole checkpoint, with ``config`` and
     ``data`` as it began with; where there is no run yet it begins. Without, ``out`` must be new.
     Raises ``UsageError``, ``BadInput``, ``RunInterrupted``, ``Diverged`` or ``Collapsed``; a run
-    that began can then be resumed.
+    that began can then be resumed; of one that diverged the message says what to do instead.
     """
     folder = RunFolder(out)
     plan_views(config.objective)
@@ -57,13 +58,13 @@ def train(
         first_process(folder.must_be_free)
     opened: list[DataFacts] = []
     main = accelerator.is_main_process
-    with told_if_stopped(folder, main=main) as began:
+    with told_if_stopped(folder, main=main) as session:
         try:
             made = assemble(config, data, folder, accelerator, opened=opened.append)
         except (RunInterrupted, KeyboardInterrupt):
             if opened and main:  # what the targets were made for, so that it can be resumed
                 _begin(folder, config, opened[0])
-                began(_session(accelerator, _reached(folder)))
+                session.began(_session(accelerator, _reached(folder)))
             raise
         first_process(lambda: _begin(folder, config, made.facts))
         found = fit(
@@ -73,8 +74,9 @@ def train(
             resume=resume,
             progress=progress,
             accelerator=accelerator,
-            began=lambda step: began(_session(accelerator, step)),
+            began=lambda step: session.began(_session(accelerator, step)),
         )
+        session.has_trained()
         for tally in from_all(accelerator, made.train.tally):
             made.train.tally.merge(tally)
         left_out = most(folder.read_data().left_out, made.train.tally.counts())
@@ -126,12 +128,13 @@ def _finish(
     """The model, the curves and the card; by the first process."""
     from pearl_train.model.export import export_model
 
+    facts = folder.read_data()
+    write_json(folder.data, msgspec.structs.replace(facts, left_out=dict(left_out)))
     if not (folder.model / "config.json").is_file():  # it appears whole or not at all
         with no_bars():
             export_model(_bare_backbone(folder, config, made), folder.model)
-    facts = folder.read_data()
-    write_json(folder.data, msgspec.structs.replace(facts, left_out=dict(left_out)))
-    show(folder)
+    with undisturbed():  # with the model these are soon done, and without them it has no words
+        show(folder)
 
 
 @contextmanager

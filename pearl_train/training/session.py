@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 from pearl_tools.errors import BadInput
-from pearl_train.errors import Collapsed, RunInterrupted
+from pearl_train.errors import Collapsed, Diverged, RunInterrupted
+from pearl_train.model.load import naming, not_finite
 from pearl_train.objectives.base import Terms
 from pearl_train.run.folder import RunFolder
+from pearl_train.run.going_on import after_divergence
 from pearl_train.run.metrics import PANEL, Metrics, Window
 from pearl_train.run.narrator import Narrator
 from pearl_train.run.result import RunResult
@@ -64,7 +66,8 @@ def fit(
 
     With ``resume`` the newest whole checkpoint in ``folder`` is the start; without one, or without
     ``resume``, the beginning. ``began`` is told at which step. Raises ``RunInterrupted`` after a
-    checkpoint was written, and ``Diverged`` or ``Collapsed`` naming what to do.
+    checkpoint was written, and ``Diverged`` or ``Collapsed`` naming what to do; a ``Diverged`` run
+    that is resumed comes to the same point.
     """
     with ExitStack() as stack:
         if not torch.cuda.is_available():
@@ -84,9 +87,12 @@ def fit(
             began(session.step)
         try:
             return session.run()
-        except (Exception, KeyboardInterrupt):  # what was measured until then is worth seeing
-            with undisturbed():
+        except (Exception, KeyboardInterrupt) as error:
+            with undisturbed():  # what was measured until then is worth seeing
                 session.leave()
+            if isinstance(error, Diverged):
+                remedy = after_divergence(folder, config, session.step)
+                raise Diverged(error.what, remedy=remedy) from error
             raise
 
 
@@ -252,10 +258,18 @@ class _Session:
         self._save(loss)
 
     def _save(self, validation: float | None) -> None:
-        """Write a checkpoint and remove those no longer kept."""
+        """Write a checkpoint and remove those no longer kept; raises ``Diverged`` rather than keep
+        weights that are no numbers.
+        """
         if self.saved == self.step:
             return
         state = capture(self.machine.model, self.optimizer, self.kept)
+        # all processes stop for what the first one holds: it alone has every weight whole
+        if broken := said_by_first(self.accelerator, not_finite(state.weights)):
+            raise Diverged(
+                f"step {self.step}: expected finite weights after the update, got NaN or infinity "
+                f"in {naming(broken)}; no checkpoint of them is written"
+            )
         panel_tensors, panel_state = self.parts.panel.state() if self.parts.panel else ({}, {})
         if self.main and self.metrics:
             snapshot = Snapshot(

@@ -7,55 +7,89 @@ waits for no checkpoint, leaves the same.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from pearl_tools.errors import PearlError
-from pearl_train.errors import RunInterrupted
+from pearl_train.errors import Diverged, RunInterrupted
 from pearl_train.report.card import write_card
-from pearl_train.run.environment import Stop, note_session, note_stop
+from pearl_train.run.environment import Stop, last_stop, note_session, note_stop
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.metrics import read_metrics
 from pearl_train.run.names import folder_name
 from pearl_train.run.undisturbed import undisturbed
 
 
+class Session:
+    """How far a session of the run in ``folder`` has come."""
+
+    def __init__(self, folder: RunFolder, *, main: bool) -> None:
+        self._folder, self._main = folder, main
+        self.begun = self.trained = False
+
+    def began(self, entry: dict[str, Any]) -> None:
+        """It has a step to go on from; ``entry`` is added to ``environment.json``."""
+        if self._main:
+            note_session(self._folder.environment, entry)
+        self.begun = True
+
+    def has_trained(self) -> None:
+        """Its last step is done and in a checkpoint."""
+        self.trained = True
+
+
 @contextmanager
-def told_if_stopped(folder: RunFolder, *, main: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Inside, a session runs; what is given to the function is its entry in ``environment.json``.
+def told_if_stopped(folder: RunFolder, *, main: bool) -> Iterator[Session]:
+    """Inside, a session runs, which says how far it has come.
 
-    If it then ends by an exception, the entry says so, curves and card are written, and the
-    exception goes on; ``KeyboardInterrupt`` as ``RunInterrupted``, which says how to resume. Only
-    the ``main`` process writes.
+    If it then ends by an exception, its entry in ``environment.json`` says so, curves and card are
+    written, and the exception goes on; ``KeyboardInterrupt`` as ``RunInterrupted``, which says what
+    is done and how to go on. Only the ``main`` process writes.
     """
-    begun = False
-
-    def began(session: dict[str, Any]) -> None:
-        nonlocal begun
-        if main:
-            note_session(folder.environment, session)
-            begun = True
-
+    session = Session(folder, main=main)
     try:
-        yield began
+        yield session
     except KeyboardInterrupt as error:
         if not folder.config.is_file():
             raise
-        stop = _at_once(folder)
-        if begun:
-            _tell(folder, stop)
+        stop = _at_once(folder, session)
+        if session.begun and main and not _finished(folder):
+            _tell(folder, stop, trained=session.trained)
         raise stop from error
     except Exception as error:  # whatever it was, of the run the same can be shown
-        if begun:
-            _tell(folder, error)
+        if session.begun and main:
+            _tell(folder, error, trained=session.trained)
         raise
 
 
-def _at_once(folder: RunFolder) -> RunInterrupted:
+def _finished(folder: RunFolder) -> bool:
+    """Whether nothing is missing: the card is written last, and of a run that stopped it says so
+    in ``environment.json``.
+    """
+    there = (folder.model / "config.json", folder.curves, folder.card)
+    return all(path.is_file() for path in there) and last_stop(folder.environment) is None
+
+
+def _at_once(folder: RunFolder, session: Session) -> RunInterrupted:
+    resume = f"pearl-train run --resume {folder.path}"
+    if session.trained and _finished(folder):
+        return RunInterrupted(
+            f"interrupted when all was done: {folder.path} holds the trained model, curves and card"
+        )
+    if session.trained:
+        return RunInterrupted(
+            "interrupted after the last step: everything is trained and in a checkpoint. Write "
+            f"what is missing of model, curves and card with: {resume}",
+            during="after the last step, while the model was written",
+        )
+    if not session.begun:
+        return RunInterrupted(
+            f"interrupted before a step was done: nothing is lost. Go on with: {resume}"
+        )
     return RunInterrupted(
         "interrupted at once: what was done since the last checkpoint is to be done again. Go on "
-        f"with: pearl-train run --resume {folder.path}",
+        f"with: {resume}",
         during="at once, without a checkpoint of its last steps",
     )
 
@@ -73,13 +107,14 @@ def draw(folder: RunFolder) -> None:
     draw_curves(folder.metrics, folder.curves, title=folder_name(folder.path))
 
 
-def _tell(folder: RunFolder, error: Exception) -> None:
+def _tell(folder: RunFolder, error: Exception, *, trained: bool) -> None:
     """Note how the last session ended and show the run; of one that failed, if it has a step."""
     try:
         lines = read_metrics(folder.metrics)
-        if lines or isinstance(error, RunInterrupted):
+        if lines or isinstance(error, RunInterrupted | Diverged):
             step = max((int(line["step"]) for line in lines), default=0)
-            note_stop(folder.environment, Stop(step=step, why=why(error)))
+            kind = _kind(error, trained=trained)
+            note_stop(folder.environment, Stop(step=step, why=why(error), kind=kind))
             try:
                 draw(folder)
             except KeyboardInterrupt:
@@ -90,10 +125,17 @@ def _tell(folder: RunFolder, error: Exception) -> None:
         sys.stderr.write(f"curves and card cannot be written: {failure}\n")
 
 
+def _kind(error: Exception, *, trained: bool) -> Literal["diverged", "trained", "other"]:
+    if isinstance(error, Diverged):
+        return "diverged"
+    return "trained" if trained and isinstance(error, RunInterrupted) else "other"
+
+
 def why(error: Exception) -> str:
     """The reason as a sentence for somebody who reads the card much later."""
     if isinstance(error, RunInterrupted):
         during = f", {error.during}" if error.during else ""
         return f"Somebody interrupted it (Ctrl-C or SIGTERM){during}."
     text = str(error) if isinstance(error, PearlError) else f"{type(error).__name__}: {error}"
+    text = error.what if isinstance(error, Diverged) else text
     return f"The reason: {text.rstrip('.')}."

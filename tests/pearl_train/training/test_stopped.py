@@ -9,12 +9,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from toy_run import ToyPanel, toy_batches, toy_config, toy_ingredients
+import torch
+from torch import Tensor
+from toy_run import Toy, ToyPanel, toy_batches, toy_config, toy_ingredients
 
-from pearl_tools.errors import BadInput
-from pearl_train.errors import Collapsed, RunInterrupted
+from pearl_tools.errors import BadInput, UsageError
+from pearl_train.asking.trained import find
+from pearl_train.errors import Collapsed, Diverged, RunInterrupted
+from pearl_train.objectives.base import Moment, Terms
 from pearl_train.objectives.target import embed_rows
+from pearl_train.report.card import write_card
 from pearl_train.run.environment import describe
 from pearl_train.run.folder import DataFacts, RunFolder
 from pearl_train.run.metrics import read_metrics
@@ -23,7 +29,7 @@ from pearl_train.settings.load import load_config
 from pearl_train.training.ingredients import Ingredients
 from pearl_train.training.loop import train
 from pearl_train.training.session import fit
-from pearl_train.training.stopped import told_if_stopped
+from pearl_train.training.stopped import show, told_if_stopped
 from pearl_train.views.batch import Batch
 
 FACTS = DataFacts(path="/x/scenes", manifest_sha256="a" * 64, split="train", samples=12)
@@ -43,9 +49,9 @@ def go(
     """Train as :func:`pearl_train.training.loop.train` does."""
 
     def session(step: int) -> None:
-        began({"from_step": step, "processes": 1, **describe()})
+        told.began({"from_step": step, "processes": 1, **describe()})
 
-    with told_if_stopped(run, main=True) as began:
+    with told_if_stopped(run, main=True) as told:
         fit(parts, config, run, resume=resume, progress=False, began=session)
 
 
@@ -121,6 +127,96 @@ def test_a_second_ctrl_c_while_curves_are_drawn_leaves_the_card(
         go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
     assert "stopped after step 5 of 12. Somebody interrupted it" in run.card.read_text()
     assert "the curves are not drawn" in capsys.readouterr().err
+
+
+class Ruined(Toy):
+    """Breaks on every sample from some moment on."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, batch: Batch, moment: Moment, targets: Tensor | None) -> Terms:
+        terms = super().forward(batch, moment, targets)
+        share = torch.nan if moment.step >= self.step else 1.0
+        vlm = terms.losses["vlm"]._replace(total=terms.losses["vlm"].total * share)
+        return terms._replace(losses={**terms.losses, "vlm": vlm})
+
+
+def test_who_diverged_is_told_to_train_anew_and_not_to_resume(tmp_path: Path) -> None:
+    run, config = RunFolder(tmp_path / "run"), toy_config(optim={"clip": None})
+    run.create(config, FACTS)
+    with pytest.raises(Diverged) as caught:
+        go(run, toy_ingredients(config, trainee=Ruined(5)), config)
+    told = str(caught.value)
+    assert "an update before this one ruined them, and a checkpoint since then holds them" in told
+    command = "--config {}/config.toml --set optim.lr=0.001 --set optim.clip=1 --out OTHER"
+    here = f"pearl-train run --data /x/scenes {command.format(run.path)}"
+    same = "comes to the same point: train anew with a lower optim.lr and gradients clipped: "
+    assert told.endswith(f"{same}{here}")
+    card = run.card.read_text()
+    assert f"{same}`pearl-train run --data scenes {command.format('run')}`." in card
+    assert "--resume" not in card
+    assert str(tmp_path) not in card
+    with pytest.raises(UsageError) as unfinished:
+        find(str(run.path))
+    assert str(unfinished.value).endswith(f"{same}{here}")
+    again = load_config([run.config], ["optim.lr=0.001", "optim.clip=1"])
+    assert again.optim == msgspec.structs.replace(config.optim, lr=0.001, clip=1.0)
+
+
+def test_before_any_update_the_learning_rate_is_not_blamed(run: RunFolder) -> None:
+    with pytest.raises(Diverged, match=r"look at model and data with pearl-train doctor --data /x"):
+        go(run, toy_ingredients(CONFIG, trainee=Ruined(0)))
+    assert "stopped before the first of 12 steps" in run.card.read_text()
+    assert "optim.lr=" not in run.card.read_text()
+
+
+def trained_and_interrupted(run: RunFolder, written: tuple[str, ...]) -> None:
+    """Ctrl-C after the last step, when so much was written."""
+
+    def session(step: int) -> None:
+        told.began({"from_step": step, "processes": 1, **describe()})
+
+    with told_if_stopped(run, main=True) as told:
+        fit(toy_ingredients(CONFIG), CONFIG, run, progress=False, began=session)
+        told.has_trained()
+        if "model" in written:
+            run.model.mkdir()
+            (run.model / "config.json").write_text("{}")
+        if "card" in written:
+            show(run)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("written", [(), ("model",), ("model", "curves", "card")])
+def test_ctrl_c_after_the_last_step_says_that_all_is_trained(
+    written: tuple[str, ...], run: RunFolder
+) -> None:
+    with pytest.raises(RunInterrupted) as caught:
+        trained_and_interrupted(run, written)
+    card, said = run.card.read_text(), str(caught.value)
+    if "card" in written:
+        assert said.startswith("interrupted when all was done: ")
+    else:
+        assert said.startswith("interrupted after the last step: everything is trained and in a")
+        assert said.endswith(f"pearl-train run --resume {run.path}")
+    assert run.curves.is_file()
+    assert ("Not finished" in card) == (not written)
+    if not written:
+        assert "stopped after step 12 of 12. Somebody interrupted it" in card
+        assert "`pearl-train run --resume run` writes what is missing; no step is left" in card
+
+
+def test_a_card_without_its_curves_does_not_call_a_run_finished(run: RunFolder) -> None:
+    with pytest.raises(RunInterrupted):
+        go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
+    run.model.mkdir()
+    write_card(run)
+    assert "Not finished" not in run.card.read_text()
+    run.curves.unlink()
+    write_card(run)
+    assert "what was reached by then; there are no curves yet." in run.card.read_text()
 
 
 def test_a_collapse_is_in_the_card(run: RunFolder) -> None:
