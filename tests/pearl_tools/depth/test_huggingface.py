@@ -85,7 +85,7 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
     state = {k: v for k, v in model.state_dict().items() if k != "head.conv3.weight"}
     model.save_pretrained(tmp_path, state_dict=state)
     processor.save_pretrained(tmp_path)
-    with pytest.raises(ModelUnavailable, match=r"1 missing .* such as head\.conv3\.weight"):
+    with pytest.raises(ModelUnavailable, match=r"1 missing, such as head\.conv3\.weight"):
         load_depth_model(str(tmp_path))
 
 
@@ -154,21 +154,43 @@ def test_a_folder_that_is_no_snapshot_is_told_what_one_holds(
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "told"),
     [
-        ("config.json", "{"),
-        ("config.json", "[]"),
-        ("preprocessor_config.json", "3"),
-        ("model.safetensors", "x"),
+        ("config.json", "{", r": expected JSON in config\.json, got Expecting property name"),
+        ("config.json", "[]", r": expected a JSON object, \{\.\.\.\}, in config\.json, got \[\];"),
+        ("preprocessor_config.json", "[]", r", in preprocessor_config\.json, got \[\]; download"),
+        ("preprocessor_config.json", "3", r", in preprocessor_config\.json, got 3; download"),
+        (
+            "processor_config.json",
+            "\xff",
+            r": expected JSON in processor_config\.json, got 'utf-8'",
+        ),
+        ("model.safetensors", "x", r" cannot be loaded: \w+"),
     ],
 )
 def test_damaged_files_of_a_snapshot_are_one_clear_line(
-    name: str, content: str, tmp_path: Path
+    name: str, content: str, told: str, tmp_path: Path
 ) -> None:
     random_model("dpt", tmp_path)
-    (tmp_path / name).write_text(content)
-    with pytest.raises(ModelUnavailable, match=rf"{tmp_path}' cannot be loaded: \w+"):
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(ModelUnavailable, match=f"{tmp_path}'.*{told}"):
         load_depth_model(str(tmp_path))
+
+
+def test_weights_of_another_shape_are_named_with_both_shapes(tmp_path: Path) -> None:
+    model, processor = depth_anything()
+    state = model.state_dict()
+    (out, *rest), name = state["head.conv3.weight"].shape, "head.conv3.weight"
+    state[name] = torch.zeros(out + 1, *rest)
+    model.save_pretrained(tmp_path, state_dict=state)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(ModelUnavailable) as caught:
+        load_depth_model(str(tmp_path))
+    assert str(caught.value) == (
+        f"depth model '{tmp_path}': {name} in its files has shape {(out + 1, *rest)}, expected "
+        f"{(out, *rest)} by config.json, and 0 more differ: these files belong to two models; "
+        "download the snapshot again"
+    )
 
 
 @pytest.mark.filterwarnings("error")

@@ -9,6 +9,7 @@ of a repository is run. Leaves out models that need more than a picture.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from pearl_tools.depth.outputs import OutputKind, Spec, as_inverse, output_of_co
 from pearl_tools.errors import ModelUnavailable, PearlError, UnknownModel
 
 _BATCH: Final = 4
+_SETTINGS: Final = ("config.json", "preprocessor_config.json", "processor_config.json")
 _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 #: The first fusion layer of DPT's decoder has nothing to add, so published files leave this out.
 _UNUSED: Final = re.compile(r"fusion_stage\.layers\.0\.residual_layer1\.")
@@ -61,7 +63,11 @@ class TransformersDepth:
                 _check_architecture(place, config)
                 self._processor: Any = _processor(folder)
                 model, report = AutoModelForDepthEstimation.from_pretrained(
-                    folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+                    folder,
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # _check_weights refuses them, in our words
                 )
         except PearlError:
             raise
@@ -114,12 +120,19 @@ def _check_architecture(place: str, config: Any) -> None:
 
 def _check_weights(place: str, report: dict[str, Any]) -> None:
     missing = sorted(name for name in report["missing_keys"] if not _UNUSED.search(name))
-    wrong = [*missing, *sorted(str(key[0]) for key in report.get("mismatched_keys", ()))]
-    if wrong:
+    if missing:
         raise ModelUnavailable(
             f"depth model {place!r}: its files do not hold all weights of the network "
-            f"({len(wrong)} missing or of another shape, such as {wrong[0]}), which would be "
-            "random numbers; download the snapshot again"
+            f"({len(missing)} missing, such as {missing[0]}), which would be random numbers; "
+            "download the snapshot again"
+        )
+    other = sorted((str(name), *shapes) for name, *shapes in report.get("mismatched_keys", ()))
+    if other:
+        name, found, expected = other[0]
+        raise ModelUnavailable(
+            f"depth model {place!r}: {name} in its files has shape {tuple(found)}, expected "
+            f"{tuple(expected)} by config.json, and {len(other) - 1} more differ: these files belong "
+            "to two models; download the snapshot again"
         )
 
 
@@ -182,7 +195,26 @@ def _checked_folder(spec: str, folder: Path) -> Path:
             f"{', '.join(missing)}; download the model's whole snapshot (pickled weights, such as "
             "pytorch_model.bin, are never read)"
         )
+    _check_json(spec, folder)
     return folder
+
+
+def _check_json(spec: str, folder: Path) -> None:
+    """The libraries take for granted that these files hold objects."""
+    for name in _SETTINGS:
+        path = folder / name
+        try:
+            document = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelUnavailable(
+                f"depth model {spec!r}: expected JSON in {name}, got {error}; download the "
+                "snapshot again"
+            ) from error
+        if not isinstance(document, dict):
+            raise ModelUnavailable(
+                f"depth model {spec!r}: expected a JSON object, {{...}}, in {name}, got "
+                f"{str(document)[:40]}; download the snapshot again"
+            )
 
 
 def _processor(folder: Path) -> Any:
