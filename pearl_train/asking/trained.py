@@ -139,13 +139,7 @@ def open_answerer(
 
 def asked_backbone(config: Config, device: str | None = None) -> Backbone:
     """The network for inference: its weights in ``model.dtype``, as plain transformers runs it."""
-    options = config.objective
-    built = build_backbone(
-        config.model,
-        pred_tokens=max(options.pred_tokens, 4),
-        pause_tokens=max(options.pause_tokens, 4),
-        seed=config.seed,
-    )
+    built = build_backbone(config.model, seed=config.seed)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.bfloat16 if config.model.dtype == "bfloat16" else torch.float32
     network = built.network.to(place, dtype).eval()

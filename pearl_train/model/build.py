@@ -20,8 +20,6 @@ from pearl_train.settings.config import ModelConfig
 def build_backbone(
     config: ModelConfig,
     *,
-    pred_tokens: int = 4,
-    pause_tokens: int = 4,
     train_pred: bool = True,
     by_length: bool = True,
     seed: int = 0,
@@ -38,7 +36,7 @@ def build_backbone(
     """
     network, processor = load_model(config)
     plain: Any = network
-    tokens = add_special_tokens(plain, processor, pred=pred_tokens, pause=pause_tokens, seed=seed)
+    tokens = add_special_tokens(plain, processor, seed=seed)
     if config.freeze_vision:
         freeze_vision(plain)
     if config.lora is not None:

@@ -1,7 +1,7 @@
 """Tokens of ours in anyone's vocabulary: [PRED], pause and latent tokens, initialised by id.
 
-All are always added, whatever the objective, so that every run of a comparison has the same
-vocabulary. Each new row is the mean of the rows that the tokenizer uses plus noise of its own, as
+All are always added, as many as can be asked for, whatever the objective: every row counts in the
+softmax of L_VLM, so that a run and its control must have the same ones. Each new row is the mean of the rows that the tokenizer uses plus noise of its own, as
 wide as those rows spread: the mean alone (the default of transformers) makes all new tokens the
 same token, and noise of a fixed width is loud in a small tied vocabulary (N(0, 1/sqrt(H)) made a
 fresh nano model answer with our tokens). Left out: which of them learn
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pearl_data.randomness import derived_seed
+from pearl_train.settings.config import MOST_TOKENS
 
 LVR_START, LVR, LVR_END = "<|lvr_start|>", "<|lvr|>", "<|lvr_end|>"
 
@@ -50,7 +51,12 @@ def token_names(pred: int, pause: int) -> tuple[str, ...]:
 
 
 def add_special_tokens(
-    network: Any, processor: Any, *, pred: int = 4, pause: int = 4, seed: int = 0
+    network: Any,
+    processor: Any,
+    *,
+    pred: int = MOST_TOKENS,
+    pause: int = MOST_TOKENS,
+    seed: int = 0,
 ) -> SpecialTokens:
     """Adds what is missing to the processor's tokenizer and to the network's rows.
 
@@ -79,7 +85,9 @@ def add_special_tokens(
     return _named(ids, pred, pause)
 
 
-def find_special_tokens(processor: Any, *, pred: int = 4, pause: int = 4) -> SpecialTokens:
+def find_special_tokens(
+    processor: Any, *, pred: int = MOST_TOKENS, pause: int = MOST_TOKENS
+) -> SpecialTokens:
     """The ids of tokens that are already there; raises ``KeyError`` naming one that is not."""
     known = processor.tokenizer.get_vocab()
     return _named({name: known[name] for name in token_names(pred, pause)}, pred, pause)

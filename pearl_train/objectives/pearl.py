@@ -3,7 +3,7 @@
     L = L_VLM + lambda * (L_JEPA + L_NextLat)        L_JEPA = D(h_hat_R, stop_gradient(h_R))
 
 One network makes all three: it answers, it predicts h_hat_R from the question with K [PRED] tokens
-appended, and it embeds the expert's trajectory R. Answer and prediction share one row, in which
+behind it, and it embeds the expert's trajectory R. Answer and prediction share one row, in which
 neither sees the other, so that inference is ordinary decoding without [PRED] tokens. With lambda 0
 it asks for the same views as its control :mod:`~pearl_train.objectives.sft` and computes the same
 bits.
@@ -30,18 +30,16 @@ from pearl_train.views.batch import Batch, ViewPlan
 
 
 def plan(options: ObjectiveConfig) -> ViewPlan:
-    """The context with what is to be written and the [PRED] tokens; R, unless it is cached.
-
-    Read at the end of the question, [PRED] tokens would come after what is read: there are none.
-    """
+    """The context with what is to be written and the [PRED] tokens; R, unless it is cached."""
     written = written_branches(options)
     if not options.weight:
         return ViewPlan(branches=written)
-    count = options.pred_tokens if options.pred_position == "last-pred" else 0
+    count = options.pred_tokens
     return ViewPlan(
         branches=(*written, "pred") if count else written,
         pred_tokens=count,
         target=options.target.source != "frozen-base",
+        pred_in_question=count > 0 and options.pred_position == "end-of-question",
     )
 
 

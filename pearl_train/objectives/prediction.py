@@ -14,9 +14,10 @@ from pearl_train.views.batch import PADDING, PREFIX, Places, Rows
 def predict(hidden: Tensor, rows: Rows, options: ObjectiveConfig) -> Tensor:
     """h_hat_R (B, H), read from the states (B, L, H) of the context rows.
 
-    The predictor is the network itself: its state at the last [PRED] token, which has read the
-    question and the [PRED] tokens before it (with K = 0, at the last token of the context); or,
-    as the release reads, at the end of the question.
+    The predictor is the network itself. Its state at the last [PRED] token, behind the prompt, has
+    read the question and the [PRED] tokens before it; with K = 0 it is that at the last token of
+    the prompt. Or as in the release: [PRED] tokens end the user's turn, and the state is that at
+    the token which closes it (the last [PRED] token where a template closes turns by none).
     """
     place = rows.reads[options.pred_position]
     return hidden[place.row, place.column]
@@ -37,6 +38,7 @@ def without_prediction(rows: Rows) -> Rows:
     if not bool(dropped.any()):
         return rows
     kept = ~dropped & (rows.branch != PADDING)
+    gone = {name for name, at in rows.reads.items() if dropped[at.row, at.column].any()}
     order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)
     order = order[:, : int(kept.sum(dim=1).max())]
     column = kept.cumsum(dim=1) - 1
@@ -57,5 +59,5 @@ def without_prediction(rows: Rows) -> Rows:
             )
             for name, learned in rows.learned.items()
         },
-        reads={name: moved(at) for name, at in rows.reads.items() if name != "last-pred"},
+        reads={name: moved(at) for name, at in rows.reads.items() if name not in gone},
     )

@@ -2,7 +2,9 @@
 
 Given where nothing reads it, an option changes nothing, which is a mistake to be told. As with what
 an objective does not read (:mod:`pearl_train.settings.reads`), a file may be run as a variant of
-itself: a later layer that takes away what its options rest on is no mistake.
+itself: a later layer that takes away what its options rest on is no mistake. Nor is an option that
+only says again what holds anyway: nothing that was wished for is ignored. So ``log.on_collapse``
+has no row: where no views can collapse, there is nothing to stop for.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import NamedTuple
 
 from pearl_train.settings.config import Config
 from pearl_train.settings.faults import Fault, Given, Key, dotted, shown
-from pearl_train.settings.reads import at, is_plain
+from pearl_train.settings.reads import at, is_plain, says_off
 
 
 class Condition(NamedTuple):
@@ -36,10 +38,6 @@ def _pearl_predicts(config: Config) -> bool:
     return config.objective.name != "pearl" or _predicts(config)
 
 
-def _has_pred_tokens(config: Config) -> bool:
-    return config.objective.pred_position == "last-pred"
-
-
 def _uses_tools(config: Config) -> bool:
     return config.objective.name == "tools"
 
@@ -57,18 +55,6 @@ CONDITIONS: tuple[Condition, ...] = (
             f"objective.{name}", "objective.weight", "objective.weight above 0", _pearl_predicts
         )
         for name in _OF_LAMBDA
-    ),
-    Condition(
-        "objective.pred_tokens",
-        "objective.pred_position",
-        'objective.pred_position = "last-pred"',
-        _has_pred_tokens,
-    ),
-    Condition(
-        "objective.pred",
-        "objective.pred_position",
-        'objective.pred_position = "last-pred"',
-        _has_pred_tokens,
     ),
     Condition(
         "objective.pred",
@@ -92,17 +78,10 @@ CONDITIONS: tuple[Condition, ...] = (
         ),
     ),
     Condition(
-        "log.on_collapse",
-        "objective.name",
-        'objective.name = "pearl"',
-        lambda c: c.objective.name == "pearl",
-    ),
-    Condition("log.on_collapse", "objective.weight", "objective.weight above 0", _pearl_predicts),
-    Condition(
         "model.freeze_vision",
-        "model.lora",
-        'model.lora = "none": adapters train what model.lora.targets says, no other weight',
-        lambda config: config.model.lora is None,
+        "model.lora.targets",
+        "no model.lora.targets: without it adapters are in the language model alone",
+        lambda config: config.model.lora is None or config.model.lora.targets is None,
     ),
     Condition(
         "model.revision",
@@ -124,7 +103,7 @@ def idle_faults(config: Config, given: Given, keys: Iterable[Key]) -> Iterator[F
     A choice given by a file is none where a later layer gave what it rests on.
     """
     for key in keys:
-        if is_plain(config, key):
+        if is_plain(config, key) or says_off(config, key):
             continue
         for condition in CONDITIONS:
             if not _holds_of(condition, key) or condition.reads(config):
@@ -135,7 +114,7 @@ def idle_faults(config: Config, given: Given, keys: Iterable[Key]) -> Iterator[F
             yield Fault(
                 where=dotted(key),
                 origin=given.origin(key),
-                expected=f"an option that {condition.by} {_shown(config, by)} reads",
+                expected=f"an option that is read with {condition.by} = {_shown(config, by)}",
                 got=shown(given.value(key)),
                 hint=f"leave it out, or set {condition.needs}",
                 rests_on=(key, by),
@@ -150,6 +129,4 @@ def _holds_of(condition: Condition, key: Key) -> bool:
 
 def _shown(config: Config, key: Key) -> str:
     value = at(config, key)
-    if hasattr(value, "__struct_fields__"):
-        return "(a table)"
     return f"{value:g}" if isinstance(value, float) else shown(value)

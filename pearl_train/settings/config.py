@@ -12,6 +12,9 @@ import msgspec
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+MOST_TOKENS = 16
+"""[PRED] and pause tokens that every vocabulary gets, each: what can be asked for at most."""
+TokenCount = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Weight = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -108,11 +111,12 @@ class ObjectiveConfig(Section, frozen=True, kw_only=True):
     """lambda of the paper."""
     warmup: NotNegative = 0
     """Steps over which lambda rises linearly."""
-    pred_tokens: NotNegative = 4
+    pred_tokens: TokenCount = 4
     """K; 0 makes the predictor the identity."""
     pred: Literal["trained", "frozen"] = "trained"
     pred_position: Literal["last-pred", "end-of-question"] = "last-pred"
-    """Where h_hat_R is read; the release reads the end of the user turn."""
+    """Where h_hat_R is read, and so where [PRED] tokens stand: behind the prompt, at the last of
+    them (the paper), or at the end of the user's turn, at what closes it (the release)."""
     distance: Literal["cosine", "smooth-l1"] = "cosine"
     loss_dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     """Share of steps without L_JEPA; lambda is divided by what remains (arXiv 2509.14252)."""
@@ -121,7 +125,7 @@ class ObjectiveConfig(Section, frozen=True, kw_only=True):
     sigreg: Weight = 0.0
     stop_gradient: bool = True
     """False lets both views learn, which collapses: for the experiment that shows it."""
-    pause_tokens: NotNegative = 0
+    pause_tokens: TokenCount = 0
     """sft only: tokens to think on between question and answer."""
     target: TargetConfig = TargetConfig()
     nextlat: NextLatConfig | None = NextLatConfig()

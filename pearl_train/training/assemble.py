@@ -112,8 +112,6 @@ def build_trained(config: Config) -> Backbone:
     """The network with all tokens that any objective may ask for: controls differ in none."""
     return build_backbone(
         config.model,
-        pred_tokens=max(config.objective.pred_tokens, 4),
-        pause_tokens=max(config.objective.pause_tokens, 4),
         train_pred=config.objective.pred == "trained",
         by_length=config.parallel != "fsdp2",
         seed=config.seed,

@@ -34,7 +34,9 @@ class Span:
         images: the pictures in order of appearance, as numbers into ``EncodedSample.images``.
         marks: named positions in ``ids``: ``end-of-question`` (context: the token that closes the
             user turn, where the release reads, or the last of its text where the template has
-            none), ``conclusion`` (target, trajectory: last token before the final thought begins),
+            none), ``closing`` (context: where what closes the user turn begins), both of the branch
+            of [PRED] tokens where these stand in the question; ``last-pred`` (that branch),
+            ``conclusion`` (target, trajectory: last token before the final thought begins),
             ``latents`` (lvr: the first latent; as many follow as the sample's region has tokens).
 
     """
@@ -209,3 +211,5 @@ class ViewPlan(NamedTuple):
     pred_tokens: int = 0
     pause_tokens: int = 0
     target: bool = False
+    pred_in_question: bool = False
+    """[PRED] tokens before what closes the user turn, not behind the whole prompt."""

@@ -135,10 +135,15 @@ def _context_rows(
         if name != "pred":
             learned[name] = _learned(rows, starts, number + 1)
     last = [start[1] - 1 for start in starts]
-    if "pred" in names:
-        at = names.index("pred") + 2
-        last = [start[at] - 1 for start in starts]
     ends = [sample.context.marks.get("end-of-question") for sample in samples]
+    if "pred" in names:
+        at = names.index("pred") + 1
+        marks = [sample.branches["pred"].marks for sample in samples]
+        last = [start[at] + of["last-pred"] for start, of in zip(starts, marks, strict=True)]
+        if all("end-of-question" in of for of in marks):  # [PRED] tokens stand in the question
+            ends = [
+                start[at] + of["end-of-question"] for start, of in zip(starts, marks, strict=True)
+            ]
     reads = {"last-pred": _places(last)}
     if all(end is not None for end in ends):
         reads["end-of-question"] = _places([int(end) for end in ends if end is not None])

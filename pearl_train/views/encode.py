@@ -129,6 +129,7 @@ class _Encoding:
             grown = Growing()
             if name == "pred":
                 grown.add(encoder.tokens.pred[: self.plan.pred_tokens])
+                grown.marks["last-pred"] = len(grown.ids) - 1
             else:
                 if name == "answer":
                     grown.add(encoder.tokens.pause[: self.plan.pause_tokens])
@@ -141,6 +142,8 @@ class _Encoding:
                 span, _ = encoder.span(follow, pictures, self.numbers, before)
                 grown.append(span)
             branches[name] = grown.done()
+        if self.plan.pred_in_question:
+            context, branches = _with_pred_in_question(context, branches)
         target = None
         if self.plan.target:
             prompt = self.target[-1].role != "assistant"
@@ -190,6 +193,42 @@ class _Encoding:
 
     def _dropped(self, reason: str, detail: str) -> Dropped:
         return Dropped(self.trajectory.id, self.shard, reason, detail)
+
+
+def _with_pred_in_question(
+    context: Span, branches: Mapping[BranchName, Span]
+) -> tuple[Span, dict[BranchName, Span]]:
+    """The question, with [PRED] tokens and what closes its turn behind it as one branch.
+
+    As the release has them: h_hat_R is read where the turn is closed after the [PRED] tokens. No
+    other view may see these, so that what follows the question begins every other branch.
+    """
+    at, end = context.marks["closing"], context.marks["end-of-question"]
+    question, rest = _part(context, 0, at), _part(context, at, len(context.ids))
+    assert not any(rest.is_image), "pictures stand before what closes the turn"
+    moved: dict[BranchName, Span] = {}
+    for name, span in branches.items():
+        grown = Growing()
+        if name == "pred":
+            grown.append(span)
+            grown.append(_part(context, at, end + 1))
+            grown.marks["end-of-question"] = len(grown.ids) - 1
+        else:
+            grown.append(rest)
+            grown.append(span)
+        moved[name] = grown.done()
+    return question, moved
+
+
+def _part(span: Span, start: int, end: int) -> Span:
+    """Tokens ``start`` to ``end`` of ``span``, which hold all of its pictures or none."""
+    shown = span.is_image[start:end]
+    return Span(
+        ids=span.ids[start:end],
+        learn=span.learn[start:end],
+        is_image=shown,
+        images=span.images if any(shown) else (),
+    )
 
 
 def _with_conclusion(span: Span, *, stated: bool) -> Span:

@@ -133,6 +133,7 @@ class Encoder:
                 grown.add(self._start)
             before = ""
         for part in parts:
+            start = len(grown.ids)
             if part.medium is not None:
                 prepared = pictures[part.medium]
                 if self._adjoins(grown, prepared):
@@ -145,6 +146,8 @@ class Encoder:
                     before = self.template.tail(before + text)
             if part.mark:
                 grown.marks[part.mark] = max(len(grown.ids) - 1, 0)
+            if part.mark == "end-of-question":
+                grown.marks["closing"] = start if part.closes else len(grown.ids)
         return grown.done(), before
 
     def _following(self, before: str, text: str) -> Sequence[int]:

@@ -18,12 +18,15 @@ Mark = Literal["", "end-of-question", "conclusion"]
 
 
 class Part(NamedTuple):
-    """A text, or the picture ``medium``; ``mark`` names the last token of it."""
+    """A text, or the picture ``medium``; ``mark`` names the last token of it, ``closes`` says that
+    it closes the turn of the question.
+    """
 
     text: str
     medium: str | None = None
     learn: bool = False
     mark: Mark = ""
+    closes: bool = False
 
 
 class ChatTemplate:
@@ -110,7 +113,7 @@ class ChatTemplate:
                         at_end = mark if not rest else ""
                         yield Part(closing or self.stop, learn=turn.learn, mark=at_end)
                     elif prompt and before.turn == question and (end := self._closes(slot)):
-                        yield Part(end, mark="end-of-question")
+                        yield Part(end, mark="end-of-question", closes=True)
                         rest = slot[len(end) :]
                 yield Part(rest, mark=mark)
 

@@ -47,7 +47,7 @@ def tiny_encoder(tiny_folder: Callable[[str], Path]) -> Callable[..., Encoder]:
             processor.tokenizer.add_tokens(list(token_names(4, 4)), special_tokens=True)
             if template is not None:
                 processor.chat_template = template
-            made = Encoder(processor, find_special_tokens(processor), **options)
+            made = Encoder(processor, find_special_tokens(processor, pred=4, pause=4), **options)
             if fresh:
                 return made
             known[key] = made

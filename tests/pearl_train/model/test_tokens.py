@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from tiny_models import FAMILIES
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from pearl_train.model.tokens import add_special_tokens, find_special_tokens, token_names
+from pearl_train.settings.config import MOST_TOKENS, Config
+from pearl_train.training.assemble import build_trained
 
 
 def loaded(folder: Path) -> tuple[Any, Any]:
@@ -87,3 +90,15 @@ def test_known_tokens_keep_their_rows(tiny_folder: Callable[[str], Path]) -> Non
         network.get_input_embeddings().weight[first.pred[0]] = 7
     assert add_special_tokens(network, processor) == first == find_special_tokens(processor)
     assert bool((network.get_input_embeddings().weight[first.pred[0]] == 7).all())
+
+
+def test_a_run_and_its_control_have_the_same_rows_whatever_they_ask_for() -> None:
+    """Every row counts in the softmax of L_VLM."""
+    asked = [{"pred_tokens": 16}, {"pred_tokens": 1}, {"name": "sft", "pause_tokens": 9}]
+    built = [build_trained(msgspec.convert({"objective": one}, Config)) for one in asked]
+    first = built[0]
+    assert len(first.tokens.pred) == len(first.tokens.pause) == MOST_TOKENS
+    for other in built[1:]:
+        assert other.tokens == first.tokens
+        rows = [one.network.get_input_embeddings().weight for one in (other, first)]
+        assert torch.equal(*rows)

@@ -10,6 +10,7 @@ import torch
 from tiny_models import FAMILIES
 from tiny_samples import changed, tiny_sample
 
+from pearl_train.objectives.prediction import without_prediction
 from pearl_train.views.batch import PADDING, PREFIX, Batch, EncodedSample, Rows, ViewPlan
 from pearl_train.views.collate import collate, joined, muted
 from pearl_train.views.encode import Encoder, encode_sample
@@ -120,6 +121,47 @@ def test_the_release_reads_where_the_user_turn_is_closed(tiny_encoder: Make) -> 
     place = batch.context.reads["end-of-question"]
     assert set(batch.context.ids[place.row, place.column].tolist()) == {encoder.stop_ids[0]}
     assert (batch.context.branch[place.row, place.column] == PREFIX).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pred_tokens_in_the_question_are_read_where_its_turn_is_closed_after_them(
+    family: str, tiny_encoder: Make
+) -> None:
+    """As in the release, where they end the user's turn; every other view reads what it did."""
+    encoder = tiny_encoder(family)
+    plan = ViewPlan(("answer", "pred", "trajectory"), 3, 2)
+    plain, apart = batch_of(encoder, plan)
+    samples, batch = batch_of(encoder, plan._replace(pred_in_question=True))
+    reads, context = batch.context.reads, batch.context
+    for number, (before, sample) in enumerate(zip(plain, samples, strict=True)):
+        question = row(context, number, PREFIX)
+        asked, at = list(before.context.ids), before.context.marks["closing"]
+        assert question == asked[:at]
+        closing = asked[at : before.context.marks["end-of-question"] + 1]
+        assert len(closing) == bool(encoder.template.closing), "one special token, or none"
+        pred = list(encoder.tokens.pred[:3])
+        assert list(sample.branches["pred"].ids) == pred + closing
+        for place, name in ((1, "answer"), (3, "trajectory")):
+            assert question + row(context, number, place) == asked + list(before.branches[name].ids)
+        for name, last in (("last-pred", pred[-1]), ("end-of-question", [*pred, *closing][-1])):
+            assert context.branch[number, reads[name].column[number]] == 2
+            assert context.ids[number, reads[name].column[number]] == last
+    for name, learned in context.learned.items():
+        states = context.ids[learned.row, learned.source]
+        known = apart.context.learned[name]
+        assert torch.equal(learned.id, known.id)
+        assert torch.equal(states, apart.context.ids[known.row, known.source])
+
+
+def test_rows_lose_pred_tokens_in_the_question_as_well(tiny_encoder: Make) -> None:
+    plan = ViewPlan(("answer", "pred"), 3, pred_in_question=True)
+    _, batch = batch_of(tiny_encoder("qwen2_5_vl"), plan)
+    _, plain = batch_of(tiny_encoder("qwen2_5_vl"), ViewPlan(("answer",)))
+    rows = without_prediction(batch.context)
+    real = plain.context.branch >= 0
+    assert torch.equal(rows.ids[real], plain.context.ids[real])
+    assert torch.equal(rows.learned["answer"].column, plain.context.learned["answer"].column)
+    assert not rows.reads
 
 
 def test_targets_are_read_at_their_end_and_before_their_conclusion(tiny_encoder: Make) -> None:
