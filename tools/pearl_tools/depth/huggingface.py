@@ -131,8 +131,8 @@ def _check_weights(place: str, report: dict[str, Any]) -> None:
         name, found, expected = other[0]
         raise ModelUnavailable(
             f"depth model {place!r}: {name} in its files has shape {tuple(found)}, expected "
-            f"{tuple(expected)} by config.json, and {len(other) - 1} more differ: these files belong "
-            "to two models; download the snapshot again"
+            f"{tuple(expected)} by config.json, and {len(other) - 1} more differ: these files "
+            "belong to two models; download the snapshot again"
         )
 
 
