@@ -1,11 +1,11 @@
 """Tokens of ours in anyone's vocabulary: [PRED], pause and latent tokens, initialised by id.
 
 All are always added, as many as can be asked for, whatever the objective: every row counts in the
-softmax of L_VLM, so that a run and its control must have the same ones. Each new row is the mean of the rows that the tokenizer uses plus noise of its own, as
-wide as those rows spread: the mean alone (the default of transformers) makes all new tokens the
-same token, and noise of a fixed width is loud in a small tied vocabulary (N(0, 1/sqrt(H)) made a
-fresh nano model answer with our tokens). Left out: which of them learn
-(:mod:`pearl_train.model.lora`, :mod:`pearl_train.model.frozen_rows`).
+softmax of L_VLM, so that a run and its control must have the same ones. Each new row is the mean of
+the rows that the tokenizer uses plus noise of its own, as wide as those rows spread: the mean alone
+(the default of transformers) makes all new tokens the same token, and noise of a fixed width is
+loud in a small tied vocabulary (N(0, 1/sqrt(H)) made a fresh nano model answer with our tokens).
+Left out: which of them learn (:mod:`pearl_train.model.lora`, :mod:`pearl_train.model.frozen_rows`).
 """
 
 from __future__ import annotations
