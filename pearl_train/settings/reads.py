@@ -3,7 +3,8 @@
 An option that the chosen objective does not read changes nothing, so giving it is a mistake to be
 told. Two ways of giving it are none: a comparison shares its choices between objectives
 (``pearl-train compare``), and a file made for one objective (a preset, or any file that says so by
-``objective.name``) may be run as its control with ``--objective``.
+``objective.name``) may be run as its control with ``--objective``. Leaving out a term that an
+objective has not is no mistake either.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def unread_faults(
         if len(key) < 2 or key[0] != "objective" or key[1] == "name":
             continue
         by = readers(str(key[1]))
-        if set(by) & set(among) or is_plain(config, key):
+        if set(by) & set(among) or is_plain(config, key) or says_off(config, key):
             continue
         chosen = f"objective {', '.join(sorted(among))}"
         yield Fault(
@@ -88,6 +89,15 @@ def meant_for(table: Mapping[str, Any]) -> str | None:
 def is_plain(config: Config, key: Key) -> bool:
     """Whether the option at ``key`` is what it is by default, which may always be given."""
     return bool(at(config, key) == at(Config(), key))
+
+
+#: Terms of the loss, and what leaves each out, as do choices under which it is not read.
+_OFF: Mapping[Key, Any] = {("objective", "weight"): 0, ("objective", "nextlat"): None}
+
+
+def says_off(config: Config, key: Key) -> bool:
+    """Whether the option at ``key`` leaves a term of the loss out: where none is, that holds."""
+    return key in _OFF and bool(at(config, key) == _OFF[key])
 
 
 def at(options: Any, key: Key) -> Any:

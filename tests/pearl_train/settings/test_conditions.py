@@ -126,7 +126,9 @@ def test_every_option_has_a_row() -> None:
 
 @pytest.mark.parametrize("row", RESTATING, ids=" with ".join)
 @pytest.mark.parametrize("as_file", [False, True])
-def test_what_holds_anyway_may_be_said(row: tuple[str, ...], *, as_file: bool, tmp_path: Path) -> None:
+def test_what_holds_anyway_may_be_said(
+    row: tuple[str, ...], *, as_file: bool, tmp_path: Path
+) -> None:
     if not as_file:
         load_config([], row)
         return
@@ -154,7 +156,7 @@ def test_the_remedy_is_named() -> None:
         load_config([], ["objective.target.ema_decay=0.9"])
     assert str(caught.value) == (
         "objective.target.ema_decay (--set): expected an option that is read with "
-        'objective.target.source = "online", got 0.9; leave it out, or set '
+        'objective.target.source = "frozen-base", got 0.9; leave it out, or set '
         'objective.target.source = "ema"'
     )
     load_config([], ["objective.target.ema_decay=0.9", "objective.target.source=ema"])

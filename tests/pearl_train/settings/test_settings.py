@@ -103,7 +103,9 @@ def test_a_spread_over_one_sample_is_refused(option: str, batch: int, micro_batc
         [], given
     )
     load_config([], [given[0], "optim.batch=6", "optim.micro_batch=4"])
-    assert "an option that objective.weight 0 reads" in faults([], [*given, "objective.weight=0"])
+    assert "an option that is read with objective.weight = 0" in faults(
+        [], [*given, "objective.weight=0"]
+    )
 
 
 def test_so_many_processes_that_one_has_one_sample_are_refused() -> None:
@@ -129,7 +131,7 @@ def test_other_conflicts_are_refused() -> None:
         ("pearl", "pause_tokens=4", "sft reads it"),
         ("sft", "stop_gradient=false", "pearl reads it"),
         ("sft", "target.source=ema", "pearl reads it"),
-        ("sft", "nextlat=none", "pearl reads it"),
+        ("sft", "nextlat.cross_entropy=1", "pearl reads it"),
         ("sft", "lvr.weight=1", "lvr reads it"),
         ("tools", "view=trajectory", "sft and pearl read it"),
         ("lvr", "weight=0.5", "pearl reads it"),
@@ -162,8 +164,7 @@ def test_a_choice_that_was_taken_back_is_not_told(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("[objective.nextlat]\ncross_entropy = 1.0\n")
     sft = {"objective.name": "sft"}
-    back = faults([file], ["objective.nextlat=none"], sft)
-    assert back.startswith("objective.nextlat (--set): ")
+    assert load_config([file], ["objective.nextlat=none"], sft).objective.nextlat is None
     assert load_config([file], ["objective.nextlat.cross_entropy=0"], sft).objective.name == "sft"
 
 
