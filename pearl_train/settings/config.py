@@ -16,7 +16,8 @@ MOST_TOKENS = 16
 """[PRED] and pause tokens that every vocabulary gets, each: what can be asked for at most."""
 TokenCount = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Weight = Annotated[float, msgspec.Meta(ge=0)]
+Weight = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+"""Of a term of the loss. Bounds stand where float32, in which all is computed, would overflow."""
 
 ObjectiveName = Literal["pearl", "sft", "lvr", "tools"]
 OBJECTIVES: tuple[ObjectiveName, ...] = ("sft", "lvr", "pearl", "tools")
@@ -141,13 +142,14 @@ class OptimConfig(Section, frozen=True, kw_only=True):
     """Samples per optimizer step, over all processes and accumulated micro-batches."""
     micro_batch: Positive = 16
     """Samples per forward pass of one process."""
-    lr: Annotated[float, msgspec.Meta(gt=0)] = 1e-3
+    lr: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Share = 0.05
     """Share of the steps."""
-    weight_decay: Weight = 0.1
+    weight_decay: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
-    clip: Annotated[float, msgspec.Meta(gt=0)] | None = 1.0
+    clip: Annotated[float, msgspec.Meta(gt=0, le=1e6)] | None = 1.0
+    """Largest norm of a gradient; ``clip = "none"`` leaves gradients as they are."""
 
 
 class LogConfig(Section, frozen=True, kw_only=True):

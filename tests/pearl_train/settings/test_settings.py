@@ -215,6 +215,10 @@ def test_an_unknown_key_is_answered_with_the_nearest_known_one(given: str, hint:
         ("optim.betas=[0.9, 1.0]", "at least 0 and less than 1, got 1.0"),
         ("optim.lr=0", "more than 0, got 0"),
         ("optim.lr=nan", "a number, got nan"),
+        ("optim.lr=1e39", "at most 10, got 1e+39"),
+        ("optim.weight_decay=1e39", "at most 10, got 1e+39"),
+        ("optim.clip=1e39", "at most 1000000.0, got 1e+39"),
+        ("objective.weight=1e39", "at most 1000000.0, got 1e+39"),
         ("objective.loss_dropout=1", "less than 1, got 1"),
         ("seed=1.5", "a whole number, got 1.5"),
         ("seed=-1", "at least 0, got -1"),
@@ -278,7 +282,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), m
 @settings(deadline=None)  # it writes files
 @given(
     seed=st.integers(0, 2**31),
-    lr=st.floats(1e-30, 1e6),
+    lr=st.floats(1e-30, 10),
     clip=st.none() | st.floats(1e-6, 100),
     system=texts,
     lora=st.none() | st.builds(LoraConfig, rank=st.integers(1, 99), targets=st.just(".*q_proj")),
