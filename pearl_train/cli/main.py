@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import click
 
 from pearl_data.command_line import run_program
+from pearl_train.cli.terminated import like_ctrl_c
 
 #: Commands in the order in which people need them; each is a module of this package.
 COMMANDS = ("doctor", "run", "predict", "eval", "compare", "export")
@@ -37,7 +38,8 @@ def cli() -> None:
     """Train vision-language models to predict what tools would show.
 
     Results go to stdout, progress to stderr. Exit 0: done; 1: findings or failure, such as damaged
-    data; 2: misuse, such as an argument that names no data set or no model; 130: interrupted.
+    data; 2: misuse, such as an argument that names no data set or no model; 130: interrupted by
+    Ctrl-C or SIGTERM.
 
     Example: pearl-train run --data scenes --out run
     """
@@ -47,7 +49,8 @@ def main() -> None:
     """Run the command line."""
     # read before tokenizers is imported: it warns about every fork of a data loader otherwise
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    run_program(cli, interrupted="interrupted")
+    with like_ctrl_c():
+        run_program(cli, interrupted="interrupted")
 
 
 if __name__ == "__main__":

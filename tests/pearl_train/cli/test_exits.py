@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import drawn_picture
 
 from pearl_train.cli.main import main
+from pearl_train.cli.terminated import like_ctrl_c
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -187,3 +190,60 @@ def test_what_is_no_run_cannot_be_exported(monkeypatch: pytest.MonkeyPatch, tmp_
         with pytest.raises(SystemExit) as caught:
             main()
         assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", ["run", "eval", "predict", "doctor"])
+def test_who_is_stopped_while_a_model_is_loaded_says_a_word(
+    command: str, number: signal.Signals, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loading(*args: object) -> None:
+        os.kill(os.getpid(), number)
+
+    for module in ("build", "load"):
+        monkeypatch.setattr(f"pearl_train.model.{module}.load_model", loading)
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    status, told = ended(command)
+    assert status == 130
+    assert told.splitlines()[-1] == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_child_of_a_command_ends_as_without_us() -> None:
+    with like_ctrl_c():
+        child = os.fork()
+        if not child:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+
+
+def test_a_run_that_is_terminated_after_its_last_step_can_be_finished(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    short = ["optim.steps=1", "optim.batch=2", "optim.micro_batch=2", "log.tensorboard=false"]
+    sets = [word for pair in short for word in ("--set", pair)]
+    out = tmp_path / "out"
+
+    def exporting(*args: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("pearl_train.model.export.export_model", exporting)
+    status, told = ended("run", *sets)
+    assert status == 130
+    assert "interrupted after the last step: everything is trained and in a checkpoint" in told
+    assert "Not finished" in (out / "README.md").read_text()
+    status, told = ended("predict", model=out)
+    assert status == 2
+    assert f"pearl-train run --resume {out} writes what is missing; no step is left" in told
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "argv", ["pearl-train", "run", "--resume", str(out)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert not caught.value.code
+    assert "Not finished" not in (out / "README.md").read_text()
+    assert (out / "curves.png").is_file()
+    assert (out / "model" / "config.json").is_file()
