@@ -126,8 +126,8 @@ def _check_choices(choices: Sequence[str]) -> None:
     for number, choice in enumerate(choices, 1):
         if not choice.strip():
             raise UsageError(
-                f"--choices: expected words between all commas, got nothing as number {number} of "
-                f"{offered}; leave out the comma too many"
+                f"--choices: expected words for every answer, got nothing as number {number} of "
+                f"{offered}; leave out the comma, or the option, too many"
             )
         said = plain_words(choice)
         if said in met:

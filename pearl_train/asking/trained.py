@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ from pearl_train.run.folder import RunFolder
 from pearl_train.run.going_on import how_to_go_on
 from pearl_train.run.names import folder_name
 from pearl_train.settings.config import Config
-from pearl_train.settings.load import load_config
+from pearl_train.settings.faults import Fault
+from pearl_train.settings.load import judge, told
 from pearl_train.views.encode import Encoder
 
 EXPORTED = "pearl.toml"
@@ -43,6 +45,13 @@ ASKING = (
     "model.max_pixels",
 )
 """Choices, or beginnings of them, that are read when a model is asked; others train it."""
+
+_READERS = {
+    "evaluate.max_turns": "tools",
+    "evaluate.tool_turn_tokens": "tools",
+    "objective.lvr.latents": "lvr",
+}
+"""What of `ASKING` is read of models of one objective alone."""
 
 REVISION = "model.revision"
 """Read besides for a model that was not trained here: a run holds its network."""
@@ -99,14 +108,47 @@ def _found(where: str, sets: Sequence[str]) -> Place:
                 f"{where}: expected a finished run, got one without {run.model.name}/. "
                 f"{how_to_go_on(run, run.read_config())}"
             )
-        config = load_config([run.config], sets)
+        config = _configured(where, [run.config], sets)
         return Place(folder_name(folder), _asked_at(config, run.model), run, trained=True)
     exported = folder / EXPORTED
     if exported.is_file():
-        config = load_config([exported], sets)
+        config = _configured(where, [exported], sets)
         return Place(folder_name(folder), _asked_at(config, folder), None, trained=True)
-    config = load_config([], sets, {"model.id": where, "objective.name": "sft"})
+    config = _configured(where, [], sets)
     return Place(folder_name(folder), config, None, trained=False)
+
+
+def _configured(where: str, files: Sequence[Path], sets: Sequence[str]) -> Config:
+    """How the model at ``where``, trained as ``files`` say or not here, is asked.
+
+    Raises ``UsageError`` with all faults. What rests on choices of training names no other choice
+    of them as its remedy: those are made.
+    """
+    flags = {} if files else {"model.id": where, "objective.name": "sft"}
+    config, faults, _ = judge(files, sets, flags)
+    if faults:
+        raise UsageError(told([_of_asking(where, fault, config, files) for fault in faults]))
+    return config
+
+
+def _of_asking(where: str, fault: Fault, config: Config, files: Sequence[Path]) -> Fault:
+    """``fault`` in words for who asks a model that is as it is."""
+    if fault.where == REVISION:
+        return replace(
+            fault, hint="leave it out, or name a hub id instead: no folder has revisions"
+        )
+    if fault.where not in _READERS or len(fault.rests_on) == 1:
+        return fault
+    reader, name = _READERS[fault.where], config.objective.name
+    kind = (
+        f"is a model of objective {name}" if files else "was not trained here, so is asked at once"
+    )
+    instead = "" if reader == "lvr" else "; evaluate.max_new_tokens limits its answer"
+    return replace(
+        fault,
+        expected=f"a choice that is read of {where}, which {kind}",
+        hint=f"leave it out{instead}. Only a run or an export of objective {reader} reads it",
+    )
 
 
 def _asked_at(config: Config, folder: Path) -> Config:

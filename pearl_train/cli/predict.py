@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from pearl_data.command_line import json_option, print_json
 from pearl_train.cli.choices import asking_sets_option
+from pearl_train.cli.output import harmless
 
 
 @click.command(
@@ -24,14 +26,19 @@ from pearl_train.cli.choices import asking_sets_option
     help="A picture; repeat it for several, in the order of the question.",
 )
 @click.option("--question", required=True, help="What is asked about the pictures.")
-@click.option("--choices", default="", metavar="A,B,...", help="The answers to choose from.")
+@click.option(
+    "--choices",
+    multiple=True,
+    metavar="A,B,...",
+    help="The answers to choose from. Given several times, each is one answer, commas and all.",
+)
 @asking_sets_option
 @json_option
 def predict(
     run: str,
     images: tuple[Path, ...],
     question: str,
-    choices: str,
+    choices: tuple[str, ...],
     sets: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -44,7 +51,7 @@ def predict(
     """
     from pearl_train.asking.predict import predict as predict_one
 
-    offered = [choice.strip() for choice in choices.split(",")] if choices.strip() else []
+    offered = _offered(choices)
     found = predict_one(run, images, question, offered, sets=sets)
     if as_json:
         print_json(found)
@@ -58,8 +65,17 @@ def predict(
             told = ", ".join(changes) if isinstance(changes, list) else str(changes)
             click.echo(f"{picture['id']}: opened with {told}", err=True)
     if offered and found.stated is None:
-        click.echo(f"none of the choices was stated; by likelihood: {found.ranking()}", err=True)
+        click.echo(
+            f"none of the choices was stated; by likelihood: {harmless(found.ranking())}", err=True
+        )
     found.must_say_something()
     if offered and found.stated is None:
         click.echo("the reply was:", err=True)
-    click.echo(found.stated or found.answer)
+    click.echo(harmless(found.stated or found.answer))
+
+
+def _offered(choices: Sequence[str]) -> list[str]:
+    """The answers that ``--choices``, given so often, names."""
+    if len(choices) > 1:
+        return [choice.strip() for choice in choices]
+    return [part.strip() for text in choices if text.strip() for part in text.split(",")]

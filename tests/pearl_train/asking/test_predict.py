@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from click import Command
 from click.testing import CliRunner
 from PIL import Image
 from tiny_models import drawn_picture
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from pearl_tools.errors import BadInput, UsageError
-from pearl_train.asking.predict import predict
+from pearl_train.asking.predict import Prediction, predict
 from pearl_train.asking.trained import EXPORTED, find, weights_sha256
 from pearl_train.cli.eval import evaluate as eval_command
 from pearl_train.cli.export import export as export_command
@@ -129,6 +130,27 @@ def test_a_model_trained_with_tools_is_asked_without_and_says_so(
     assert "no tool runs" in found.notes[0]
 
 
+@pytest.mark.parametrize("option", ["evaluate.max_turns=3", "evaluate.tool_turn_tokens=9"])
+def test_what_tools_alone_read_is_refused_with_a_remedy_that_works(
+    option: str, run: Path, tiny_folder: Callable[[str], Path], photo: Path, tiny_data: Path
+) -> None:
+    for where, kind in (
+        (tiny_folder("fast_vlm"), "which was not trained here, so is asked at once"),
+        (run, "which is a model of objective lvr"),
+    ):
+        for told in (
+            refused(str(where), "--image", str(photo), "--question", "?", "--set", option),
+            refused(str(where), "--data", str(tiny_data), "--set", option, command=eval_command),
+        ):
+            assert isinstance(told, UsageError)
+            assert f"expected a choice that is read of {where}, {kind}, got " in str(told)
+            assert "leave it out; evaluate.max_new_tokens limits its answer" in str(told)
+            assert "objective.name" not in str(told), "that is refused, too"
+    find(str(run), ["evaluate.max_new_tokens=3", "evaluate.max_turns=6", "objective.lvr.latents=2"])
+    with pytest.raises(UsageError, match=r"of objective lvr reads it"):
+        find(str(tiny_folder("fast_vlm")), ["objective.lvr.latents=2"])
+
+
 def test_an_unfinished_run_says_how_to_go_on(run: Path, photo: Path, tmp_path: Path) -> None:
     half = tmp_path / "half"
     half.mkdir()
@@ -219,9 +241,32 @@ def test_choices_that_are_not_stated_are_ranked(run: Path, photo: Path) -> None:
     assert predict(str(run), [photo], "Which?").likelihoods == []
 
 
-def refused(*arguments: str) -> Exception:
-    """The error of ``pearl-train predict`` and what it printed before."""
-    done = CliRunner().invoke(predict_command, [*arguments], standalone_mode=False)
+def test_choices_given_one_by_one_may_hold_commas(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def predicted(where: str, images: Any, question: str, choices: Any, **options: Any) -> Any:
+        asked.append(choices)
+        answer = "a\x1b[2J\u202eb\r\nc\t\xe9"
+        return Prediction(answer=answer, stated=None, likelihoods=[], model="m", mode="direct",
+                          ended=True, tokens=3, latency_ms=1.0, pictures=[], notes=[])  # fmt: skip
+
+    monkeypatch.setattr("pearl_train.asking.predict.predict", predicted)
+    base = ["nano", "--image", str(photo), "--question", "?"]
+    for given in (["--choices", "2,5 m", "--choices", " 3 m"], ["--choices", "2,5 m"], []):
+        done = CliRunner().invoke(predict_command, [*base, *given])
+        assert done.exit_code == 0, done.output
+        assert done.stdout == "a\\x1b[2J\\u202eb\\r\nc\t\xe9\n", "the reply steers no terminal"
+    assert asked == [["2,5 m", "3 m"], ["2", "5 m"], []]
+    again = ["--choices", "red", "--choices", ""]
+    monkeypatch.undo()
+    assert "got nothing as number 2 of 'red', ''" in str(refused(*base, *again))
+
+
+def refused(*arguments: str, command: Command = predict_command) -> Exception:
+    """The error of ``pearl-train predict``, or another, and what it printed before."""
+    done = CliRunner().invoke(command, [*arguments], standalone_mode=False)
     assert done.exception is not None, done.output
     done.exception.add_note(done.stdout)
     return done.exception
