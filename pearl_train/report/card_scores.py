@@ -24,14 +24,14 @@ def scores(run: Path) -> str:
         seen = ", **questions it was trained on**" if found.get("trained_on") else ""
         text += (
             f"\n`{folder_name(str(found['data']))}`{split}, mode `{found['mode']}`{seen}:\n\n"
-            "| family | n | correct | accuracy [95 % interval] | chance | by likelihood |\n"
+            "| family | n | correct | accuracy [95 % interval] | chance | by likelihood [95 %] |\n"
             "|---|---|---|---|---|---|\n"
         )
         for row in [*found["families"], found["overall"]]:
             rate = row["accuracy"]
             text += (
                 f"| {row['family']} | {rate['n']} | {rate['k']} | {_interval(rate)} | "
-                f"{row['chance']:.2f} | {_share(row.get('by_likelihood'))} |\n"
+                f"{row['chance']:.2f} | {_counted(row.get('by_likelihood'))} |\n"
             )
     return f"## Scores\n{text}\n{_NOTES}\n" if text else ""
 
@@ -44,8 +44,11 @@ def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
             raise BadInput(f"{path}: expected an evaluation as JSON, got {error}") from error
 
 
-def _share(rate: dict[str, Any] | None) -> str:
-    return "" if rate is None or rate.get("rate") is None else f"{100 * rate['rate']:.1f} %"
+def _counted(rate: dict[str, Any] | None) -> str:
+    """Count and interval; of open questions none are counted."""
+    if rate is None or rate.get("rate") is None:
+        return ""
+    return f"{rate['k']}/{rate['n']}: {_interval(rate)}"
 
 
 def _interval(rate: dict[str, Any]) -> str:

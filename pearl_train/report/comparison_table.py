@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pearl_train.report.scores import BY_LIKELIHOOD, by_likelihood
+from pearl_train.report.scores import BY_LIKELIHOOD, HEADING, by_likelihood
 
 if TYPE_CHECKING:
     from pearl_train.asking.evaluate import Score
@@ -37,7 +37,7 @@ MAIN = (
     Column("p"),
     Column("lenient"),
     Column("unparsed"),
-    Column(BY_LIKELIHOOD),
+    Column(HEADING),
     Column("ms/question", cost=True),
     Column("p90", cost=True),
     Column("tokens", cost=True),
@@ -160,9 +160,12 @@ def _main_row(row: Row, reference: str) -> list[str]:
 
 
 def family_rows(found: Comparison) -> list[list[str]]:
-    """Head and rows: family, its questions, chance, the blind rule, then every model."""
+    """Head and rows: family, its questions, chance, the blind rule, then every model, and behind
+    them each whose choices were ranked, by likelihood.
+    """
+    ranked = [row for row in found.rows if row.result.overall.by_likelihood is not None]
     head = ["family", "n", "chance", "most frequent", *(row.name for row in found.rows)]
-    rows = [head]
+    rows = [[*head, *(f"{row.name} {BY_LIKELIHOOD}" for row in ranked)]]
     for number, family in enumerate(found.rows[0].result.families):
         blind = found.most_frequent.by_family.get(family.family)
         scores: Sequence[Score] = [row.result.families[number] for row in found.rows]
@@ -173,6 +176,7 @@ def family_rows(found: Comparison) -> list[list[str]]:
                 f"{100 * family.chance:.1f} %",
                 _share(blind) if blind else "",
                 *(str(score.accuracy) for score in scores),
+                *(by_likelihood(row.result.families[number]) for row in ranked),
             ]
         )
     return rows

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pearl_train.asking.evaluate import Evaluation, Score
 
 BY_LIKELIHOOD = "by likelihood"
-"""Heading of the second reading: the choice that the model holds for the likeliest."""
+"""Name of the second reading: the choice that the model holds for the likeliest."""
+HEADING = f"{BY_LIKELIHOOD} [95 %]"
 
 
 def scores_text(found: Evaluation) -> str:
     """A line per family with n, k, accuracy and interval; then latency, tokens and tools."""
     rows: list[tuple[str, ...]] = [
-        ("family", "n", "right", "accuracy [95 %]", "chance", "lenient", "unparsed", BY_LIKELIHOOD),
+        ("family", "n", "right", "accuracy [95 %]", "chance", "lenient", "unparsed", HEADING),
         *(_row(score) for score in (*found.families, found.overall)),
     ]
     if found.overall.by_likelihood is None:
@@ -61,9 +62,8 @@ def _row(score: Score) -> tuple[str, ...]:
 
 
 def by_likelihood(score: Score) -> str:
-    """Where the likeliest choice is right; with the questions, where not all were ranked."""
+    """Where the likeliest choice is right: count, questions ranked, share and interval."""
     ranked = score.by_likelihood
     if ranked is None or ranked.rate is None:
         return ""
-    of = "" if ranked.n == score.accuracy.n else f" of {ranked.n}"
-    return f"{100 * ranked.rate:.1f} %{of}"
+    return f"{ranked.k}/{ranked.n}: {ranked}"

@@ -98,8 +98,8 @@ def test_the_likeliest_choice_is_a_reading_of_its_own(task: Task) -> None:
     assert line.likeliest == "red"
     assert line.log_likelihoods == [0.0, -1.0, -2.0]
     text = scores_text(found)
-    assert text.splitlines()[1].endswith("unparsed  by likelihood")
-    assert text.splitlines()[2].endswith(f"4         {100 * right / 4:.1f} %")
+    assert text.splitlines()[1].endswith("by likelihood [95 %]")
+    assert text.splitlines()[2].endswith(f" 4  {right}/4: {ranked}")
     unranked = evaluate(Fake(first_choice), task)
     assert unranked.overall.by_likelihood is None
     assert "by likelihood" not in scores_text(unranked)

@@ -29,7 +29,7 @@ from pearl_train.comparing.held_out import Asked
 from pearl_train.comparing.latents import LatentDiagnosis
 from pearl_train.comparing.training_cost import Training, training_cost
 from pearl_train.report.comparison import render
-from pearl_train.report.comparison_table import MAIN, conclusions, table_text
+from pearl_train.report.comparison_table import MAIN, conclusions, family_rows, table_text
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.config import Config, ObjectiveConfig, OptimConfig
 from pearl_train.settings.variants import differences, parse_variants
@@ -111,9 +111,21 @@ def test_page_picture_and_figures_are_written(compared: tuple[Request, Compariso
         assert f"{row.result.overall.accuracy.k}/4" in table
         ranked = row.result.overall.by_likelihood
         assert (ranked is None) == (row.tools is not None), "a tool's results cannot be foreseen"
-        assert ranked is None or ranked.n == 4
-    assert "by likelihood" in table
-    assert ">by likelihood</th>" in page
+        assert ranked is None or f"{ranked.k}/4: {ranked}" in table, "counted as accuracy is"
+        assert ranked is None or f"{ranked.k}/4: {str(ranked).partition(' [')[0]}" in page
+        assert (ranked is None) == (f">{row.name} by likelihood</th>" not in page)
+    assert ">by likelihood [95 %]</th>" in page
+
+
+def test_families_have_both_readings(compared: tuple[Request, Comparison]) -> None:
+    head, *rows = family_rows(compared[1])
+    assert len(rows) == len(compared[1].rows[0].result.families)
+    assert head.count("sft by likelihood") == 1
+    for cells, family in zip(rows, compared[1].rows[0].result.families, strict=True):
+        assert len(cells) == len(head)
+        ranked = family.by_likelihood
+        expected = "" if ranked is None else f"{ranked.k}/{ranked.n}: {ranked}"
+        assert cells[head.index("base by likelihood")] == expected
 
 
 def test_finished_runs_are_kept_and_others_can_be_added(

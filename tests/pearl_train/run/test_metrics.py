@@ -149,7 +149,7 @@ def test_the_card_says_what_was_trained_on_what_and_how_it_scored(folder: RunFol
     (folder.path / "eval").mkdir()
     (folder.path / "eval" / "scores.json").write_text(json.dumps(scores))
     card = write_card(folder).read_text()
-    assert "| read | 4 | 3 | 75.0 % [30.0, 95.0] | 0.25 | 50.0 % |" in card
+    assert "| read | 4 | 3 | 75.0 % [30.0, 95.0] | 0.25 | 2/4: 50.0 % [30.0, 95.0] |" in card
     assert "| all | 4 | 3 | 75.0 % [30.0, 95.0] | 0.25 |  |" in card
     assert "Not evaluated yet" not in card
 
