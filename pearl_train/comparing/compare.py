@@ -30,6 +30,7 @@ from pearl_train.comparing.examine import executor_of, header_of
 from pearl_train.comparing.held_out import SHARE, HeldOut, hold_out, sides_sha256
 from pearl_train.comparing.latents import LatentDiagnosis, diagnosis, look
 from pearl_train.comparing.training_cost import Training, training_cost
+from pearl_train.errors import Diverged
 from pearl_train.report.card import write_card
 from pearl_train.run.folder import RunFolder, same_data, write_json
 from pearl_train.settings.config import OBJECTIVES, Config
@@ -216,7 +217,10 @@ class _Session:
         begun = folder.config.is_file()
         if not (folder.model / "config.json").is_file():
             known = folder.read_config() if begun else config
-            train(known, self.held.train.path, folder.path, resume=begun)
+            try:
+                train(known, self.held.train.path, folder.path, resume=begun)
+            except Diverged as error:
+                raise Diverged(error.what, remedy=_lower(known)) from error
         return training_cost(folder, config)
 
     def _examined(self, name: str, place: Place, folder: Path, training: Training | None) -> Row:
@@ -281,6 +285,14 @@ class _Session:
             latents=self.diagnosis,
             sides_sha256=sides_sha256(held),
         )
+
+
+def _lower(config: Config) -> str:
+    """What to do where training diverged: all rows share what is to be changed."""
+    return (
+        "The same comparison comes to the same point: compare anew with a lower optim.lr and "
+        f"another --out, such as --set optim.lr={config.optim.lr / 10:g} --out OTHER"
+    )
 
 
 def _verdicts(lines: Sequence[ItemLine]) -> list[bool]:

@@ -38,6 +38,7 @@ def overfit(patient: Patient) -> Finding:
     )
     moment, began = patient.moment(), time.monotonic()
     losses: list[dict[str, float]] = []
+    clip = config.optim.clip
     try:
         while len(losses) < STEPS and time.monotonic() - began < SECONDS:
             set_learning_rate(optimizer, config.optim.lr * min(1.0, (len(losses) + 1) / 5))
@@ -50,7 +51,8 @@ def overfit(patient: Patient) -> Finding:
             check="overfit",
             status="fail",
             told=f"after {len(losses)} updates of one batch: {error}",
-            remedy=f"lower optim.lr ({config.optim.lr:g}), or set optim.clip ({config.optim.clip})",
+            remedy=f"lower optim.lr ({config.optim.lr:g}), or "
+            + ("set optim.clip" if clip is None else f"lower optim.clip ({clip:g})"),
             figures={"vlm": [values["vlm"] for values in losses]},
         )
     return _judged([values["vlm"] for values in losses], losses[-1], config.optim.lr, batch.keys)

@@ -52,7 +52,8 @@ def table_text(found: Comparison) -> str:
     """The table as aligned text, with the rules that do not look above the models."""
     body = list(main_rows(found))
     lines = _aligned([[column.title for column in MAIN], *body])
-    families = family_rows(found)
+    families, split = family_rows(found), len(_OF_FAMILY) + len(found.rows)
+    readings = [[row[:split] for row in families], [[*row[:2], *row[split:]] for row in families]]
     text = [
         (
             f"{found.test_questions} held-out questions, {found.train_samples} trajectories to "
@@ -61,8 +62,9 @@ def table_text(found: Comparison) -> str:
         "",
         *lines,
         "",
-        *_aligned(families),
+        *_aligned(readings[0]),
         "",
+        *(_aligned(readings[1]) + [""] if families[0][split:] else []),
         *conclusions(found),
     ]
     return "\n".join(text)
@@ -159,12 +161,15 @@ def _main_row(row: Row, reference: str) -> list[str]:
     ]
 
 
+_OF_FAMILY = ("family", "n", "chance", "most frequent")
+
+
 def family_rows(found: Comparison) -> list[list[str]]:
     """Head and rows: family, its questions, chance, the blind rule, then every model, and behind
     them each whose choices were ranked, by likelihood.
     """
     ranked = [row for row in found.rows if row.result.overall.by_likelihood is not None]
-    head = ["family", "n", "chance", "most frequent", *(row.name for row in found.rows)]
+    head = [*_OF_FAMILY, *(row.name for row in found.rows)]
     rows = [[*head, *(f"{row.name} {BY_LIKELIHOOD}" for row in ranked)]]
     for number, family in enumerate(found.rows[0].result.families):
         blind = found.most_frequent.by_family.get(family.family)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from pearl_train.comparing.compare import (
 from pearl_train.comparing.held_out import Asked
 from pearl_train.comparing.latents import LatentDiagnosis
 from pearl_train.comparing.training_cost import Training, training_cost
+from pearl_train.errors import Diverged
 from pearl_train.report.comparison import render
 from pearl_train.report.comparison_table import MAIN, conclusions, family_rows, table_text
 from pearl_train.run.folder import RunFolder
@@ -115,6 +117,20 @@ def test_page_picture_and_figures_are_written(compared: tuple[Request, Compariso
         assert ranked is None or f"{ranked.k}/4: {str(ranked).partition(' [')[0]}" in page
         assert (ranked is None) == (f">{row.name} by likelihood</th>" not in page)
     assert ">by likelihood [95 %]</th>" in page
+
+
+def test_a_row_that_diverged_is_not_to_be_resumed(
+    compared: tuple[Request, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverging(*args: object, **options: object) -> object:
+        raise Diverged("step 2: no number", remedy="pearl-train run --config ...")
+
+    monkeypatch.setattr("pearl_train.training.loop.train", diverging)
+    request = dataclasses.replace(compared[0], out=tmp_path / "other")
+    with pytest.raises(
+        Diverged, match=r"step 2: no number\. The same comparison comes to .* --out"
+    ):
+        compare(request)
 
 
 def test_families_have_both_readings(compared: tuple[Request, Comparison]) -> None:
