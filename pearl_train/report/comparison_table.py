@@ -64,7 +64,7 @@ def table_text(found: Comparison) -> str:
         "",
         *_aligned(readings[0]),
         "",
-        *(_aligned(readings[1]) + [""] if families[0][split:] else []),
+        *([*_aligned(readings[1]), ""] if families[0][split:] else []),
         *conclusions(found),
     ]
     return "\n".join(text)
