@@ -19,8 +19,7 @@ from typing import Any
 
 import msgspec
 
-from pearl_data.depth_eval import check_model
-from pearl_data.depth_eval.selftest import Verdict
+from pearl_data.depth_eval.selftest import Verdict, require_sign
 from pearl_data.experts.base import Expert, ExpertSettings
 from pearl_data.experts.grounded import GroundedExpert
 from pearl_data.progress import Progress
@@ -29,9 +28,7 @@ from pearl_data.sources import SourceSpec, open_source
 from pearl_data.sources.base import QuestionSettings, QuestionSource
 from pearl_data.synthesise.block import SlotResult, run_block
 from pearl_data.trajectory import SCHEMA_VERSION
-from pearl_tools.depth import DepthModel
-from pearl_tools.depth.model import EMBEDDED
-from pearl_tools.errors import BadInput, PearlError, ToolBug, UsageError
+from pearl_tools.errors import PearlError, ToolBug, UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.registry import TOOLS
 from pearl_tools.threads import one_thread
@@ -101,7 +98,7 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
     one_thread(depth=settings.questions.can_measure_depth)
     bench = _Bench(settings)
     if settings.questions.can_measure_depth:
-        bench.self_test = _check_depth(bench.executor.depth_model())
+        bench.self_test = require_sign(bench.executor.depth_model())
     blocks = bench.source.blocks()
     writer = DatasetWriter.open(
         out, configuration(settings, bench), samples_per_shard=settings.samples_per_shard
@@ -157,25 +154,6 @@ def _check(settings: SynthesisSettings, workers: int) -> None:
     if settings.source.endless and settings.limit is None:
         msg = "--limit: expected a number, since rendered scenes never end"
         raise UsageError(msg)
-
-
-def _check_depth(model: DepthModel) -> Verdict | None:
-    """Refuses a model that says near where it is far: every depth step would teach the opposite.
-    One that the self-test finds uncorrelated is warned of, and the verdict is written down with the
-    data: pictures of another kind may suit it better than the rendered ones of the test.
-
-    Once a run, about 3 s; the shipped weights are tested with the code.
-    """
-    if model.model_id == EMBEDDED:
-        return None
-    found = check_model(model)
-    if found.passed:
-        return found.verdict
-    told = f"depth model {model.model_id!r}: {found.told}"
-    if found.verdict != "not_correlated":
-        raise BadInput(told)
-    print(f"warning: {told}", file=sys.stderr)  # noqa: T201 - progress, not a result
-    return found.verdict
 
 
 def _block_result(results: list[SlotResult], room: int | None) -> BlockResult:

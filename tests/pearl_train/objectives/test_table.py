@@ -50,6 +50,10 @@ def test_every_objective_of_the_configuration_has_a_row() -> None:
         ({"name": "pearl", "pred_tokens": 0}, ViewPlan(("answer",), target=True)),
         (
             {"name": "pearl", "pred_position": "end-of-question"},
+            ViewPlan(("answer", "pred"), pred_tokens=4, target=True, pred_in_question=True),
+        ),
+        (
+            {"name": "pearl", "pred_position": "end-of-question", "pred_tokens": 0},
             ViewPlan(("answer",), target=True),
         ),
         (
