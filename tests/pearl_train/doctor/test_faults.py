@@ -307,9 +307,10 @@ def test_pictures_on_a_wrong_scale(
     assert word in found.remedy
 
 
-@pytest.mark.parametrize("rate", ["1e3", "1e30"])
-def test_a_learning_rate_that_diverges(examined: Examine, rate: str) -> None:
-    report = examined("llava", f"optim.lr={rate}", until="overfit", samples=4).report
+@pytest.mark.parametrize("decay", ["0.1", "10"])  # the second multiplies weights by -99 a step
+def test_a_learning_rate_that_diverges(examined: Examine, decay: str) -> None:
+    sets = ["optim.lr=10", f"optim.weight_decay={decay}"]
+    report = examined("llava", *sets, until="overfit", samples=4).report
     found = failed(report, "overfit")
     assert "lower optim.lr" in found.remedy
 
