@@ -81,10 +81,10 @@ def test_base_weights_are_the_untouched_base(family: str, build: Build) -> None:
         expected = loss_of(plain, family)
         assert torch.allclose(loss_of(adapted, family), expected, rtol=1e-6)  # B starts at zero
         move_adapters(adapted)
-        assert not torch.allclose(loss_of(adapted, family), expected, rtol=1e-3)
+        assert not torch.allclose(loss_of(adapted, family), expected, rtol=1e-4)
         with adapted.base_weights():
             assert torch.equal(loss_of(adapted, family), expected)
-        assert not torch.allclose(loss_of(adapted, family), expected, rtol=1e-3)
+        assert not torch.allclose(loss_of(adapted, family), expected, rtol=1e-4)
     assert any(weight.requires_grad for weight in adapted.parameters())
 
 
@@ -92,7 +92,7 @@ def test_frozen_pred_rows_are_left_out_of_lora(build: Build) -> None:
     backbone = build("llava", lora=LORA, train_pred=False)
     layer: Any = backbone.plain.get_input_embeddings()
     trained = layer.token_adapter.token_indices["default"]
-    assert trained == list(backbone.tokens.all[4:])
+    assert trained == list(backbone.tokens.all[len(backbone.tokens.pred) :])
     assert not set(trained) & set(backbone.tokens.pred)
 
 
