@@ -12,7 +12,7 @@ and on one thread; times are of the processor, not of the clock, and the best of
 what else runs on the machine counts as little as possible; a ratio is of best times. Weights of the
 transformers model are random; that changes no timing.
 
-    python bench/tools.py                    # about a minute
+    python bench/tools.py                    # two to four minutes
 """
 
 from __future__ import annotations

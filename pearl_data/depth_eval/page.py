@@ -102,30 +102,34 @@ def depth_page(report: DepthReport, gallery: Gallery) -> str:
 
 
 def _pictures(gallery: Gallery) -> Iterator[Markup]:
-    depth = (depth_bar(420, 15, log=True), "colours from far to near")
-    if gallery.maps:
-        yield tag("h2", "Pictures")
-        yield tag(
-            "p",
-            "Depth is coloured on the scale of the truth, by the logarithm of inverse depth; "
-            "predictions are aligned to it by one scale and shift. Grey: depth not known.",
-            class_="soft",
-        )
-        yield _legends(depth, (_error_bar(420, 15), "colours of errors"))
-        yield from gallery.maps
-    if gallery.points:
-        yield tag("h2", "Pictures with pairs of points")
-        yield tag(
-            "p",
-            "Every line leads from the nearer point, a filled mark, to the farther one, an open "
-            "one. Each prediction is coloured in its own range, by the logarithm of inverse depth.",
-            class_="soft",
-        )
-        yield _legends(depth, (mark_bar(420, 22), "marks of pairs"))
-        yield from gallery.points
+    yield from _shown(
+        "Pictures",
+        "Depth is coloured on the scale of the truth, by the logarithm of inverse depth; "
+        "predictions are aligned to it by one scale and shift. Grey: depth not known.",
+        (_error_bar(420, 15), "colours of errors"),
+        gallery.maps,
+    )
+    yield from _shown(
+        "Pictures with pairs of points",
+        "Every line leads from the nearer point, a filled mark, to the farther one, an open one. "
+        "Each prediction is coloured in its own range, by the logarithm of inverse depth.",
+        (mark_bar(420, 22), "marks of pairs"),
+        gallery.points,
+    )
     if gallery.left_out:
         more = "1 more picture is" if gallery.left_out == 1 else f"{gallery.left_out} more are"
         yield tag("p", f"{more} not shown: a page holds {gallery.most}.", class_="soft")
+
+
+def _shown(
+    title: str, words: str, legend: tuple[Image.Image, str], cards: Sequence[Markup]
+) -> Iterator[Markup]:
+    """A section of ``cards``, if there are any, under what their colours and marks mean."""
+    if cards:
+        yield tag("h2", title)
+        yield tag("p", words, class_="soft")
+        yield _legends((depth_bar(420, 15, log=True), "colours from far to near"), legend)
+        yield from cards
 
 
 def _table(found: SetReport, rows: Sequence[Row], head: str, name: str = "") -> Markup:

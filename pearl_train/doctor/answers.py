@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from statistics import mean
 
-from pearl_train.doctor.findings import Finding, listed
+from pearl_tools.errors import listed
+from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 
 #: Share of samples that one answer may have before it is worth giving always.

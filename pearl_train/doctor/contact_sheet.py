@@ -14,7 +14,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from pearl_train.doctor.findings import Finding, listed
+from pearl_tools.errors import listed
+from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import FEW, Patient
 from pearl_train.views.batch import EncodedImage
 from pearl_train.views.pictures import open_picture

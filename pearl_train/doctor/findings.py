@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pearl_tools.types import Record
@@ -82,16 +81,6 @@ def summary(report: Report) -> str:
     found = ", ".join(f"{n} {_past(s, n)}" for s, n in counts if n)
     verdict = "ready to train" if report.ok else "not ready to train"
     return f"{verdict}: {found} in {report.seconds:.0f} s"
-
-
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few of ``names``, and how many more there are.
-
-    >>> listed(["a", "b", "c", "d"], 2)
-    'a, b and 2 more'
-    """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _past(status: str, number: int) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pearl_tools.errors import BadInput
-from pearl_train.doctor.findings import Finding, listed
+from pearl_tools.errors import BadInput, listed
+from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.model.load import not_finite
 from pearl_train.objectives.pictures import read_rows

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pearl_train.doctor.findings import Finding, listed
+from pearl_tools.errors import listed
+from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.model.backbone import Backbone, language_model
 from pearl_train.objectives.base import Terms

@@ -11,7 +11,8 @@ from statistics import median
 from typing import NamedTuple
 
 from pearl_data.randomness import rng_for
-from pearl_train.doctor.findings import Finding, listed
+from pearl_tools.errors import listed
+from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.training.loader import EncodedSamples, Fault
 from pearl_train.views.batch import EncodedSample

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from pearl_train.doctor.findings import Finding, listed
+from pearl_tools.errors import listed
+from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.views.batch import EncodedSample
 from pearl_train.views.encode import Dropped, Encoder, encode_sample

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.errors import BadInput, UsageError, listed
 from pearl_train.settings.config import ModelConfig
 
 NANO = Path(__file__).parent.parent / "nano"
@@ -106,7 +106,7 @@ def _network(config: ModelConfig, place: str) -> nn.Module:
         if names := sorted(map(str, found[what])):
             raise UsageError(
                 f"model {config.id}: expected all weights of its configuration; "
-                f"{what.split('_')[0]}: {naming(names)}; download or export it again"
+                f"{what.split('_')[0]}: {listed(names)}; download or export it again"
             )
     return cast("nn.Module", network)
 
@@ -155,7 +155,7 @@ def check_finite(
     """Raises ``BadInput`` naming weights that hold NaN or infinity, and the ``remedy``."""
     if broken := not_finite(network.state_dict()):
         raise BadInput(
-            f"model {name}: expected finite weights, got NaN or infinity in {naming(broken)}; "
+            f"model {name}: expected finite weights, got NaN or infinity in {listed(broken)}; "
             f"{remedy}"
         )
 
@@ -169,12 +169,6 @@ def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
         and not bool(torch.isfinite(weight.sum(dtype=torch.float32)))
         and not bool(torch.isfinite(weight).all())
     ]
-
-
-def naming(names: Sequence[str], limit: int = 3) -> str:
-    """The first ``limit`` of ``names``, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 @contextmanager

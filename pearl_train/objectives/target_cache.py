@@ -28,7 +28,7 @@ from torch import Tensor
 
 from pearl_data.shards.files import WholeFile
 from pearl_data.trajectory import canonical_json
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, listed
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.target import embed_rows
 from pearl_train.run.undisturbed import undisturbed
@@ -265,8 +265,7 @@ def _refuse_broken(batch: Batch, targets: Tensor) -> None:
     rows = (~torch.isfinite(targets).all(dim=-1)).nonzero().flatten().tolist()
     if not rows:
         return
-    named = ", ".join(f"{batch.keys[row]} in {batch.shards[row]}" for row in rows[:3])
-    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    named = listed([f"{batch.keys[row]} in {batch.shards[row]}" for row in rows])
     pixels = all(
         bool(torch.isfinite(tensor).all())
         for tensor in batch.images.values()
@@ -279,4 +278,4 @@ def _refuse_broken(batch: Batch, targets: Tensor) -> None:
         else "pixels of the batch are no numbers: look for a zero in image_std, or a "
         "rescale_factor that is no number, in the model's processor files"
     )
-    raise BadInput(f"expected finite targets h_R, got NaN or infinity for {named}{more}; {remedy}")
+    raise BadInput(f"expected finite targets h_R, got NaN or infinity for {named}; {remedy}")

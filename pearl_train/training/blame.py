@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pearl_tools.errors import listed
 from pearl_train.objectives.base import Moment, Terms
 from pearl_train.views.batch import Batch
 from pearl_train.views.single import single
 
 if TYPE_CHECKING:
     from pearl_train.training.update import Machine
-
-NAMED = 3
-"""Samples named; the others are counted."""
 
 _OF_WEIGHTS = "the weights rather than a sample"
 
@@ -48,7 +46,7 @@ def blame(
         from accelerate.utils import gather_object
 
         names = list(gather_object(names))
-    who = f"a micro-batch of samples {_some(names)}" if names else _gradient_only(batches)
+    who = f"a micro-batch of samples {listed(names)}" if names else _gradient_only(batches)
     suspects = broken if names else batches
     alone = "" if machine.world > 1 else _alone(machine, moment, suspects, gradient=not names)
     got = ", ".join(f"{name} {value}" for name, value in what.items())
@@ -60,7 +58,7 @@ def blame(
 
 
 def _gradient_only(batches: Sequence[Batch]) -> str:
-    return f"every loss is finite, the gradient is not; samples {_some(_names(batches))}"
+    return f"every loss is finite, the gradient is not; samples {listed(_names(batches))}"
 
 
 def _alone(machine: Machine, moment: Moment, batches: Sequence[Batch], *, gradient: bool) -> str:
@@ -83,7 +81,7 @@ def _alone(machine: Machine, moment: Moment, batches: Sequence[Batch], *, gradie
         return (
             f"; each of them by itself is broken too, so it is {_OF_WEIGHTS}{_since_when(moment)}"
         )
-    return f"; broken by itself: {_some(guilty)}"
+    return f"; broken by itself: {listed(guilty)}"
 
 
 def _since_when(moment: Moment) -> str:
@@ -118,8 +116,3 @@ def _names(batches: Sequence[Batch]) -> list[str]:
     return [
         f"{key} in {shard}" for b in batches for key, shard in zip(b.keys, b.shards, strict=True)
     ]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -81,7 +81,7 @@ class Layouts:
                 return [at_cut[len(end) :], *slots[last + 1 :]]
         raise UsageError(
             f"{self.whose}: expected a conversation to begin with its own generation prompt, got "
-            f" {short_repr(at_cut)} after a prompt that ends with {short_repr(end)}; "
+            f"{short_repr(at_cut)} after a prompt that ends with {short_repr(end)}; "
             "use a template whose turns do not change when others follow"
         )
 

@@ -139,7 +139,7 @@ class ChatTemplate:
         if eos is None:
             raise UsageError(
                 f"{self._layouts.whose}: expected a special token after an assistant's turn, got "
-                f" {short_repr(end)} and no eos_token in the tokenizer; set one of them"
+                f"{short_repr(end)} and no eos_token in the tokenizer; set one of them"
             )
         return "", str(eos)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from transformers import AutoProcessor
 
 from pearl_train.model.tokens import find_special_tokens, token_names
 from pearl_train.views.encode import Encoder
+
+
+@pytest.fixture(autouse=True)
+def heard_ctrl_c() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a shell starts what it puts in the background with SIGINT ignored,
+    and so would the tests be.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

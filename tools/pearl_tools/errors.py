@@ -15,6 +15,7 @@ Stages in the order in which a call passes them; every set is closed, so audits 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -181,6 +182,16 @@ def short_repr(value: Any, limit: int = 120) -> str:
     text = str(value) if isinstance(value, str | Exception) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few of ``names``, and how many more there are.
+
+    >>> listed(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class PearlError(Exception):
