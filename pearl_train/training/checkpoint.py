@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pearl_data.shards.files import file_sha256, sync_folder
 from pearl_data.shards.permissions import obey_umask
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, listed
 from pearl_tools.types import Record
 
 MANIFEST = "manifest.json"
@@ -181,6 +181,21 @@ def expect_names(where: Path, expected: set[str], found: set[str]) -> None:
         f"{where}: expected the weights of the run's own model, got {' and '.join(parts)}; "
         "the model or the toolkit changed since it was written"
     )
+
+
+def expect_shapes(
+    where: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]
+) -> None:
+    """Raises ``BadInput`` that names the first tensor of another shape than ``expected``."""
+    wrong = [name for name, shape in expected.items() if tuple(found[name].shape) != shape]
+    if wrong:
+        name = wrong[0]
+        raise BadInput(
+            f"{where}: expected weights in the shapes of the run's own model, got others for "
+            f"{listed(wrong)} (the first {tuple(found[name].shape)}, expected {expected[name]}); "
+            "the model or the toolkit changed since it was written: go on with that version of "
+            "it, or train anew with another --out"
+        )
 
 
 def _write_manifest(folder: Path, snapshot: Snapshot) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, listed
 from pearl_train.errors import Collapsed, Diverged, RunInterrupted
-from pearl_train.model.load import naming, not_finite
+from pearl_train.model.load import not_finite
 from pearl_train.objectives.base import Terms
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.going_on import after_divergence
@@ -30,6 +30,7 @@ from pearl_train.training.checkpoint import (
     Checkpoint,
     Snapshot,
     expect_names,
+    expect_shapes,
     newest_whole,
     prune,
     sweep,
@@ -113,6 +114,8 @@ class _Session:
         self.accelerator = accelerator
         self.main = bool(self.accelerator.is_main_process)
         self.kept = kept_names(ingredients.trainee)
+        whole = ingredients.trainee.state_dict()
+        self.shapes = {name: tuple(whole[name].shape) for name in sorted(self.kept)}
         self.base = frozen_fingerprint(ingredients.trainee)
         optimizer = make_optimizer(ingredients.trainee, config.optim)
         self.trained = sum(p.numel() for g in optimizer.param_groups for p in g["params"])
@@ -268,7 +271,7 @@ class _Session:
         if broken := said_by_first(self.accelerator, not_finite(state.weights)):
             raise Diverged(
                 f"step {self.step}: expected finite weights after the update, got NaN or infinity "
-                f"in {naming(broken)}; no checkpoint of them is written"
+                f"in {listed(broken)}; no checkpoint of them is written"
             )
         panel_tensors, panel_state = self.parts.panel.state() if self.parts.panel else ({}, {})
         if self.main and self.metrics:
@@ -309,6 +312,7 @@ class _Session:
             )
         weights = found.tensors("weights")
         expect_names(found.path, set(self.kept), set(weights))
+        expect_shapes(found.path, self.shapes, weights)
         groups = state["groups"]
         restored = TrainingState(weights=weights, moments=found.tensors("moments"), groups=groups)
         restore(self.machine.model, self.optimizer, restored)

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from toy_run import Toy, toy_batches, toy_config, toy_ingredients
+import torch
+from toy_run import HIDDEN, Toy, toy_batches, toy_config, toy_ingredients
 
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.errors import RunInterrupted
@@ -93,6 +94,16 @@ def test_another_base_model_is_noticed(tmp_path: Path) -> None:
     fit(toy_ingredients(config), config, folder, progress=False)
     with pytest.raises(BadInput, match="expected the frozen weights that the run began with"):
         fit(toy_ingredients(config, trainee=Toy(seed=5)), config, folder, resume=True)
+
+
+def test_weights_of_another_shape_are_noticed(tmp_path: Path) -> None:
+    config, folder = toy_config(), RunFolder(tmp_path / "run")
+    fit(toy_ingredients(config), config, folder, progress=False)
+    grown = Toy()
+    grown.apart = torch.nn.Linear(HIDDEN, HIDDEN + 1)
+    told = r"apart\.bias.*expected .*9.*train anew with another --out"
+    with pytest.raises(BadInput, match=told):
+        fit(toy_ingredients(config, trainee=grown), config, folder, resume=True)
 
 
 def test_without_a_checkpoint_a_run_begins(tmp_path: Path) -> None:
