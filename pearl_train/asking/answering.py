@@ -27,6 +27,7 @@ from pearl_train.asking.evaluate import UNANSWERED, Answered
 from pearl_train.asking.explicit_tools import Picture, Spoken, ToolExecutor, ask
 from pearl_train.asking.likelihood import ChoiceLikelihood, replies, weigh
 from pearl_train.asking.questions import Question
+from pearl_train.asking.scoring import up_to_answer
 from pearl_train.model.backbone import Backbone
 from pearl_train.settings.config import Config
 from pearl_train.views.batch import EncodedSample
@@ -92,24 +93,22 @@ class Answerer:
 
     @torch.no_grad()
     def answer(self, question: Question) -> Answered:
-        """The reply to ``question``, and how likely each of its choices is (but with tools).
+        """The reply to ``question``, and how likely each of its choices is.
 
         Errors name its key and shard, where it has any.
         """
         try:
             start = time.perf_counter()
-            if self.mode == "tools":
-                answered, prompted = self._with_tools(question), None
-            else:
-                answered, prompted = self._at_once(question)
+            asked = self._with_tools if self.mode == "tools" else self._at_once
+            answered, before_answer = asked(question)
             self._synchronise()
             spent = time.perf_counter() - start
-            ranked = self._weighed(question, prompted) if prompted else ()
+            ranked = self._weighed(question, before_answer)
         except PearlError as error:
             raise type(error)(f"{question.where}{error}") from error
         return replace(answered, latency_s=spent, likelihoods=ranked)
 
-    def _at_once(self, question: Question) -> tuple[Answered, _Prompted]:
+    def _at_once(self, question: Question) -> tuple[Answered, _BeforeAnswer]:
         """The answer begins right after the question, or after pause tokens or latents."""
         pictures = self.pictures(question.media)
         turns = self.context(question)
@@ -134,15 +133,17 @@ class Answerer:
             ended=generated.ended,
             thought_tokens=thoughts,
         )
-        return answered, prompted
+        return answered, lambda: prompted
 
-    def _weighed(self, question: Question, prompted: _Prompted) -> tuple[ChoiceLikelihood, ...]:
-        """How likely each choice is where the reply began."""
-        decoder, begun, turns, pictures = prompted
-        if not question.choices:
+    def _weighed(
+        self, question: Question, before_answer: _BeforeAnswer
+    ) -> tuple[ChoiceLikelihood, ...]:
+        """How likely each choice is where the reply comes to its answer."""
+        if not question.choices or (prompted := before_answer()) is None:
             return ()
-        stated = replies(question.choices, self.encoder.data.answers)
-        tokens = encode_replies(turns, stated, pictures, encoder=self.encoder)
+        decoder, begun, turns, pictures, opening = prompted
+        stated = replies(question.choices, self.encoder.data.answers, opening)
+        tokens = encode_replies(turns, stated, pictures, encoder=self.encoder, prefill=opening)
         decoder.back_to(begun)
         return weigh(decoder, question.choices, tokens)
 
@@ -164,7 +165,8 @@ class Answerer:
         decoder.read_ids([tokens.lvr_end, *prefill])
         return len(found) + 2
 
-    def _with_tools(self, question: Question) -> Answered:
+    def _with_tools(self, question: Question) -> tuple[Answered, _BeforeAnswer]:
+        """The answer comes after calls, if it comes."""
         assert self.executor is not None
         limits = self.config.evaluate
         speaker = _Speaker(self, question)
@@ -175,7 +177,7 @@ class Answerer:
             max_turns=limits.max_turns,
             turn_tokens=limits.tool_turn_tokens,
         )
-        return Answered(
+        answered = Answered(
             reply=run.reply,
             tokens=run.tokens,
             latency_s=0.0,
@@ -185,6 +187,7 @@ class Answerer:
             errors=run.errors,
             notes=() if run.answered else (UNANSWERED,),
         )
+        return answered, lambda: speaker.before_answer() if run.answered else None
 
     def context(self, question: Question) -> tuple[Turn, ...]:
         """(I0, Q) as turns."""
@@ -230,12 +233,18 @@ class Answerer:
 
 
 class _Prompted(NamedTuple):
-    """A decoder that was told the question, where the reply begins, and what it was told."""
+    """A decoder that was told ``turns`` and the ``opening`` of a reply, and where it stood then."""
 
     decoder: Decoder
     begun: Standing
     turns: tuple[Turn, ...]
     pictures: Mapping[str, Prepared]
+    opening: str = ANSWER_PREFIX
+
+
+#: Where a reply comes to its answer, None where it never did; made when it is asked for, so that
+#: it takes no part in latency.
+_BeforeAnswer = Callable[[], _Prompted | None]
 
 
 class _Speaker:
@@ -257,6 +266,17 @@ class _Speaker:
         written = text.removeprefix(self._model.encoder.template.glue)
         self._turns.append(Turn("assistant", (written,)))
         return Spoken(text, _spent(generated), generated.ended)
+
+    def before_answer(self) -> _Prompted:
+        """Where the last turn, which states an answer, comes to it."""
+        *turns, last = self._turns
+        template = self._model.encoder.template
+        opening = template.defused(up_to_answer(str(last.content[0])))
+        encoded = self._model.encoded(turns, self._pictures, prefill=opening)
+        self._decoder.continue_as(encoded.context, encoded.images)
+        return _Prompted(
+            self._decoder, self._decoder.standing, tuple(turns), self._pictures, opening
+        )
 
     def hear(self, seen: Sequence[Seen], pictures: Mapping[str, Picture]) -> None:
         """What the tools gave back becomes the next turn, in the form of training."""

@@ -41,7 +41,7 @@ class Answered:
     put before the answer. ``tools`` and ``errors`` count calls by tool and by ``stage.code``.
     ``opening`` was given to the model and not said by it, such as ``Answer:``; a reply is judged
     together with it, as one that the model said whole. ``likelihoods`` are those of the choices,
-    where there are any and the answer does not rest on tools; they take no part in ``latency_s``.
+    where there are any and an answer came; they take no part in ``latency_s``.
     """
 
     reply: str
@@ -68,7 +68,7 @@ class Answers(Protocol):
 class Score(Record, frozen=True, kw_only=True):
     """Verdicts on some questions. ``chance`` is the mean of 1/choices, 0 for open questions;
     ``by_likelihood`` counts where the likeliest choice is the right one, of the questions whose
-    choices were ranked, None where none were (open questions, a model that calls tools).
+    choices were ranked, None where none were; one that came to no answer counts as wrong.
     """
 
     family: str
@@ -180,11 +180,16 @@ def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
         errors=dict(answered.errors),
         notes=list(answered.notes),
         likeliest=ranked,
-        likeliest_correct=None
-        if ranked is None
-        else plain_words(ranked) == plain_words(item.expected.answer),
+        likeliest_correct=_likeliest_is_right(ranked, answered, item),
         log_likelihoods=[one.per_token for one in answered.likelihoods],
     )
+
+
+def _likeliest_is_right(ranked: str | None, answered: Answered, item: Item) -> bool | None:
+    """Whether the likeliest choice is the right one; None where nobody ranked them."""
+    if ranked is not None:
+        return plain_words(ranked) == plain_words(item.expected.answer)
+    return False if UNANSWERED in answered.notes and item.expected.choices else None
 
 
 def summarise(header: Header, lines: Sequence[ItemLine]) -> Evaluation:

@@ -7,8 +7,8 @@ log-probability of its tokens. lm-evaluation-harness reads multiple choice so, t
 differences: it divides by characters (``acc_norm``), we by tokens; and it leaves the end of the
 reply out, which we count, so that "1" is not likelier than "12" for being its beginning.
 
-Left out: a model that calls tools. What it answers to is what its calls showed, which depends on
-what it said; asked at once, without tools, it can be read like any other.
+A model that calls tools is read where its last turn comes to ``Answer:``, after all that its calls
+showed and all that it said of it. One that comes to no answer holds no choice for the likeliest.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 RULE = "mean token log-likelihood, end included"
 """Named among what an evaluation is of: lines read by another rule are others."""
+RULE_WITH_TOOLS = f"{RULE}, after its own last words"
+"""The same of a model that calls tools."""
 
 
 class ChoiceLikelihood(Record, frozen=True, kw_only=True):
@@ -43,14 +45,14 @@ class ChoiceLikelihood(Record, frozen=True, kw_only=True):
     probability: float
 
 
-def replies(choices: Sequence[str], form: AnswerForm) -> list[str]:
-    """The reply that states each choice, in the words of training.
+def replies(choices: Sequence[str], form: AnswerForm, opening: str = ANSWER_PREFIX) -> list[str]:
+    """The reply that begins with ``opening`` and states each choice, in the words of training.
 
     >>> replies(["red", "blue"], "letter")
     ['Answer: (A)', 'Answer: (B)']
     """
     stated = choices if form == "text" else [letter(number) for number in range(len(choices))]
-    return [f"{ANSWER_PREFIX} {words.strip()}" for words in stated]
+    return [f"{opening} {words.strip()}" for words in stated]
 
 
 def weigh(

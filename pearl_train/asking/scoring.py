@@ -78,6 +78,16 @@ def stated_part(reply: str) -> str:
     return after.splitlines()[0].strip() if after else ""
 
 
+def up_to_answer(reply: str) -> str:
+    r"""A reply up to where it states its answer, its last ``Answer:`` included; empty without one.
+
+    >>> up_to_answer("It is far away.\nAnswer: 3")
+    'It is far away.\nAnswer:'
+    """
+    marks = list(_MARK.finditer(reply))
+    return reply[: marks[-1].end()] if marks else ""
+
+
 def stated_choice(said: str, choices: Sequence[str], form: AnswerForm = "text") -> str | None:
     """The one of ``choices`` that ``said`` states, or None."""
     by_words = _by_words(said, choices)

@@ -17,7 +17,7 @@ from pearl_train.asking.answering import Answerer
 from pearl_train.asking.evaluate import Evaluation, Task, evaluate
 from pearl_train.asking.explicit_tools import ToolExecutor, executor_for
 from pearl_train.asking.item_lines import Header
-from pearl_train.asking.likelihood import RULE
+from pearl_train.asking.likelihood import RULE, RULE_WITH_TOOLS
 from pearl_train.asking.trained import find, open_answerer, refuse_unread, weights_sha256
 from pearl_train.report.card import write_card
 from pearl_train.run.data import open_dataset
@@ -73,7 +73,7 @@ def header_of(name: str, weights: str, data: Path, split: str | None, model: Ans
         "weights_sha256": weights,
         "data_sha256": data_sha256(data),
         "answers": config.data.answers,
-        "ranked_by": RULE,
+        "ranked_by": RULE_WITH_TOOLS if model.mode == "tools" else RULE,
         "system": config.data.system,
         "max_pixels": config.model.max_pixels,
         "dtype": config.model.dtype,

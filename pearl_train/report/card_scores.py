@@ -13,7 +13,8 @@ from pearl_train.run.names import folder_name
 
 _NOTES = """\
 Intervals are Wilson's. By likelihood: where the choice that the model holds for the likeliest is
-the right one, whatever it says; not read of open questions, nor of a model that calls tools."""
+the right one, whatever it says; of a model that calls tools after its own last words, and never
+where it came to no answer. Not read of open questions."""
 
 
 def scores(run: Path) -> str:

@@ -139,7 +139,7 @@ _NOTES = (
     (
         "By likelihood: where the choice that the model holds for the likeliest, by the mean "
         "log-likelihood of its tokens, is the right one; whatever it says. A model that calls "
-        "tools is not read so."
+        "tools is read after its own last words, up to Answer:, and is wrong without an answer."
     ),
     (
         "p is the exact two-sided McNemar test on the same questions. It is not corrected for "

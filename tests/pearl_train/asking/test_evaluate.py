@@ -105,6 +105,16 @@ def test_the_likeliest_choice_is_a_reading_of_its_own(task: Task) -> None:
     assert "by likelihood" not in scores_text(unranked)
 
 
+def test_who_comes_to_no_answer_holds_no_choice_for_the_likeliest(task: Task) -> None:
+    lost = Answered(reply="", tokens=1, latency_s=0, ended=False, notes=(UNANSWERED,))
+    ranked = evaluate(Fake(lambda _: lost), task).overall.by_likelihood
+    assert ranked is not None
+    assert (ranked.k, ranked.n) == (0, 4)
+    item = item_of(asked_samples(task)[0], "tar")
+    open_question = item._replace(expected=item.expected._replace(choices=()))
+    assert line_of(open_question, lost, "text").likeliest_correct is None
+
+
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(task: Task, tmp_path: Path) -> None:
     def dies_at_the_third(question: Question) -> Answered:
         if len(dying.asked) == 4:  # the first is asked twice, to warm up

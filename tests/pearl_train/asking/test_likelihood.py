@@ -32,6 +32,8 @@ from pearl_train.settings.config import (
     ObjectiveConfig,
 )
 from pearl_train.views.batch import PREFIX, EncodedSample, Rows, ViewPlan
+from pearl_train.views.chat import step_text
+from pearl_train.views.collate import joined
 from pearl_train.views.encode import encode_replies, encode_sample
 
 LATENTS = 3
@@ -122,6 +124,72 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(
         assert stated.strip() == (f"({'ABCD'[number]})" if form == "letter" else one.choice)
 
 
+@pytest.mark.parametrize("form", ["text", "letter"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_with_tools_choices_are_weighed_after_all_that_was_seen_and_said(
+    backbone: Backbone, number: int, form: str
+) -> None:
+    """A model that says what the expert said, up to another line before its answer."""
+    sample = tiny_sample(number)
+    record = sample.trajectory
+    model = answerer(backbone, "tools", form, executor=ToolExecutor(depth_model=RampModel()))
+    model.config = replace_in(model.config, max_turns=8)
+    lines = [step_text(step.thought, step.calls) for step in record.steps]
+    lines.append(f"{record.final.thought}\nAnswer: this is no choice.\nAnswer: nor is this")
+    script = iter(lines)
+    glue = model.encoder.template.glue
+    model.words = lambda _: glue + next(script)  # type: ignore[method-assign]  # the script
+    choices = ("red", "red brick", "12", "a far blue wall")
+    asked_of = item_of(sample, "tar").question
+    found = model.answer(replace(asked_of, choices=choices))
+    assert [one.choice for one in found.likelihoods] == list(choices)
+    thought = f"{record.final.thought}\nAnswer: this is no choice."
+    for one in found.likelihoods:
+        task = msgspec.structs.replace(record.task, choices=list(choices), answer=one.choice)
+        final = msgspec.structs.replace(record.final, thought=thought)
+        learned = msgspec.structs.replace(record, task=task, final=final)
+        encoded = encode_sample(
+            sample._replace(trajectory=learned), "tar", ViewPlan(("trajectory",)), model.encoder
+        )
+        assert isinstance(encoded, EncodedSample)
+        view = encoded.branches["trajectory"]
+        end = max(at for at, learn in enumerate(view.learn) if learn) + 1
+        ids = [*encoded.context.ids, *view.ids[:end]]
+        expected = log_probabilities_of(backbone, encoded, "trajectory", ids)
+        assert one.log_likelihood == pytest.approx(sum(expected[-one.tokens :]), abs=2e-3)
+        assert ids[-1] in model.encoder.stop_ids
+        stated = model.encoder.tokenizer.decode(ids[-one.tokens :], skip_special_tokens=True)
+        letter = f"({'ABCD'[choices.index(one.choice)]})"
+        assert stated.strip() == (letter if form == "letter" else one.choice)
+
+
+def replace_in(config: Config, **evaluate: int) -> Config:
+    changed = msgspec.structs.replace(config.evaluate, **evaluate)
+    return msgspec.structs.replace(config, evaluate=changed)
+
+
+def log_probabilities_of(
+    backbone: Backbone, encoded: EncodedSample, branch: str, ids: list[int]
+) -> list[float]:
+    """Of each token but the first, in one pass without a cache."""
+    view = encoded.branches[branch]
+    images = tuple(range(len(encoded.images)))
+    assert encoded.context.images + view.images == images
+    rows = Rows(
+        ids=torch.tensor([ids]),
+        branch=torch.full((1, len(ids)), PREFIX),
+        is_image=torch.tensor([[*encoded.context.is_image, *view.is_image][: len(ids)]]),
+        images=(images,),
+    )
+    inputs = joined([image.inputs for image in encoded.images])
+    features = backbone.image_features(inputs, [image.tokens for image in encoded.images])
+    with torch.no_grad():
+        scores = backbone.logits(backbone.hidden(rows, features)[0]).float()
+    scores[:, list(backbone.tokens.all)] = -torch.inf
+    told = scores.log_softmax(dim=-1)
+    return [float(told[at - 1, ids[at]]) for at in range(1, len(ids))]
+
+
 def test_weighing_changes_no_reply(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     model = answerer(backbone, "direct")
     found = model.answer(asked())
@@ -146,9 +214,12 @@ def test_a_decoder_stands_where_it_stood(backbone: Backbone) -> None:
     torch.testing.assert_close(weighed.state, fresh.state)
 
 
-def test_without_choices_or_with_tools_nothing_is_weighed(backbone: Backbone) -> None:
+def test_without_choices_or_an_answer_nothing_is_weighed(backbone: Backbone) -> None:
     assert answerer(backbone, "direct").answer(replace(asked(), choices=())).likelihoods == ()
     tools = answerer(backbone, "tools", executor=ToolExecutor(depth_model=RampModel()))
+    assert tools.answer(asked()).likelihoods == ()
+    call = '<tool_call>\n{"name": "depth", "arguments": {}}\n</tool_call>'
+    tools.words = lambda _: f"Answer: red\n{call}"  # type: ignore[method-assign]  # the script
     assert tools.answer(asked()).likelihoods == ()
 
 

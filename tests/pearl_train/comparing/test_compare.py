@@ -112,10 +112,10 @@ def test_page_picture_and_figures_are_written(compared: tuple[Request, Compariso
     for row in found.rows:
         assert f"{row.result.overall.accuracy.k}/4" in table
         ranked = row.result.overall.by_likelihood
-        assert (ranked is None) == (row.tools is not None), "a tool's results cannot be foreseen"
-        assert ranked is None or f"{ranked.k}/4: {ranked}" in table, "counted as accuracy is"
-        assert ranked is None or f"{ranked.k}/4: {str(ranked).partition(' [')[0]}" in page
-        assert (ranked is None) == (f">{row.name} by likelihood</th>" not in page)
+        assert ranked is not None
+        assert f"{ranked.k}/4: {ranked}" in table, "counted as accuracy is"
+        assert f"{ranked.k}/4: {str(ranked).partition(' [')[0]}" in page
+        assert f">{row.name} by likelihood</th>" in page
     assert ">by likelihood [95 %]</th>" in page
 
 
