@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pearl_tools.types import Box
 
@@ -295,3 +296,34 @@ def test_a_line_of_words_holds_the_one_that_the_caption_uses() -> None:
         assert "the red cube" in both.line
         near = CUBE if CUBE.near > BALL.near else BALL
         assert re.match(rf"(Nearer: the|The) {near.name}( is nearer|\.)", both.text)
+
+
+def test_captions_read_in_groups_have_the_loss_of_one_pass(
+    scene: Any, processor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(6)
+    kinds = ["numbers", *samples.KINDS, "depth_alone", "whole"]
+    batch = batches.to_batch([samples.sample(rng, [scene], kind) for kind in kinds], processor)
+    pretrain = importlib.import_module("pretrain")
+    model = network.build_model(processor.tokenizer)
+
+    def loss_and_gradients() -> tuple[float, dict[str, torch.Tensor]]:
+        model.zero_grad()
+        eyes = pretrain.RestingEyes(model)
+        found = pretrain.caption_loss(model, eyes, batch, grounding=None, bfloat16=False)
+        found["caption"].backward()
+        learning = model.named_parameters()
+        return float(found["caption"].detach()), {
+            name: value.grad.clone() for name, value in learning if value.grad is not None
+        }
+
+    assert len(set(batch.lengths)) > 3
+    assert len(pretrain.length_groups(batch.lengths)) > 1
+    grouped, gradients = loss_and_gradients()
+    longest_first = sorted(range(len(kinds)), key=lambda row: -batch.lengths[row])
+    monkeypatch.setattr(pretrain, "length_groups", lambda _: [longest_first])
+    whole, expected = loss_and_gradients()
+    assert grouped == pytest.approx(whole, rel=1e-5)
+    assert gradients.keys() == expected.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5)

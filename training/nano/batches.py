@@ -63,6 +63,7 @@ class Batch(NamedTuple):
 
     Attributes:
         ids: tokens (B, S) padded on the right.
+        lengths: tokens of each row without its padding.
         labels: (B, S) with `IGNORED` outside captions.
         pixels: (N, 3, 192, 192) of all pictures in order.
         cells: what lies in the pictures' cells (N, 7, 36).
@@ -73,6 +74,7 @@ class Batch(NamedTuple):
     """
 
     ids: Tensor
+    lengths: list[int]
     labels: Tensor
     pixels: Tensor
     cells: Tensor
@@ -172,7 +174,8 @@ def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
             elif name != UNKNOWN:
                 tenth[row, name] = min(9, int(value * 10))
                 source[row, inside & (begins >= first + len("0."))] = name
-    return Batch(ids, labels, pixels, cells, where, tenth, source)
+    lengths = made.attention_mask.sum(dim=1).tolist()
+    return Batch(ids, lengths, labels, pixels, cells, where, tenth, source)
 
 
 def batches(

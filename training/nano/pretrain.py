@@ -23,7 +23,7 @@ from captions import plain
 from cells import CellHeads
 from export import export
 from grounding import Grounding, Readers
-from network import build_model, build_processor
+from network import IMAGE_TOKENS, build_model, build_processor
 from recipe import LAST_STAGE, STAGES, Recipe, continues, learning_rate, recipe_of
 from samples import sample
 from scenes import SHARD, Scene, fill_cache, read_shard
@@ -36,11 +36,12 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 from vocabulary import toolkit_texts, train_tokenizer
 
 from pearl_data.progress import Progress
 from pearl_tools.processor import fast_in_bfloat16
+from pearl_train.model.groups import length_groups
 
 
 def tokenizer_of(recipe: Recipe, scenes: list[Scene]) -> PreTrainedTokenizerFast:
@@ -119,26 +120,63 @@ def caption_loss(
     by name.
 
     No attention mask: padding is on the right, where causal attention does not look. The logits
-    are made only where a caption's token follows.
+    are made only where a caption's token follows. Without `grounding`, which asks about the batch
+    as one, rows of about one length are read together.
     """
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         tokens = model.model.multi_modal_projector(eyes(batch.pixels))
-        seen = BaseModelOutputWithPooling(pooler_output=tokens)
-        read = model.model(
-            input_ids=batch.ids,
-            mm_encoder_outputs={"image": seen},
-            use_cache=False,
-            output_hidden_states=grounding is not None,
-            output_attentions=grounding is not None,
-        )
-        hidden = read.last_hidden_state
-        wanted = batch.labels[:, 1:]
-        kept = wanted != IGNORED
-        logits = model.lm_head(hidden[:, :-1][kept])
-    losses = {"caption": cross_entropy(logits.float(), wanted[kept])}
-    if grounding is not None:
-        losses |= grounding.losses(model, tokens, read.hidden_states, read.attentions, batch)
-    return losses
+        if grounding is None:
+            return {"caption": _mean_over_captions(model, tokens, batch)}
+        read = _read(model, batch.ids, tokens, watched=True)
+        total = _caption_total(model, read.last_hidden_state, batch.labels)
+    losses = {"caption": total / _captioned(batch.labels).sum()}
+    return losses | grounding.losses(model, tokens, read.hidden_states, read.attentions, batch)
+
+
+def _mean_over_captions(
+    model: FastVlmForConditionalGeneration, tokens: Tensor, batch: Batch
+) -> Tensor:
+    """Of all rows, read in groups, with projected picture tokens (N, 36, H)."""
+    counts = [(ids == model.config.image_token_id).sum() // IMAGE_TOKENS for ids in batch.ids]
+    of_row = tokens.split([int(count) for count in counts])
+    totals = []
+    for group in length_groups(batch.lengths):
+        length = batch.lengths[group[0]]
+        shown = torch.cat([of_row[row] for row in group])
+        read = _read(model, batch.ids[group, :length], shown, watched=False)
+        labels = batch.labels[group, :length]
+        totals.append(_caption_total(model, read.last_hidden_state, labels))
+    return torch.stack(totals).sum() / _captioned(batch.labels).sum()
+
+
+def _read(
+    model: FastVlmForConditionalGeneration, ids: Tensor, tokens: Tensor, *, watched: bool
+) -> ModelOutput:
+    """What the language model makes of rows with their pictures' tokens; `watched`: its states and
+    where it looks, besides.
+    """
+    seen = {"image": BaseModelOutputWithPooling(pooler_output=tokens)} if len(tokens) else None
+    return model.model(
+        input_ids=ids,
+        mm_encoder_outputs=seen,
+        use_cache=False,
+        output_hidden_states=watched,
+        output_attentions=watched,
+    )
+
+
+def _captioned(labels: Tensor) -> Tensor:
+    """Where the next token is a caption's (B, S - 1)."""
+    return labels[:, 1:] != IGNORED
+
+
+def _caption_total(
+    model: FastVlmForConditionalGeneration, hidden: Tensor, labels: Tensor
+) -> Tensor:
+    """Sum of the cross-entropies of the captions' tokens, from states (B, S, H)."""
+    kept = _captioned(labels)
+    logits = model.lm_head(hidden[:, :-1][kept])
+    return cross_entropy(logits.float(), labels[:, 1:][kept], reduction="sum")
 
 
 def optimiser_of(modules: Sequence[torch.nn.Module], recipe: Recipe) -> torch.optim.AdamW:
