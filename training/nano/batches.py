@@ -11,8 +11,8 @@ from typing import NamedTuple
 import captions
 import numpy as np
 import torch
-from cells import UNKNOWN
-from network import IMAGE_TOKENS
+from cells import UNKNOWN, nothing_known
+from network import IMAGE_TOKENS, SIDE_PX
 from samples import Sample, sample
 from scenes import Scene
 from torch import Tensor
@@ -53,6 +53,13 @@ MIXES: dict[str, Mix] = {
         {"whole": 3, "with_view": 7, "numbers": 8},
         {"with_depth": 7, "readings": 15},
         {"depth_alone": 4, "nearer_view": 4},
+    ),
+    "recalling": (
+        {"recalled": 56},
+        {"named": 6, "close_view": 14},
+        {"whole": 3, "with_view": 6, "numbers": 5},
+        {"with_depth": 4, "readings": 8},
+        {"depth_alone": 3, "nearer_view": 3},
     ),
 }
 """Samples of each kind in one step, in batches of about one length: little is padded."""
@@ -138,9 +145,7 @@ def unmarked(text: str) -> tuple[str, list[Marked]]:
 
 
 def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
-    """The tensors of these samples, equal to what the exported processor makes of them; at least
-    one has a picture.
-    """
+    """The tensors of these samples, equal to what the exported processor makes of them."""
     texts = [processor.apply_chat_template(s.messages, tokenize=False) for s in samples]
     # as the processor does, but without its checks, which take longer than the training step
     texts = [text.replace(IMAGE, IMAGE * IMAGE_TOKENS) for text in texts]
@@ -157,8 +162,10 @@ def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
     start, end = tokenizer.convert_tokens_to_ids([START, END])
     opening = tokenizer("assistant\n").input_ids
     pictures = [picture for s in samples for picture in s.pictures]
-    pixels = processor.image_processor(pictures, return_tensors="pt").pixel_values
-    cells = torch.from_numpy(np.stack([cells for s in samples for cells in s.cells]))
+    pixels, cells = torch.empty(0, 3, SIDE_PX, SIDE_PX), torch.from_numpy(nothing_known()[None][:0])
+    if pictures:
+        pixels = processor.image_processor(pictures, return_tensors="pt").pixel_values
+        cells = torch.from_numpy(np.stack([cells for s in samples for cells in s.cells]))
     labels = caption_labels(ids, start, end, opening)
     where, tenth, source = (torch.full_like(ids, UNKNOWN) for _ in range(3))
     for row, (_, places) in enumerate(clean):

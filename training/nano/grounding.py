@@ -15,14 +15,20 @@ which a stage names those it wants (`recipe.Stage.ties`):
   state then says what tenth of the range is read there (`value`);
 - one head of the last layer looks from where a decimal is to come back at the name (`fetch`).
 
+Words said again (`recalled.py`) are two hops, in texts without pictures: one head of the first
+layer looks at the token before (`before`), and one of the third from where a token is to come at
+where it stood earlier (`recall`): what is known as an induction head (arXiv 2209.11895).
+
 Leaves out captions and the loop.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from batches import Batch
+from batches import IGNORED, Batch
 from cells import COLUMNS, GRID, ROWS, UNKNOWN
 from network import IMAGE_TOKENS, WIDTH
 from torch import Tensor, nn
@@ -35,6 +41,8 @@ from pearl_data.rendering import COLOURS, SHAPES
 #: Layers, from 0, whose first head looks at the thing in its picture, then in the depth map, and
 #: back at its name.
 FIND_LAYER, READ_LAYER, FETCH_LAYER = 1, 2, 3
+#: The same of the second head: at the token before, and at what is to be said again.
+BEFORE_LAYER, RECALL_LAYER = 0, 2
 #: Rows of `cells.KINDS`.
 _COLOUR_ROW, _SHAPE_ROW, _DEPTH_ROW = 0, 1, 4
 
@@ -106,12 +114,51 @@ def named_in(batch: Batch, image_id: int) -> Named:
     return Named(*torch.tensor(rows, dtype=torch.long).reshape(-1, 5).unbind(1))
 
 
-def look_at(attention: Tensor, row: Tensor, column: Tensor, target: Tensor) -> Tensor:
-    """Mean of -log of how much the first head looks from (`row`, `column`) at `target`, which some
-    of them have; attention (B, heads, S, S).
+class Recalled(NamedTuple):
+    """Tokens that stood in their row before, (N,) each: their row and column, and the column there,
+    of the longest stretch of tokens that is the same, the last of equals.
+    """
+
+    row: Tensor
+    column: Tensor
+    earlier: Tensor
+
+
+def recalled_in(batch: Batch) -> Recalled:
+    """The learnt tokens of a batch that were read or said before in their row."""
+    found = []
+    for row, (ids, labels) in enumerate(zip(batch.ids.numpy(), batch.labels.numpy(), strict=True)):
+        column = 0
+        while column < batch.lengths[row]:
+            starts = (ids[:column] == ids[column]).nonzero()[0]
+            if labels[column] == IGNORED or not len(starts):
+                column += 1
+                continue
+            most = batch.lengths[row] - column
+            learnt = int(np.append(labels[column:] != IGNORED, [False]).argmin())
+            same = [_same(ids[start:column], ids[column : column + min(most, learnt)])
+                    for start in starts]  # fmt: skip
+            length = max(same)
+            start = int(starts[len(same) - 1 - same[::-1].index(length)])
+            found += [(row, column + at, start + at) for at in range(length)]
+            column += length
+    return Recalled(*torch.tensor(found, dtype=torch.long).reshape(-1, 3).unbind(1))
+
+
+def _same(earlier: npt.NDArray[np.int64], later: npt.NDArray[np.int64]) -> int:
+    """How many tokens are the same from the first on."""
+    length = min(len(earlier), len(later))
+    return int(np.append(earlier[:length] == later[:length], [False]).argmin())
+
+
+def look_at(
+    attention: Tensor, row: Tensor, column: Tensor, target: Tensor, *, head: int = 0
+) -> Tensor:
+    """Mean of -log of how much a head looks from (`row`, `column`) at `target`, which some of them
+    have; attention (B, heads, S, S).
     """
     known = target != UNKNOWN
-    share = attention[row[known], 0, column[known], target[known]]
+    share = attention[row[known], head, column[known], target[known]]
     return -(share.float() + 1e-6).log().mean()
 
 
@@ -155,6 +202,8 @@ class Grounding:
         """Of projected picture tokens (N, 36, H), states (B, S, H) before the first and after every
         layer, attentions (B, heads, S, S) of every layer; none of which the batch says nothing.
         """
+        if not len(batch.cells):
+            return {k: v for k, v in self._of_words(attentions, batch).items() if k in self.ties}
         words = model.get_input_embeddings().weight
         cells = batch.cells
         losses = {
@@ -184,3 +233,13 @@ class Grounding:
             if (where[-1] != UNKNOWN).any():
                 losses[name] = look_at(attentions[layer], *where)
         return {name: loss for name, loss in losses.items() if name in self.ties}
+
+    def _of_words(self, attentions: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
+        row, column, earlier = recalled_in(batch)
+        inside = torch.arange(batch.ids.shape[1]) < torch.tensor(batch.lengths)[:, None]
+        rows, columns = inside[:, 1:].nonzero().unbind(1)
+        return {
+            "before": look_at(attentions[BEFORE_LAYER], rows, columns + 1, columns, head=1),
+            # a token is foreseen by the state before it
+            "recall": look_at(attentions[RECALL_LAYER], row, column - 1, earlier, head=1),
+        }

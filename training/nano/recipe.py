@@ -78,13 +78,22 @@ STAGES = (
         cool=220,
         ties=_READING,
     ),
+    Stage(
+        name="recalling",
+        learns="words",
+        mix="recalling",
+        steps=300,
+        warm=40,
+        cool=150,
+        ties=(*_READING, "before", "recall"),
+    ),
 )
 """In turn, each from the weights of the one before. First eyes and captions; then the eyes also say
-where a cell lies, and the words, hop by hop, where a named thing lies, what a map reads there, and
-which of two numbers is larger. `readings` taught next to nothing and stays because the shipped
-model went through it.
+where a cell lies, and the words, hop by hop, where a named thing lies, what a map reads there,
+which of two numbers is larger, and what was said before. `readings` taught next to nothing and
+stays because the shipped model went through it.
 """
-LAST_STAGE = "reading"
+LAST_STAGE = "recalling"
 """The stage that training ends with unless told otherwise."""
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from cells import Cells, cells_of, cells_of_depth
 from PIL import Image
+from recalled import of_recalled
 from scenes import Scene, Thing
 
 from pearl_data.experts.boxes import around, outward
@@ -36,6 +37,8 @@ _WHOLE, _CUT = 0.999, 0.02
 _PART_TRIES = 12
 #: Share of captions that use one of the words which a line before them lists.
 _TOLD = 0.35
+#: What stands where nothing is to be read before words are said again.
+_WORDS_ALONE = ("Words.", "A text.", "Words alone.")
 _LOOKS = ("colour", "shape", "pattern")
 _LARGEST_PART = 0.6
 _ALL: Box = (0.0, 0.0, 1.0, 1.0)
@@ -274,6 +277,13 @@ def numbers(rng: random.Random, scene: Scene) -> Sample:
     return Sample([], [], [turn, assistant(depth_captions.of_numbers(rng))])
 
 
+def recalled(rng: random.Random, scene: Scene) -> Sample:
+    """Words said again, without a picture."""
+    line, text = of_recalled(rng)
+    content = [{"type": "text", "text": line or rng.choice(_WORDS_ALONE)}]
+    return Sample([], [], [{"role": "user", "content": content}, assistant(text)])
+
+
 def nearer_view(rng: random.Random, scene: Scene) -> Sample | None:
     """A picture, its depth map, then a close view of the nearer of two: turn after turn."""
     things = spoken_of(scene)
@@ -326,6 +336,7 @@ KINDS: dict[str, Callable[[random.Random, Scene], Sample | None]] = {
     "readings": readings,
     "nearer_view": nearer_view,
     "numbers": numbers,
+    "recalled": recalled,
     "named": named,
 }
 
