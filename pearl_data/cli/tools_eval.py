@@ -93,10 +93,11 @@ def depth(
     DATA are folders with pictures and their depth (`color/0.jpg` with `depth/0.png`, or `x.jpg`
     with `x_depth.png`, `x_depth.npz`, `x_disp.npz`, capitals or not, or Middlebury's `im0.png` with
     `disp0.pfm` and `calib.txt`), one picture of such a folder, or files of point pairs: CSV with
-    image,near_x,near_y,far_x,far_y, or JSON [{"image": .., "near": [x, y], "far": [x, y]}], or
-    DA-2K's. Depth and disparity of 0, below 0 or not finite are unknown. Prints ordinal accuracy,
-    Spearman, AbsRel and delta-1 with 95 % intervals: bootstrap, or Wilson's (*) of fewer than 20
-    pairs or tiles with depth. Exits 1 where pictures had to be left out, and names them.
+    image,near_x,near_y,far_x,far_y, or JSON [{"image": .., "near": [x, y], "far": [x, y]}], or the
+    same as JSON lines, or DA-2K's. Depth and disparity of 0, below 0 or not finite are unknown.
+    Prints ordinal accuracy, Spearman, AbsRel and delta-1 with 95 % intervals: bootstrap, or
+    Wilson's (*) of fewer than 20 pairs or tiles with depth. Exits 1 where pictures had to be left
+    out, and names them.
 
     Example: pearl-data tools eval depth photos --html depth.html
     """

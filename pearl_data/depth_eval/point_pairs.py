@@ -1,9 +1,10 @@
 """Files that say of two points of a picture which one is nearer.
 
-Three forms, none of which leaves the order or the unit open:
+Four forms, none of which leaves the order or the unit open:
 
 - CSV with the columns `image,near_x,near_y,far_x,far_y` (others are ignored);
 - JSON, a list of `{"image": "a.jpg", "near": [x, y], "far": [x, y]}`;
+- JSON lines (`.jsonl`) of the same objects;
 - JSON as DA-2K publishes it (arXiv 2406.09414): `{"a.jpg": [{"point1": [y, x], "point2": [y, x],
   "closer_point": "point1"}]}`.
 
@@ -24,7 +25,7 @@ from pearl_data.depth_eval.json_text import parse_json
 from pearl_tools.errors import BadInput
 
 COLUMNS: Final = ("near_x", "near_y", "far_x", "far_y")
-FORMS: Final = (".csv", ".json")
+FORMS: Final = (".csv", ".json", ".jsonl")
 
 
 class PointPair(NamedTuple):
@@ -59,7 +60,7 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
         ) from error
     except OSError as error:
         raise BadInput(f"{path}: {error}") from error
-    rows = _csv(path, text) if path.suffix.lower() == ".csv" else _json(path, text)
+    rows = {".csv": _csv, ".json": _json, ".jsonl": _json_lines}[path.suffix.lower()](path, text)
     pairs: dict[Path, list[PointPair]] = {}
     for name, pair in rows:
         pairs.setdefault((images or path.parent) / name, []).append(pair)
@@ -149,18 +150,29 @@ def _json(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
     document = parse_json(text, str(path))
     if isinstance(document, list):
         for number, row in enumerate(document):
-            where = f"{path}[{number}]"
-            if not isinstance(row, dict) or not {"image", "near", "far"} <= set(row):
-                raise BadInput(f"{where}: expected image, near and far, got {str(row)[:80]}")
-            near = _point(row["near"], f"{where}.near")
-            far = _point(row["far"], f"{where}.far")
-            yield _name(row["image"], where), _pair(near, far, where)
+            yield _near_and_far(row, f"{path}[{number}]", ".")
         return
     if not isinstance(document, dict):
         raise BadInput(f"{path}: expected a list of pairs or an object by picture")
     for name, rows in document.items():
         for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
             yield name, _da_2k(row, f"{path}: {name}[{number}]")
+
+
+def _json_lines(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            yield _near_and_far(parse_json(line, where), where, ": ")
+
+
+def _near_and_far(row: Any, where: str, field: str) -> tuple[str, PointPair]:
+    """The pair of an object; ``field`` stands between ``where`` and a field's name."""
+    if not isinstance(row, dict) or not {"image", "near", "far"} <= set(row):
+        raise BadInput(f"{where}: expected image, near and far, got {str(row)[:80]}")
+    near = _point(row["near"], f"{where}{field}near")
+    far = _point(row["far"], f"{where}{field}far")
+    return _name(row["image"], where), _pair(near, far, where)
 
 
 def _da_2k(row: Any, where: str) -> PointPair:

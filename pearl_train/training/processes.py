@@ -42,6 +42,16 @@ def accelerator_for(config: Config) -> Any:
     )
 
 
+def unsharded(config: Config, accelerator: Any) -> str | None:
+    """What to say where ``config`` shards and there is nothing to shard over."""
+    if config.parallel != "fsdp2" or accelerator.num_processes > 1:
+        return None
+    return (
+        'parallel = "fsdp2" shards over the processes that torchrun or accelerate launch starts; '
+        "this run is one process and holds the whole model"
+    )
+
+
 def sharding() -> Any:
     """How FSDP2 shards: layer by layer, from weights that every process has loaded."""
     from accelerate.utils import FullyShardedDataParallelPlugin

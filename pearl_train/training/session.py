@@ -41,7 +41,13 @@ from pearl_train.training.ingredients import Ingredients, Watcher
 from pearl_train.training.interrupt import Wish, wish_to_stop
 from pearl_train.training.optim import learning_rate, make_optimizer, set_learning_rate
 from pearl_train.training.pace import Pace
-from pearl_train.training.processes import accelerator_for, deterministic, prepare, said_by_first
+from pearl_train.training.processes import (
+    accelerator_for,
+    deterministic,
+    prepare,
+    said_by_first,
+    unsharded,
+)
 from pearl_train.training.state import (
     TrainingState,
     capture,
@@ -153,6 +159,8 @@ class _Session:
             self.folder.checkpoints.mkdir(parents=True, exist_ok=True)
             sweep(self.folder.checkpoints)
         self.accelerator.wait_for_everyone()
+        if said := unsharded(self.config, self.accelerator):
+            self.narrator.note(said)
         found = newest_whole(self.folder.checkpoints, self.narrator.note) if resume else None
         if found:
             kept_bytes = self._restore(found)

@@ -24,7 +24,7 @@ def write(folder: Path, name: str, content: object) -> Path:
     return path
 
 
-def test_three_forms_say_the_same(folder: Path) -> None:
+def test_four_forms_say_the_same(folder: Path) -> None:
     csv = "image,label,near_x,near_y,far_x,far_y\na.png,1,3,4,10,2\n"
     own = [{"image": "a.png", "near": [3, 4], "far": [10, 2]}]
     published = {"a.png": [{"point1": [4, 3], "point2": [2, 10], "closer_point": "point1"}]}
@@ -36,6 +36,7 @@ def test_three_forms_say_the_same(folder: Path) -> None:
         ("a.csv", csv, ", line 2"),
         ("A.CSV", csv, ", line 2"),
         ("a.json", own, "[0]"),
+        ("a.jsonl", json.dumps(own[0]) + "\n\n", ", line 1"),
         ("b.json", published, ": a.png[0]"),
         ("c.json", other, ": a.png[0]"),
     ):
@@ -73,6 +74,13 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
         ("a.json", [{"image": "a.png", "near": [1], "far": [1, 2]}], r"\[0\]\.near: expected two"),
         ("a.json", {"a.png": [{"point1": [1, 2]}]}, r"a\.png\[0\]: expected point1, point2 and"),
         ("a.json", 3, "expected a list of pairs"),
+        ("a.jsonl", "{}\n", r"a\.jsonl, line 1: expected image, near and far, got {}"),
+        (
+            "a.jsonl",
+            '\n{"image": "a.png", "near": [1], "far": [1, 2]}',
+            "line 2: near: expected two",
+        ),
+        ("a.jsonl", "[\n]", "line 1: expected JSON"),
         (
             "a.csv",
             f"image,near_x,near_y,far_x,far_y\na.png,1,2,3,4\n{'a' * 300}.jpg,1,2,3,4\n",

@@ -113,3 +113,18 @@ def test_fsdp2_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     config = msgspec.structs.replace(shared_config(), parallel="fsdp2")
     with pytest.raises(UsageError, match='parallel: expected "ddp" where there is no GPU'):
         accelerator_for(config)
+
+
+def test_one_process_says_that_it_shards_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import msgspec
+
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    config = msgspec.structs.replace(shared_config(), parallel="fsdp2")
+    monkeypatch.setattr("processes_run.shared_config", lambda: config)
+    shared_run(tmp_path / "run")
+    assert capsys.readouterr().err.count("this run is one process and holds the whole model") == 1
+    monkeypatch.undo()
+    shared_run(tmp_path / "plain")
+    assert "one process" not in capsys.readouterr().err
