@@ -13,6 +13,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / "training" / "nano"))
 batches = importlib.import_module("batches")
 captions = importlib.import_module("captions")
+evaluate_words = importlib.import_module("evaluate_words")
 grounding = importlib.import_module("grounding")
 network = importlib.import_module("network")
 pretrain = importlib.import_module("pretrain")
@@ -88,6 +89,30 @@ def test_the_longest_stretch_is_what_is_said_again(
     )
     _, column, at = grounding.recalled_in(batch)
     assert list(zip(column.tolist(), at.tolist(), strict=True)) == earlier
+
+
+def test_what_is_said_again_is_counted_where_all_of_it_is_right(
+    processor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that knows the text, and one that always errs in one token of the last words."""
+    model = network.build_model(processor.tokenizer)
+    mistakes = {"column": 0}
+
+    def says_all(input_ids: torch.Tensor) -> tuple[torch.Tensor]:
+        following = input_ids.roll(-1, dims=1)
+        if mistakes["column"]:
+            ends = (input_ids == processor.tokenizer.eos_token_id).int().cumsum(dim=1) == 2
+            end = ends.int().argmax(dim=1)  # of the assistant's turn
+            following[torch.arange(len(end)), end - mistakes["column"]] += 1
+        return (torch.nn.functional.one_hot(following % len(processor.tokenizer)).float(),)
+
+    monkeypatch.setattr(type(model.model), "forward", lambda _, input_ids: says_all(input_ids))
+    monkeypatch.setattr(model, "lm_head", torch.nn.Identity())
+    found = dict(evaluate_words.words_said_again(model, processor, 50))
+    assert found == dict.fromkeys(evaluate_words.NAMES.values(), [True] * 50)
+    mistakes["column"] = 2  # foreseeing the last token before the end
+    found = dict(evaluate_words.words_said_again(model, processor, 50))
+    assert found == dict.fromkeys(evaluate_words.NAMES.values(), [False] * 50)
 
 
 def test_both_looks_have_gradients_and_cost_nothing_where_they_are_right(processor: Any) -> None:

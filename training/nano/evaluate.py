@@ -25,6 +25,7 @@ from batches import to_batch
 from captions import sentence
 from cells import nothing_known
 from depth_captions import decided
+from evaluate_words import NAMES, words_said_again
 from export import FOLDER, read_card, write_card
 from samples import Picture, Sample
 from scenes import Scene, Thing, fill_cache, read_shard
@@ -315,7 +316,7 @@ def measure(
     """All figures as rows of the card; deterministic."""
     right: dict[str, list[bool]] = defaultdict(list)
     chance: dict[str, str] = {}
-    with Progress("evaluate", len(MAKERS) + 2, "kinds") as progress:
+    with Progress("evaluate", len(MAKERS) + 2 + len(NAMES), "kinds") as progress:
         for name, (guess, make) in MAKERS.items():
             items = [item for item in _items(name, make, scenes) if item is not None]
             right[name] = right_answers(model, processor, items)
@@ -358,6 +359,10 @@ def measure(
                     right[f"{name}, {where}"] += values
             progress.advance()
         chance[_READ] = _always_the_middle(every)
+        for name, values in words_said_again(model, processor, len(scenes)):
+            right[f"without a picture: {name}"] = values
+            chance[f"without a picture: {name}"] = ""
+            progress.advance()
     rows = []
     for name in [*MAKERS, *sorted(set(right) - set(MAKERS))]:
         values = right[name]

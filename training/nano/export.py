@@ -164,7 +164,8 @@ commit `{card["commit"]}`; this file is written from `card.json`.{unfinished}
 - Stages. Where eyes learn, they name colour, shape, pattern and tag in the cells of a view, the
   tenth of the range that is read in those of a depth map, and row and column of every cell. Where
   words learn, the eyes rest, and captions are completed; a line before some of them lists words of
-  which the caption uses one. What ties words to places: `training/nano/grounding.py`.{notes}
+  which the caption uses one. In texts without a picture, words are said that were said before
+  (`recalled.py`). What ties words to places: `grounding.py`, both in `training/nano`.{notes}
 {told}
 - Tokenizer: byte-level BPE, {card["tokens"]} tokens, learnt from the captions and from the
   wordings of the toolkit's questions, thoughts and tools. One digit is one token, and so is a
@@ -175,8 +176,9 @@ commit `{card["commit"]}`; this file is written from `card.json`.{unfinished}
 
 ## Figures
 
-Captions completed on {card["evaluated_scenes"]} rendered scenes with seeds of their own; the model
-is never asked. Things of one picture are not independent, so the intervals are a little too narrow.
+Captions completed on {card["evaluated_scenes"]} rendered scenes with seeds of their own, and as
+many texts without a picture of each kind; the model is never asked. Things of one picture are not
+independent, so the intervals are a little too narrow.
 
 {table}
 

@@ -280,8 +280,12 @@ def numbers(rng: random.Random, scene: Scene) -> Sample:
 def recalled(rng: random.Random, scene: Scene) -> Sample:
     """Words said again, without a picture."""
     line, text = of_recalled(rng)
-    content = [{"type": "text", "text": line or rng.choice(_WORDS_ALONE)}]
-    return Sample([], [], [{"role": "user", "content": content}, assistant(text)])
+    return words_alone(line or rng.choice(_WORDS_ALONE), assistant(text))
+
+
+def words_alone(line: str, caption: Message) -> Sample:
+    """A line of a user, a caption, and no picture."""
+    return Sample([], [], [{"role": "user", "content": [{"type": "text", "text": line}]}, caption])
 
 
 def nearer_view(rng: random.Random, scene: Scene) -> Sample | None:
