@@ -17,7 +17,7 @@ from pearl_train.report.comparison_table import (
     RULES,
     Column,
     conclusions,
-    family_rows,
+    family_tables,
     main_rows,
 )
 
@@ -34,8 +34,7 @@ def write_page(found: Comparison, out: Path, picture: Path) -> None:
 
 def render(found: Comparison, picture: bytes) -> str:
     """The page: table, picture, families, what the tests show, what was compared how."""
-    body, families = list(main_rows(found)), family_rows(found)
-    titles = [Column(title, number=number > 0) for number, title in enumerate(families[0])]
+    body = list(main_rows(found))
     about = (
         f"{found.model} trained for {found.steps} steps on {found.train_samples} trajectories, "
         f"asked {found.test_questions} held-out questions. {found.how[:1].upper()}{found.how[1:]}."
@@ -52,11 +51,18 @@ def render(found: Comparison, picture: bytes) -> str:
         tag("h2", "What the figures show"),
         _list(conclusions(found)),
         tag("h2", "By family of questions"),
-        _html_table(titles, families[1:], range(len(titles))),
+        *map(_family_table, family_tables(found)),
         tag("h2", "How to read this"),
         _list(_NOTES),
         style=_STYLE,
     )
+
+
+def _family_table(table: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is words."""
+    head, *rows = table
+    titles = [Column(title, number=number > 0) for number, title in enumerate(head)]
+    return _html_table(titles, rows, range(len(titles)))
 
 
 def draw(found: Comparison) -> bytes:

@@ -52,8 +52,6 @@ def table_text(found: Comparison) -> str:
     """The table as aligned text, with the rules that do not look above the models."""
     body = list(main_rows(found))
     lines = _aligned([[column.title for column in MAIN], *body])
-    families, split = family_rows(found), len(_OF_FAMILY) + len(found.rows)
-    readings = [[row[:split] for row in families], [[*row[:2], *row[split:]] for row in families]]
     text = [
         (
             f"{found.test_questions} held-out questions, {found.train_samples} trajectories to "
@@ -62,9 +60,7 @@ def table_text(found: Comparison) -> str:
         "",
         *lines,
         "",
-        *_aligned(readings[0]),
-        "",
-        *([*_aligned(readings[1]), ""] if families[0][split:] else []),
+        *(line for reading in family_tables(found) for line in (*_aligned(reading), "")),
         *conclusions(found),
     ]
     return "\n".join(text)
@@ -164,27 +160,27 @@ def _main_row(row: Row, reference: str) -> list[str]:
 _OF_FAMILY = ("family", "n", "chance", "most frequent")
 
 
-def family_rows(found: Comparison) -> list[list[str]]:
-    """Head and rows: family, its questions, chance, the blind rule, then every model, and behind
-    them each whose choices were ranked, by likelihood.
+def family_tables(found: Comparison) -> list[list[list[str]]]:
+    """Head and rows by family: its questions, chance, the blind rule, then every model by what it
+    says; and, where choices were ranked, another table of them by likelihood.
     """
     ranked = [row for row in found.rows if row.result.overall.by_likelihood is not None]
-    head = [*_OF_FAMILY, *(row.name for row in found.rows)]
-    rows = [[*head, *(f"{row.name} {BY_LIKELIHOOD}" for row in ranked)]]
+    said = [[*_OF_FAMILY, *(row.name for row in found.rows)]]
+    likely = [[*_OF_FAMILY[:2], *(f"{row.name} {BY_LIKELIHOOD}" for row in ranked)]]
     for number, family in enumerate(found.rows[0].result.families):
         blind = found.most_frequent.by_family.get(family.family)
         scores: Sequence[Score] = [row.result.families[number] for row in found.rows]
-        rows.append(
+        asked = [family.family, str(family.accuracy.n)]
+        said.append(
             [
-                family.family,
-                str(family.accuracy.n),
+                *asked,
                 f"{100 * family.chance:.1f} %",
                 _share(blind) if blind else "",
                 *(str(score.accuracy) for score in scores),
-                *(by_likelihood(row.result.families[number]) for row in ranked),
             ]
         )
-    return rows
+        likely.append([*asked, *(by_likelihood(row.result.families[number]) for row in ranked)])
+    return [said, likely] if ranked else [said]
 
 
 def _difference(test: Paired) -> str:

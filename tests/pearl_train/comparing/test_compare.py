@@ -31,7 +31,7 @@ from pearl_train.comparing.latents import LatentDiagnosis
 from pearl_train.comparing.training_cost import Training, training_cost
 from pearl_train.errors import Diverged
 from pearl_train.report.comparison import render
-from pearl_train.report.comparison_table import MAIN, conclusions, family_rows, table_text
+from pearl_train.report.comparison_table import MAIN, conclusions, family_tables, table_text
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.config import Config, ObjectiveConfig, OptimConfig
 from pearl_train.settings.variants import differences, parse_variants
@@ -134,7 +134,10 @@ def test_a_row_that_diverged_is_not_to_be_resumed(
 
 
 def test_families_have_both_readings(compared: tuple[Request, Comparison]) -> None:
-    head, *rows = family_rows(compared[1])
+    said, likely = family_tables(compared[1])
+    assert said[0][-5:] == [row.name for row in compared[1].rows]
+    assert [row[:2] for row in said] == [row[:2] for row in likely]
+    head, *rows = likely
     assert len(rows) == len(compared[1].rows[0].result.families)
     assert head.count("sft by likelihood") == 1
     for cells, family in zip(rows, compared[1].rows[0].result.families, strict=True):
