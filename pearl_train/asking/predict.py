@@ -23,7 +23,8 @@ class Prediction(Record, frozen=True, kw_only=True):
     """An answer: as the model wrote it, the choice that it states, and how likely each choice is.
 
     ``stated`` is None where the reply names none of the choices; ``likelihoods`` are those of the
-    choices in their order (:mod:`pearl_train.asking.likelihood`), none without choices.
+    choices in their order (:mod:`pearl_train.asking.likelihood`), none without choices or where a
+    model that calls tools came to no answer.
     ``pictures`` says of each what opening it changed. ``latency_ms`` excludes loading the model,
     opening files and weighing the choices.
     """

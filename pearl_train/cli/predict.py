@@ -65,9 +65,8 @@ def predict(
             told = ", ".join(changes) if isinstance(changes, list) else str(changes)
             click.echo(f"{picture['id']}: opened with {told}", err=True)
     if offered and found.stated is None:
-        click.echo(
-            f"none of the choices was stated; by likelihood: {harmless(found.ranking())}", err=True
-        )
+        ranking = f"; by likelihood: {harmless(found.ranking())}" if found.likelihoods else ""
+        click.echo(f"none of the choices was stated{ranking}", err=True)
     found.must_say_something()
     if offered and found.stated is None:
         click.echo("the reply was:", err=True)

@@ -124,7 +124,7 @@ def test_both_looks_have_gradients_and_cost_nothing_where_they_are_right(process
     watch = grounding.Grounding(grounding.Readers(), processor.tokenizer, ties)
     eyes = pretrain.RestingEyes(model)
     losses = pretrain.caption_loss(model, eyes, batch, grounding=watch, bfloat16=False)
-    assert set(losses) == {"caption", "before", "recall"}
+    assert set(losses) == {"said again", "before", "recall"}
     query = model.model.language_model.layers[grounding.RECALL_LAYER].self_attn.q_proj.weight
     for name in ("before", "recall"):
         (gradient,) = torch.autograd.grad(losses[name], [query], retain_graph=True,

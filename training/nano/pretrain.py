@@ -118,8 +118,8 @@ def caption_loss(
     grounding: Grounding | None,
     bfloat16: bool,
 ) -> dict[str, Tensor]:
-    """Mean cross-entropy over the captions' tokens, while the eyes rest, and those of `grounding`,
-    by name.
+    """Mean cross-entropy over the captions' tokens, while the eyes rest (`said again` of texts
+    without a picture), and those of `grounding`, by name.
 
     No attention mask: padding is on the right, where causal attention does not look. The logits
     are made only where a caption's token follows. Without `grounding`, which asks about the batch
@@ -127,11 +127,12 @@ def caption_loss(
     """
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         tokens = model.model.multi_modal_projector(eyes(batch.pixels))
+        name = "caption" if len(batch.pixels) else "said again"
         if grounding is None:
-            return {"caption": _mean_over_captions(model, tokens, batch)}
+            return {name: _mean_over_captions(model, tokens, batch)}
         read = _read(model, batch.ids, tokens, watched=True)
         total = _caption_total(model, read.last_hidden_state, batch.labels)
-    losses = {"caption": total / _captioned(batch.labels).sum()}
+    losses = {name: total / _captioned(batch.labels).sum()}
     return losses | grounding.losses(model, tokens, read.hidden_states, read.attentions, batch)
 
 
@@ -258,8 +259,6 @@ def train(
                         losses = caption_loss(model, resting, batch, grounding=grounding,
                                               bfloat16=recipe.bfloat16)  # fmt: skip
                     torch.stack(list(losses.values())).sum().backward()
-                    if not len(batch.pixels):
-                        losses["said again"] = losses.pop("caption")
                     for name, loss in losses.items():
                         value = float(loss.detach())
                         running[name] = 0.98 * running.get(name, value) + 0.02 * value

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import chat_templates
 import msgspec
 import pytest
 import torch
@@ -261,3 +262,27 @@ def test_very_unlikely_choices_have_probabilities_and_equals_the_first() -> None
 
 def test_replies_are_in_the_words_of_training() -> None:
     assert replies([" red ", "blue"], "text") == ["Answer: red", "Answer: blue"]
+
+
+@pytest.mark.parametrize("template", [None, chat_templates.LLAVA], ids=["own", "spaced"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "\n\nAnswer: red",
+        "  It is   red.  \n Answer :red",
+        "answer:",
+        "<|im_end|> <image> Answer: red\nAnswer:\n",
+        "née 😀 Answer:Answer: red",
+    ],
+)
+def test_any_reply_that_states_an_answer_can_be_weighed(
+    backbone: Backbone, reply: str, template: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if template is not None:
+        written = template.replace("<image>", str(backbone.processor.image_token))
+        monkeypatch.setattr(backbone.processor, "chat_template", written)
+    model = answerer(backbone, "tools", executor=ToolExecutor(depth_model=RampModel()))
+    model.words = lambda _: reply  # type: ignore[method-assign]  # the script
+    found = model.answer(asked()).likelihoods
+    assert [one.choice for one in found] == list(asked().choices)
+    assert all(math.isfinite(one.log_likelihood) for one in found)

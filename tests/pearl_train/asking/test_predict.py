@@ -258,6 +258,7 @@ def test_choices_given_one_by_one_may_hold_commas(
         done = CliRunner().invoke(predict_command, [*base, *given])
         assert done.exit_code == 0, done.output
         assert done.stdout == "a\\x1b[2J\\u202eb\\r\nc\t\xe9\n", "the reply steers no terminal"
+        assert "by likelihood" not in done.stderr, "nothing was weighed"
     assert asked == [["2,5 m", "3 m"], ["2", "5 m"], []]
     again = ["--choices", "red", "--choices", ""]
     monkeypatch.undo()
