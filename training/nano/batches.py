@@ -23,43 +23,13 @@ IGNORED = -100
 
 Mix = tuple[dict[str, int], ...]
 MIXES: dict[str, Mix] = {
-    "eyes": ({"close_view": 32, "whole": 8, "depth_alone": 8},),
-    "captions": (
-        {"close_view": 32},
-        {"whole": 6, "depth_alone": 16, "with_view": 3},
-        {"with_depth": 10},
-    ),
-    "readings": (
-        {"close_view": 12, "numbers": 6},
-        {"whole": 4, "with_view": 6},
-        {"with_depth": 5, "readings": 9},
-        {"depth_alone": 4, "nearer_view": 3},
-    ),
-    "grounding": (
-        {"named": 48, "close_view": 4},
-        {"whole": 3, "with_view": 4, "numbers": 4},
-        {"with_depth": 5, "readings": 10},
-        {"depth_alone": 4, "nearer_view": 2},
-    ),
-    "together": (
-        {"named": 24, "close_view": 16},
-        {"whole": 3, "with_view": 6, "numbers": 6},
-        {"with_depth": 6, "readings": 16},
-        {"depth_alone": 5, "nearer_view": 3},
-    ),
-    "shades": ({"close_view": 16, "whole": 6, "depth_alone": 20},),
-    "values": (
-        {"named": 10, "close_view": 20},
-        {"whole": 3, "with_view": 7, "numbers": 8},
-        {"with_depth": 7, "readings": 15},
-        {"depth_alone": 4, "nearer_view": 4},
-    ),
-    "recalling": (
-        {"recalled": 56},
-        {"named": 6, "close_view": 14},
-        {"whole": 3, "with_view": 6, "numbers": 5},
-        {"with_depth": 4, "readings": 8},
-        {"depth_alone": 3, "nearer_view": 3},
+    "eyes": ({"close_view": 28, "whole": 10, "depth_alone": 10},),
+    "words": (
+        {"recalled": 32},
+        {"named": 12, "close_view": 22},
+        {"whole": 4, "with_view": 7, "numbers": 6},
+        {"with_depth": 6, "readings": 12},
+        {"depth_alone": 5, "nearer_view": 4},
     ),
 }
 """Samples of each kind in one step, in batches of about one length: little is padded."""
@@ -71,6 +41,7 @@ class Batch(NamedTuple):
     Attributes:
         ids: tokens (B, S) padded on the right.
         lengths: tokens of each row without its padding.
+        shown: pictures of each row.
         labels: (B, S) with `IGNORED` outside captions.
         pixels: (N, 3, 192, 192) of all pictures in order.
         cells: what lies in the pictures' cells (N, 7, 36).
@@ -82,12 +53,31 @@ class Batch(NamedTuple):
 
     ids: Tensor
     lengths: list[int]
+    shown: list[int]
     labels: Tensor
     pixels: Tensor
     cells: Tensor
     where: Tensor
     tenth: Tensor
     source: Tensor
+
+
+def part_of(batch: Batch, rows: Sequence[int]) -> tuple[Batch, list[int]]:
+    """Some rows of a batch, padded to the longest of them, and the numbers of their pictures."""
+    first = [sum(batch.shown[:row]) for row in rows]
+    pictures = [start + k for start, row in zip(first, rows, strict=True)
+                for k in range(batch.shown[row])]  # fmt: skip
+    longest = max(batch.lengths[row] for row in rows)
+    cut = {name: getattr(batch, name)[rows, :longest]
+           for name in ("ids", "labels", "where", "tenth", "source")}  # fmt: skip
+    part = batch._replace(
+        **cut,
+        lengths=[batch.lengths[row] for row in rows],
+        shown=[batch.shown[row] for row in rows],
+        pixels=batch.pixels[pictures],
+        cells=batch.cells[pictures],
+    )
+    return part, pictures
 
 
 def caption_labels(ids: Tensor, start: int, end: int, opening: Sequence[int]) -> Tensor:
@@ -182,7 +172,8 @@ def to_batch(samples: Sequence[Sample], processor: LlavaProcessor) -> Batch:
                 tenth[row, name] = min(9, int(value * 10))
                 source[row, inside & (begins >= first + len("0."))] = name
     lengths = made.attention_mask.sum(dim=1).tolist()
-    return Batch(ids, lengths, labels, pixels, cells, where, tenth, source)
+    shown = [len(s.pictures) for s in samples]
+    return Batch(ids, lengths, shown, labels, pixels, cells, where, tenth, source)
 
 
 def batches(

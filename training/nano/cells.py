@@ -38,6 +38,8 @@ ROWS, COLUMNS = np.divmod(np.arange(GRID * GRID), GRID)
 _NOTHING_WEIGHT = 0.05
 #: A tag is to be read only where it is so many pixels high for the model.
 _READABLE_PX = 9
+#: A pattern only on a thing that is so many pixels wide and high for the model.
+_PATTERN_PX = 32
 Cells = npt.NDArray[np.int64]
 
 
@@ -84,7 +86,8 @@ def cells_of(scene: Scene, box: Box) -> Cells:
         if thing.clear and None not in middle and labels[(1, *middle)] == UNKNOWN:
             labels[(0, *middle)] = COLOURS.index(thing.colour)
             labels[(1, *middle)] = SHAPES.index(thing.shape)
-            labels[(2, *middle)] = PATTERNS.index(thing.pattern)
+            if min(x1 - x0, y1 - y0) * SIDE_PX >= _PATTERN_PX:
+                labels[(2, *middle)] = PATTERNS.index(thing.pattern)
         if thing.tag is not None and thing.tag_box is not None:
             x0, y0, x1, y1 = _inside(thing.tag_box, box)
             middle = _cell((y0 + y1) / 2), _cell((x0 + x1) / 2)

@@ -238,8 +238,8 @@ class Grounding:
         row, column, earlier = recalled_in(batch)
         inside = torch.arange(batch.ids.shape[1]) < torch.tensor(batch.lengths)[:, None]
         rows, columns = inside[:, 1:].nonzero().unbind(1)
-        return {
-            "before": look_at(attentions[BEFORE_LAYER], rows, columns + 1, columns, head=1),
+        losses = {"before": look_at(attentions[BEFORE_LAYER], rows, columns + 1, columns, head=1)}
+        if len(row):
             # a token is foreseen by the state before it
-            "recall": look_at(attentions[RECALL_LAYER], row, column - 1, earlier, head=1),
-        }
+            losses["recall"] = look_at(attentions[RECALL_LAYER], row, column - 1, earlier, head=1)
+        return losses

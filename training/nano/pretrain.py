@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import torch
-from batches import IGNORED, MIXES, Batch, batches
+from batches import IGNORED, MIXES, Batch, batches, part_of
 from captions import plain
 from cells import CellHeads
 from export import export
@@ -122,34 +122,29 @@ def caption_loss(
     without a picture), and those of `grounding`, by name.
 
     No attention mask: padding is on the right, where causal attention does not look. The logits
-    are made only where a caption's token follows. Without `grounding`, which asks about the batch
-    as one, rows of about one length are read together.
+    are made only where a caption's token follows. Rows of about one length are read together; a
+    loss of `grounding` is the mean over such groups, each weighted by its number of rows.
     """
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         tokens = model.model.multi_modal_projector(eyes(batch.pixels))
-        name = "caption" if len(batch.pixels) else "said again"
-        if grounding is None:
-            return {name: _mean_over_captions(model, tokens, batch)}
-        read = _read(model, batch.ids, tokens, watched=True)
-        total = _caption_total(model, read.last_hidden_state, batch.labels)
-    losses = {name: total / _captioned(batch.labels).sum()}
-    return losses | grounding.losses(model, tokens, read.hidden_states, read.attentions, batch)
-
-
-def _mean_over_captions(
-    model: FastVlmForConditionalGeneration, tokens: Tensor, batch: Batch
-) -> Tensor:
-    """Of all rows, read in groups, with projected picture tokens (N, 36, H)."""
-    counts = [(ids == model.config.image_token_id).sum() // IMAGE_TOKENS for ids in batch.ids]
-    of_row = tokens.split([int(count) for count in counts])
-    totals = []
-    for group in length_groups(batch.lengths):
-        length = batch.lengths[group[0]]
-        shown = torch.cat([of_row[row] for row in group])
-        read = _read(model, batch.ids[group, :length], shown, watched=False)
-        labels = batch.labels[group, :length]
-        totals.append(_caption_total(model, read.last_hidden_state, labels))
-    return torch.stack(totals).sum() / _captioned(batch.labels).sum()
+        captioned = tokens.new_zeros(())
+        ties: dict[str, list[tuple[int, Tensor]]] = {}
+        for rows in length_groups(batch.lengths):
+            part, pictures = part_of(batch, rows)
+            shown = tokens[pictures]
+            read = _read(model, part.ids, shown, watched=grounding is not None)
+            captioned = captioned + _caption_total(model, read.last_hidden_state, part.labels)
+            if grounding is not None:
+                found = grounding.losses(model, shown, read.hidden_states, read.attentions, part)
+                for name, loss in found.items():
+                    ties.setdefault(name, []).append((len(rows), loss))
+    name = "caption" if len(batch.pixels) else "said again"
+    losses = {name: captioned / _captioned(batch.labels).sum()}
+    for tie, terms in ties.items():
+        losses[tie] = torch.stack([rows * loss for rows, loss in terms]).sum() / sum(
+            rows for rows, _ in terms
+        )
+    return losses
 
 
 def _read(

@@ -34,66 +34,20 @@ class Stage:
     ties: tuple[str, ...] = ()
 
 
-_LOOKING = ("spoken", "place", "where", "find", "read")
-_READING = (*_LOOKING, "shade", "value", "fetch")
 STAGES = (
-    Stage(name="eyes", learns="eyes", mix="eyes", steps=2_000),
-    Stage(name="captions", learns="words", mix="captions", steps=2_800),
-    Stage(name="places", learns="eyes", mix="eyes", steps=600, rate=8e-4, warm=40, cool=300),
-    Stage(name="readings", learns="words", mix="readings", steps=500, cool=1),
+    Stage(name="eyes", learns="eyes", mix="eyes", steps=2_000, cool=500),
     Stage(
-        name="grounding",
+        name="words",
         learns="words",
-        mix="grounding",
-        steps=760,
-        warm=40,
-        cool=200,
-        ties=_LOOKING,
+        mix="words",
+        steps=1_600,
+        cool=400,
+        ties=("spoken", "place", "where", "find", "read", "shade", "value", "fetch",
+              "before", "recall"),
     ),
-    Stage(
-        name="together",
-        learns="words",
-        mix="together",
-        steps=200,
-        warm=40,
-        cool=1,
-        ties=_LOOKING,
-    ),
-    Stage(
-        name="values",
-        learns="words",
-        mix="values",
-        steps=150,
-        warm=40,
-        cool=1,
-        ties=_READING,
-    ),
-    Stage(name="shades", learns="eyes", mix="shades", steps=300, rate=8e-4, warm=40, cool=200),
-    Stage(
-        name="reading",
-        learns="words",
-        mix="values",
-        steps=420,
-        warm=40,
-        cool=220,
-        ties=_READING,
-    ),
-    Stage(
-        name="recalling",
-        learns="words",
-        mix="recalling",
-        steps=300,
-        warm=40,
-        cool=150,
-        ties=(*_READING, "before", "recall"),
-    ),
-)
-"""In turn, each from the weights of the one before. First eyes and captions; then the eyes also say
-where a cell lies, and the words, hop by hop, where a named thing lies, what a map reads there,
-which of two numbers is larger, and what was said before. `readings` taught next to nothing and
-stays because the shipped model went through it.
-"""
-LAST_STAGE = "recalling"
+)  # fmt: skip
+"""In turn, each from the weights of the one before."""
+LAST_STAGE = "words"
 """The stage that training ends with unless told otherwise."""
 
 
