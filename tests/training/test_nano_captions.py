@@ -327,3 +327,32 @@ def test_captions_read_in_groups_have_the_loss_of_one_pass(
     assert gradients.keys() == expected.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_part_of_a_batch_is_the_batch_of_those_samples(scene: Any, processor: Any) -> None:
+    rng = random.Random(7)
+    kinds = ["numbers", "readings", "close_view", "with_depth", "named"]
+    made = [samples.sample(rng, [scene], kind) for kind in kinds]
+    whole = batches.to_batch(made, processor)
+    for rows in ([3, 1], [0], [4, 2, 0]):
+        part, pictures = batches.part_of(whole, rows)
+        alone = batches.to_batch([made[row] for row in rows], processor)
+        assert len(pictures) == sum(alone.shown)
+        for name in batches.Batch._fields:
+            found, expected = getattr(part, name), getattr(alone, name)
+            if isinstance(found, torch.Tensor):
+                torch.testing.assert_close(found, expected, msg=f"{name} of rows {rows}")
+            else:
+                assert found == expected
+
+
+def test_a_pattern_is_asked_only_where_it_can_be_seen(scene: Any) -> None:
+    whole = cells.cells_of(scene, (0.0, 0.0, 1.0, 1.0)).reshape(-1, 6, 6)
+    small = thing("cone", "red", (0.1, 0.1, 0.2, 0.3))  # 19 pixels wide
+    few = scenes.Scene(scene.picture, scene.depth, (small,))
+    unseen = cells.cells_of(few, (0.0, 0.0, 1.0, 1.0)).reshape(-1, 6, 6)
+    close = cells.cells_of(few, (0.0, 0.0, 0.5, 0.5)).reshape(-1, 6, 6)
+    assert (whole[2] != cells.UNKNOWN).sum() == 4  # .2 of 192 pixels and more
+    assert (unseen[1] == cells.SHAPES.index("cone")).sum() == 1
+    assert (unseen[2] == cells.UNKNOWN).all()
+    assert (close[2] == cells.PATTERNS.index("plain")).sum() == 1
