@@ -99,5 +99,8 @@ def members_beside(path: Path, trajectory: Trajectory) -> dict[str, bytes]:
 
 def no_records(path: Path) -> Finding:
     """That ``path`` holds nothing to read: a download or a run that failed looks like this."""
+    hint = ""
+    if path.is_dir() and any((path / "shards").glob("*.tar")):
+        hint = f"{MANIFEST} is lost; {path / 'shards'} can be read by itself"
     expected = "at least one record"
-    return finding("parse.missing_member", "", expected, "none", file=str(path))
+    return finding("parse.missing_member", "", expected, "none", hint, file=str(path))

@@ -136,3 +136,12 @@ def test_a_position_is_that_of_the_record_whatever_its_id(tmp_path: Path) -> Non
     assert isinstance(unreadable.exception, BadInput)
     assert "#0" in str(unreadable.exception)
     assert isinstance(run(path, "--key", "#3").exception, UsageError)
+
+
+def test_two_stories_never_lie_in_one_folder(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one"
+    for _ in range(2):
+        assert run(dataset, "--key", "s000000", "--out", out).exit_code == 0
+    other = run(dataset, "--key", "s000001", "--out", out)
+    assert isinstance(other.exception, UsageError)
+    assert "found o2-depth.png there" in str(other.exception)
