@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -75,6 +76,6 @@ def _require_utf8(arguments: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            told = argument.encode("utf-8", "backslashreplace").decode()
+            told = os.fsencode(argument).decode("utf-8", "backslashreplace")
             msg = f"{told}: expected a name in UTF-8, got other bytes; rename the file or folder"
             raise UsageError(msg) from None

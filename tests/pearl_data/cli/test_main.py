@@ -92,7 +92,7 @@ def test_a_name_that_is_no_utf_8_is_refused_at_once(tmp_path: Path) -> None:
     odd = os.fsdecode(b"cut\xff.jpg")
     done = run("tools", "run", "crop", str(tmp_path / odd), "--arguments", "{}", "--json")
     assert done.returncode == 2
-    assert "expected a name in UTF-8" in done.stderr
+    assert "cut\\xff.jpg: expected a name in UTF-8" in done.stderr
     assert "Traceback" not in done.stderr
 
 
