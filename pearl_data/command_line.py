@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import click
 import msgspec
 
+from pearl_data.terminated import like_ctrl_c
 from pearl_tools.errors import Interrupted, PearlError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,11 +42,15 @@ def print_json(value: Any) -> None:
 
 def run_program(cli: click.Command, *, interrupted: str) -> NoReturn:
     """Run the command line and leave with its status; a :class:`PearlError` is one clear line,
-    never a traceback. ``interrupted`` is said where somebody stops it and it has no better words.
+    never a traceback. ``interrupted`` is said where somebody stops it, by Ctrl-C or SIGTERM, and it
+    has no better words.
     """
     try:
+        _require_utf8(sys.argv[1:])
         # without standalone mode click returns the status of ctx.exit(), else None
-        sys.exit(cli(standalone_mode=False))
+        with like_ctrl_c():
+            status = cli(standalone_mode=False)
+        sys.exit(status)
     except click.Abort:
         click.echo(interrupted, err=True)
         sys.exit(130)
@@ -62,3 +68,14 @@ def run_program(cli: click.Command, *, interrupted: str) -> NoReturn:
     except PearlError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _require_utf8(arguments: Sequence[str]) -> None:
+    """Refuse a name whose bytes are no UTF-8: records, JSON and pages could not say it."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            told = os.fsencode(argument).decode("utf-8", "backslashreplace")
+            msg = f"{told}: expected a name in UTF-8, got other bytes; rename the file or folder"
+            raise UsageError(msg) from None

@@ -39,6 +39,12 @@ class Collection(Protocol):
     def entries(self) -> Iterator[Entry]:
         """Every record in order, readable or not."""
 
+    def __len__(self) -> int:
+        """How many records there are, readable or not."""
+
+    def entry(self, position: int) -> Entry:
+        """The record at a position from 0, readable or not."""
+
     def keys(self) -> list[str]:
         """The keys of the readable records, in order."""
 
@@ -71,11 +77,16 @@ class _Shards:
         self.reader = DatasetReader(tars_in(path) if kind == "tars" else path)
 
     def entries(self) -> Iterator[Entry]:
-        for position, place in enumerate(self.reader.places):
-            try:
-                yield Entry(self.reader[position], None)
-            except BadInput as error:
-                yield Entry(None, _unreadable(error, place))
+        return map(self.entry, range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self.reader.places)
+
+    def entry(self, position: int) -> Entry:
+        try:
+            return Entry(self.reader[position], None)
+        except BadInput as error:
+            return Entry(None, _unreadable(error, self.reader.places[position]))
 
     def keys(self) -> list[str]:
         return self.reader.keys()
@@ -87,7 +98,7 @@ class _Shards:
         for where, line in _side_lines(self.path, "quarantine"):
             try:
                 yield msgspec.json.decode(line, type=Quarantined)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 yield _undecodable(error, where)
 
     def timings(self) -> dict[tuple[str, str], CallTiming]:
@@ -95,7 +106,7 @@ class _Shards:
         for where, line in _side_lines(self.path, "timings"):
             try:
                 timing = msgspec.json.decode(line, type=CallTiming)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise BadInput(f"{where}: expected a line of timings, got {error}") from error
             found[timing.key, timing.call_id] = timing
         return found
@@ -111,13 +122,18 @@ class _JsonFile:
         self._documents = list(read_documents(path, kind))
 
     def entries(self) -> Iterator[Entry]:
-        for place, text, _ in self._documents:
-            try:
-                trajectory = decode(text)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                yield Entry(None, _undecodable(error, self.path, path=place))
-            else:
-                yield Entry(Sample(trajectory, members_beside(self.path, trajectory)), None)
+        return map(self.entry, range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def entry(self, position: int) -> Entry:
+        place, text, _ = self._documents[position]
+        try:
+            trajectory = decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Entry(None, _undecodable(error, self.path, path=place))
+        return Entry(Sample(trajectory, members_beside(self.path, trajectory)), None)
 
     def keys(self) -> list[str]:
         return [entry.sample.trajectory.id for entry in self.entries() if entry.sample]
@@ -149,7 +165,7 @@ def _side_lines(folder: Path, name: str) -> Iterator[tuple[Path, bytes]]:
 
 def _unreadable(error: BadInput, place: Place) -> Finding:
     """Why one sample of a shard could not be read, under the code that fits."""
-    if isinstance(error.__cause__, msgspec.DecodeError | UnicodeDecodeError):
+    if isinstance(error.__cause__, msgspec.DecodeError | UnicodeDecodeError | RecursionError):
         return _undecodable(error.__cause__, place.shard, place.line.key)
     whole = any(slot.name == RECORD_NAME for slot in place.line.members)
     code = "parse.checksum" if whole else "parse.missing_member"

@@ -10,7 +10,7 @@ import click
 
 from pearl_data.audit.reading import open_collection
 from pearl_data.command_line import json_option, print_json
-from pearl_tools.errors import UsageError
+from pearl_tools.errors import BadInput, UsageError
 
 _KEYS_NAMED = 5
 
@@ -35,7 +35,14 @@ def show(path: Path, key: str | None, out: Path | None, as_json: bool) -> None:
     from pearl_data.report import tell, write_pictures
 
     collection = open_collection(path)
-    sample = collection.sample(_find(key, collection.keys(), path))
+    position = _position(key, len(collection), path)
+    if position is None:
+        sample = collection.sample(_find(key, collection.keys(), path))
+    else:
+        found = collection.entry(position)
+        if found.sample is None:
+            raise BadInput(f"{path}, #{position}: {found.fault}")
+        sample = found.sample
     folder = out or Path(f"show-{sample.trajectory.id}")
     written = write_pictures(sample, folder)
     if as_json:
@@ -47,6 +54,15 @@ def show(path: Path, key: str | None, out: Path | None, as_json: bool) -> None:
     click.echo(f"\npictures in {folder}: {names}")
 
 
+def _position(key: str | None, count: int, path: Path) -> int | None:
+    """The position that ``#N`` means, None for a key; raises ``UsageError`` for one too many."""
+    if key is None or not key.startswith("#") or not count:
+        return None
+    if not key[1:].isdecimal() or int(key[1:]) >= count:
+        raise UsageError(f"{path}: --key {key}: expected #0 to #{count - 1}")
+    return int(key[1:])
+
+
 def _find(key: str | None, keys: Sequence[str], path: Path) -> str:
     """The key that is meant; raises ``UsageError`` naming a few keys that exist."""
     if not keys:
@@ -55,10 +71,6 @@ def _find(key: str | None, keys: Sequence[str], path: Path) -> str:
         return key
     if key is None:
         wanted, near = "expected --key", list(keys[:_KEYS_NAMED])
-    elif key.startswith("#"):
-        if key[1:].isdecimal() and int(key[1:]) < len(keys):
-            return keys[int(key[1:])]
-        wanted, near = f"--key {key}: expected #0 to #{len(keys) - 1}", list(keys[:_KEYS_NAMED])
     else:
         wanted = f"--key: no trajectory {key!r}"
         near = difflib.get_close_matches(key, keys, _KEYS_NAMED, 0.3) or list(keys[:_KEYS_NAMED])

@@ -59,13 +59,6 @@ from pearl_data.command_line import FiniteRange, json_option, print_json
 )
 @depth_model_option
 @click.option(
-    "--on-partly-outside",
-    type=click.Choice(["refuse", "clamp"]),
-    default="refuse",
-    show_default=True,
-    help="What to do with a box that leaves its picture.",
-)
-@click.option(
     "--val-share",
     default=0.0,
     show_default=True,
@@ -74,7 +67,9 @@ from pearl_data.command_line import FiniteRange, json_option, print_json
 )
 @click.option("--samples-per-shard", default=256, show_default=True, type=click.IntRange(min=1))
 @json_option
+@click.pass_context
 def synth(
+    ctx: click.Context,
     tools: str,
     source: str,
     images: Path | None,
@@ -86,7 +81,6 @@ def synth(
     small_px: int,
     model_px: int,
     depth_model: str,
-    on_partly_outside: str,
     val_share: float,
     samples_per_shard: int,
     as_json: bool,
@@ -95,6 +89,7 @@ def synth(
 
     Writes WebDataset shards, a manifest, what was quarantined and why, and index.html to --out.
     Interrupted? The same command goes on where it stopped; the bytes end up the same.
+    Exit 1 where nothing could be written.
     """
     from pearl_data.audit import audit_paths
     from pearl_data.report import write_index
@@ -115,11 +110,7 @@ def synth(
             small_px=small_px,
             per_image=per_image,
         ),
-        executor=ExecutorSettings(
-            on_partly_outside="clamp" if on_partly_outside == "clamp" else "refuse",
-            depth_model=depth_model,
-            seed=seed,
-        ),
+        executor=ExecutorSettings(depth_model=depth_model, seed=seed),
         limit=limit,
         val_share=val_share,
         samples_per_shard=samples_per_shard,
@@ -129,9 +120,10 @@ def synth(
     page = out / "index.html"
     audit = audit_paths([out])
     write_index([out], page, title=out.name, audit=audit)
+    status = 0 if summary.written else 1
     if as_json:
         print_json(summary)
-        return
+        ctx.exit(status)
     click.echo(str(summary))
     for code, count in sorted(summary.quarantined_by_code.items()):
         click.echo(f"  kept out: {count} {code}  ({out / 'quarantine'})")
@@ -139,7 +131,11 @@ def synth(
     calls = ", ".join(f"{made.get(name, 0)} {name}" for name in settings.questions.tools)
     click.echo(f"calls:       {calls}")
     click.echo(f"look at it:  {page}")
-    click.echo(f"check it:    pearl-data validate {out} --replay")
+    if status:
+        click.echo(f"nothing was written; why: {out / 'quarantine'}", err=True)
+    else:
+        click.echo(f"check it:    pearl-data validate {out} --replay")
+    ctx.exit(status)
 
 
 def chosen_tools(text: str) -> list[str]:

@@ -33,8 +33,6 @@ from pearl_tools.types import Box, MediaMap, Medium, Observation
 
 #: A view is never smaller than this share of its picture's sides, so that it has some context.
 _SMALLEST_VIEW = 0.06
-#: Most targets looked at one by one.
-_MOST_LOOKS = 3
 
 _Steps = Generator[PlannedStep, list[Observation], str]
 
@@ -155,11 +153,10 @@ class _PlanOf:
         return showed
 
     def _look_at_each(self, places: Sequence[Evidence]) -> _Steps:
-        """One or two calls for each of at most three places; returns what the last one showed."""
+        """One or two calls for each place; returns what the last one showed."""
         showed = ""
-        looked_at = places[:_MOST_LOOKS]
-        for place in looked_at:
-            last = place is looked_at[-1]
+        for place in places:
+            last = place is places[-1]
             here = self._detail() if last else self.voice.say(words.SEEN_PART, it=place.label)
             showed = yield from self._look(place, showed, here)
         return showed

@@ -16,6 +16,7 @@ from pearl_data.report.pictures import (
 )
 from pearl_data.report.view import view_of
 from pearl_data.shards import Sample
+from pearl_tools.errors import UsageError
 
 
 def write_pictures(sample: Sample, out: Path) -> list[Path]:
@@ -23,14 +24,21 @@ def write_pictures(sample: Sample, out: Path) -> list[Path]:
 
     ``i0.jpg``, ``o1.png``, ``o2.npy`` ...: the members as they came; ``o2-depth.png``: depth in
     colour, its ends marked, with the legend; ``i0-boxes.png``: a root with the boxes of the calls;
-    ``trajectory.png``: the whole story as one picture.
+    ``trajectory.png``: the whole story as one picture. Raises ``UsageError`` where ``out`` holds
+    anything else: pictures of two stories would lie side by side.
     """
+    files = dict(_files(sample))
+    others = sorted({p.name for p in out.iterdir()} - files.keys()) if out.is_dir() else []
+    if others:
+        msg = (
+            f"--out {out}: expected a folder for the pictures of {sample.trajectory.id} alone, "
+            f"found {others[0]} there; name another"
+        )
+        raise UsageError(msg)
     out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, data in _files(sample):
+    for name, data in files.items():
         (out / name).write_bytes(data)
-        written.append(out / name)
-    return written
+    return [out / name for name in files]
 
 
 def _files(sample: Sample) -> Iterator[tuple[str, bytes]]:

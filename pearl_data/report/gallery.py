@@ -92,9 +92,11 @@ def _boxes(calls: list[CallView], root: MediaRecord) -> Iterator[Markup]:
             for x, y, *_ in drawn
         )
         low = y0 < 0.08 * root.height or near
+        # and inside where there is no room below either
+        side = "" if not low else " in" if y1 > 0.92 * root.height else " low"
         drawn.append(call.box_root)
         number = tag("span", str(call.number), style=f"background:{call.colour}")
-        yield tag("div", number, class_="box low" if low else "box", style=place)
+        yield tag("div", number, class_=f"box{side}", style=place)
 
 
 def _step(step: StepView, media: Sequence[MediaRecord], members: Mapping[str, bytes]) -> Markup:

@@ -21,6 +21,7 @@ STYLE: Final = """
 .box span { position: absolute; left: -3px; bottom: 100%; min-width: 22px; padding: 0 6px;
   color: #fff; font-size: 13px; line-height: 22px; font-weight: 600; text-align: center; }
 .box.low span { bottom: auto; top: 100%; }
+.box.in span { bottom: auto; top: -3px; }
 .choices { display: flex; flex-wrap: wrap; gap: 6px; margin: 8px 0 0; padding: 0; }
 .choice { border: 1px solid var(--line); border-radius: 99px; padding: 1px 10px; font-size: 14px; }
 .choice.right { border-color: var(--good); color: var(--good); font-weight: 600; }

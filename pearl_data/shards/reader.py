@@ -58,7 +58,9 @@ class DatasetReader(Sequence[Sample]):
             self.places = [place for tar in tars for place in _from_tar(Path(tar))]
         self._by_key = {place.line.key: number for number, place in enumerate(self.places)}
         if len(self._by_key) != len(self.places):
-            raise BadInput(f"{path}: expected every key once; validate names the one that is not")
+            tars = [path] if isinstance(path, str | Path) else path
+            where = ", ".join(str(tar) for tar in tars)
+            raise BadInput(f"{where}: expected every key once; validate names the one that is not")
 
     def __len__(self) -> int:
         return len(self.places)
@@ -77,7 +79,7 @@ class DatasetReader(Sequence[Sample]):
             raise BadInput(f"{place.shard}, sample {place.line.key}: expected a .json member")
         try:
             return Sample(decode(text), members)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadInput(
                 f"{place.shard}, sample {place.line.key}: expected a trajectory, got {error}; "
                 "run pearl-data validate"

@@ -7,6 +7,7 @@ of a bare record are looked for beside its file as an unpacked tar leaves them, 
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -67,12 +68,14 @@ def read_documents(path: Path, kind: Kind) -> Iterator[Document]:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
     if kind == "jsonl":
-        offset = 0
-        for number, line in enumerate(data.splitlines(keepends=True), 1):
+        # a mark of the byte order, as some editors write it, is no part of the first line
+        offset = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+        for number, line in enumerate(data[offset:].splitlines(keepends=True), 1):
             if line.strip():
                 yield Document(f"line {number}", line, offset)
             offset += len(line)
         return
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         documents: Sequence[msgspec.Raw] = msgspec.json.decode(data, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -96,5 +99,8 @@ def members_beside(path: Path, trajectory: Trajectory) -> dict[str, bytes]:
 
 def no_records(path: Path) -> Finding:
     """That ``path`` holds nothing to read: a download or a run that failed looks like this."""
+    hint = ""
+    if path.is_dir() and any((path / "shards").glob("*.tar")):
+        hint = f"{MANIFEST} is lost; {path / 'shards'} can be read by itself"
     expected = "at least one record"
-    return finding("parse.missing_member", "", expected, "none", file=str(path))
+    return finding("parse.missing_member", "", expected, "none", hint, file=str(path))

@@ -47,11 +47,15 @@ from pearl_tools.types import Record
 
 
 class Duplicate(Record, frozen=True, kw_only=True):
-    """A sample that was not written because ``duplicate_of`` asks the same of the same pixels."""
+    """A sample that was not written because ``duplicate_of`` asks the same of the same pixels.
+
+    ``answer`` is what it held to be right, which may be another answer than the one that is kept.
+    """
 
     key: str
     identity: str
     duplicate_of: str
+    answer: str
 
 
 class _Pending:
@@ -196,7 +200,10 @@ class DatasetWriter:
         key, identity = trajectory.id, identity_sha256(trajectory)
         first = self._identities.get(bytes.fromhex(identity))
         if first is not None:
-            pending.duplicates.append(Duplicate(key=key, identity=identity, duplicate_of=first))
+            answer = trajectory.task.answer
+            pending.duplicates.append(
+                Duplicate(key=key, identity=identity, duplicate_of=first, answer=answer)
+            )
             return
         if key in self._keys:
             raise BadInput(f"sample {key}: expected a key of its own, got one that is taken")

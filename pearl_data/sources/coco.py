@@ -11,6 +11,7 @@ not read.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from pearl_data.randomness import rng_for
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.facts import Facts, Thing
 from pearl_data.sources.keys import slug
-from pearl_data.sources.pictures import read_picture
+from pearl_data.sources.pictures import pictures_sha256, read_picture
 from pearl_data.sources.questions import Turns, ask
 from pearl_data.sources.vocabulary import Vocabulary
 from pearl_data.trajectory import Source
@@ -76,6 +77,9 @@ class _Licence(msgspec.Struct, frozen=True):
     url: str = ""
 
 
+_Named = TypeVar("_Named", _Image, _Category)
+
+
 class _CocoFile(msgspec.Struct, frozen=True):
     """The file's four lists; their items are read one by one, so that one bad item costs one."""
 
@@ -97,19 +101,21 @@ class CocoSource:
         if not images.is_dir():
             msg = f"--images {images}: expected a folder with the pictures, found none"
             raise BadInput(msg)
-        data = _read(annotations)
+        data = _read(annotations).removeprefix(codecs.BOM_UTF8)
         self._file_sha256 = hashlib.sha256(data).hexdigest()
         try:
             coco = msgspec.json.decode(data, type=_CocoFile)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             msg = (
                 f"{annotations}: not a COCO annotation file: {error}; expected an object with "
                 "images, categories and annotations"
             )
             raise BadInput(msg) from error
         self._rejected: list[Rejected] = []
-        self._images = self._read_items(coco.images, _Image, "images")
-        categories = self._read_items(coco.categories, _Category, "categories")
+        self._images = self._once(self._read_items(coco.images, _Image, "images"), "images")
+        categories = self._once(
+            self._read_items(coco.categories, _Category, "categories"), "categories"
+        )
         licences = self._read_items(coco.licenses, _Licence, "licenses")
         self._categories = {c.id: _plain_name(c.name) for c in categories if c.name.strip()}
         self._licences = {c.id: c.name or c.url for c in licences}
@@ -137,13 +143,34 @@ class CocoSource:
         for index, item in enumerate(items):
             try:
                 good.append(decoder.decode(item))
-            except msgspec.ValidationError as error:
-                value = msgspec.json.decode(item)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                code = "schema.type"
+                try:
+                    value = msgspec.json.decode(item)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    code, value = "parse.not_json", bytes(item).decode("utf-8", "replace")
                 record = value if isinstance(value, dict) else {"value": value}
                 expected = f"a COCO {where} item"
-                reason = tool_error("schema.type", f"{where}[{index}]", expected, str(error))
+                reason = tool_error(code, f"{where}[{index}]", expected, str(error))
                 self._rejected.append(Rejected(f"{slug(self.name)}-{where}", reason, record))
         return good
+
+    def _once(self, items: list[_Named], where: str) -> list[_Named]:
+        """The items whose id no other one has: which of two was meant nobody can tell, so both
+        go to the rejected ones, unless they are equal.
+        """
+        by_id: dict[_Id, list[_Named]] = {}
+        for item in items:
+            same = by_id.setdefault(item.id, [])
+            if item not in same:
+                same.append(item)
+        for id_, same in by_id.items():
+            for item in same if len(same) > 1 else []:
+                expected = f"an id that no other of the {where} has"
+                error = tool_error("reference.duplicate_id", f"{where}[id={id_}].id", expected, id_)
+                record = msgspec.to_builtins(item)
+                self._rejected.append(Rejected(f"{slug(self.name)}-{where}", error, record))
+        return [same[0] for same in by_id.values() if len(same) == 1]
 
     def blocks(self) -> int:
         """Blocks of eight images; items that belong to no image are a last block of their own."""
@@ -153,8 +180,13 @@ class CocoSource:
         """Unknown: what an image gives depends on its annotations."""
 
     def config(self) -> dict[str, Any]:
-        """The annotation file by content."""
-        return {"kind": "coco", "name": self.name, "sha256": self._file_sha256}
+        """The annotation file by content, the pictures by name and size."""
+        return {
+            "kind": "coco",
+            "name": self.name,
+            "sha256": self._file_sha256,
+            "pictures": pictures_sha256(self._folder, (image.name for image in self._images)),
+        }
 
     def block(self, index: int) -> Iterator[Slot]:
         """One slot per question, and one per annotation or picture that cannot be used."""
@@ -224,7 +256,7 @@ class CocoSource:
                     min(1.0, (x + width) / image.width),
                     min(1.0, (y + height) / image.height),
                 ),
-                description=annotation.description,
+                description=(annotation.description or "").strip() or None,
                 attributes=_words(annotation.attributes),
                 distance=annotation.depth_rank,
                 crowd=bool(annotation.iscrowd),

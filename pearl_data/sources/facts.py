@@ -76,7 +76,10 @@ def phrase(thing: Thing, things: Sequence[Thing]) -> str:
     The annotator's own description first, then the plain name, then colour and name; where all of
     these also fit another thing, its box as fractions of the picture makes it certain.
     """
-    if thing.description:
+    described = [other.description for other in things if other.id != thing.id]
+    if thing.description and thing.description.casefold() not in {
+        other.casefold() for other in described if other
+    }:
         return with_article(thing.description)
     same = [other for other in things if other.name == thing.name and other.id != thing.id]
     if not same:
@@ -88,8 +91,17 @@ def phrase(thing: Thing, things: Sequence[Thing]) -> str:
 
 
 def with_article(noun: str) -> str:
-    """``noun`` with a definite article unless it already has one."""
-    return noun if noun.startswith(("the ", "The ")) else f"the {noun}"
+    """``noun`` with a definite article unless it already has one; ``a`` becomes ``the``.
+
+    Example:
+        >>> with_article("an old spoon"), with_article("The mug")
+        ('the old spoon', 'The mug')
+
+    """
+    first, _, rest = noun.partition(" ")
+    if rest and first.casefold() in ("a", "an"):
+        noun = rest
+    return noun if first.casefold() == "the" else f"the {noun}"
 
 
 def box_words(box: Box) -> str:

@@ -11,7 +11,9 @@ closely; the default), ``pair`` (compare distances) or ``region``. ``id``, ``dat
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +21,7 @@ import msgspec
 
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.keys import slug
-from pearl_data.sources.pictures import read_picture
+from pearl_data.sources.pictures import pictures_sha256, read_picture
 from pearl_data.trajectory import Evidence, Source, Task
 from pearl_tools.errors import BadInput, ToolError, ToolFailure, tool_error
 from pearl_tools.types import Box, Medium
@@ -30,7 +32,7 @@ ROWS_PER_BLOCK = 8
 class _RowEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bbox: tuple[float, float, float, float]
     label: str = "the part that matters"
-    media: Annotated[str, msgspec.Meta(pattern="^i[0-9]+$")] = "i0"
+    media: Annotated[str, msgspec.Meta(pattern="^i[0-9]{1,6}$")] = "i0"
     role: Literal["target", "pair", "region"] = "target"
 
 
@@ -45,6 +47,13 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str | int | None = None
     dataset: str | None = None
     licence: str = "unknown"
+
+
+class _Pictures(msgspec.Struct, frozen=True):
+    """The pictures of a row, whatever else is in it."""
+
+    image: str | None = None
+    images: list[str] = []
 
 
 class JsonlSource:
@@ -62,7 +71,7 @@ class JsonlSource:
             msg = f"--source jsonl:{rows}: cannot be read: {error.strerror}"
             raise BadInput(msg) from error
         self._file_sha256 = hashlib.sha256(data).hexdigest()
-        numbered = enumerate(data.splitlines(), start=1)
+        numbered = enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(), start=1)
         self._lines = [(number, line) for number, line in numbered if line.strip()]
 
     def blocks(self) -> int:
@@ -74,8 +83,21 @@ class JsonlSource:
         return ROWS_PER_BLOCK
 
     def config(self) -> dict[str, Any]:
-        """The rows by content."""
-        return {"kind": "jsonl", "name": self.name, "sha256": self._file_sha256}
+        """The rows by content, the pictures by name and size."""
+        return {
+            "kind": "jsonl",
+            "name": self.name,
+            "sha256": self._file_sha256,
+            "pictures": pictures_sha256(self._folder, self._picture_names()),
+        }
+
+    def _picture_names(self) -> Iterator[str]:
+        for _, line in self._lines:
+            try:
+                named = msgspec.json.decode(line, type=_Pictures)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue  # the row is rejected when its turn comes
+            yield from [named.image] if named.image else named.images
 
     def block(self, index: int) -> list[Slot]:
         """One slot per row."""
@@ -94,7 +116,7 @@ class JsonlSource:
         except msgspec.ValidationError as error:
             reason = tool_error("schema.type", f"line {number}", "a row as documented", str(error))
             return Rejected(stem, reason, value if isinstance(value, dict) else {"line": value})
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = tool_error("parse.not_json", f"line {number}", "one JSON object", str(error))
             return Rejected(stem, reason, {"line": line.decode("utf-8", "replace")})
         problem = _problem(row, number)

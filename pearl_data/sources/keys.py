@@ -4,8 +4,13 @@ from __future__ import annotations
 
 
 def slug(text: str) -> str:
-    """``text`` in lower case with all but a-z, 0-9 and ``-`` as ``_``; ``x`` for the empty text."""
-    return (
-        "".join(c if c.isascii() and (c.isalnum() or c == "-") else "_" for c in text.lower())
-        or "x"
-    )
+    """``text`` in lower case with all but a-z, 0-9 and ``-`` as ``_``; it begins with a letter or
+    digit, as ids must: ``x`` where the text has none.
+
+    Example:
+        >>> slug("_My.Set"), slug("фото")
+        ('my_set', 'x')
+
+    """
+    plain = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "_" for c in text.lower())
+    return plain.lstrip("_-") or "x"

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from pearl_tools.errors import fail
 from pearl_tools.media import open_image
 from pearl_tools.types import Medium
+
+
+def pictures_sha256(folder: Path, names: Iterable[str | None]) -> str:
+    """Hash of which pictures are there, by name and size in bytes: a run that goes on with other
+    ones would mix two sets. What is inside is hashed when a picture is read.
+    """
+    digest = hashlib.sha256()
+    for name in sorted({name for name in names if name}):
+        try:
+            size = (folder / name).stat().st_size
+        except (OSError, ValueError):
+            size = -1
+        digest.update(f"{name!r} {size}\n".encode())
+    return digest.hexdigest()
 
 
 def read_picture(
@@ -26,10 +42,11 @@ def read_picture(
     path = folder / relative
     try:
         data = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         hint = f"looked in {folder}; pass the right folder as --images"
+        got = getattr(error, "strerror", None) or str(error)
         raise fail(
-            "execution.decode", "file_name", f"a picture named {name}", error.strerror or "", hint
+            "execution.decode", "file_name", f"a picture named {name!r}", got, hint
         ) from error
     medium = open_image(data, id=medium_id, name=name)
     turned = [change for change in medium.facts.changes if change.startswith("exif_orientation")]

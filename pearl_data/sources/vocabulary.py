@@ -63,11 +63,14 @@ class Vocabulary:
 
 
 def draw(counts: Counter[str], excluded: set[str], number: int, rng: random.Random) -> list[str]:
-    """Up to ``number`` values outside ``excluded``, by how often they occur, none twice."""
-    left = {value: count for value, count in sorted(counts.items()) if value not in excluded}
+    """Up to ``number`` values outside ``excluded``, by how often they occur, none twice; `Blue` and
+    `blue` are one value.
+    """
+    taken = {value.casefold() for value in excluded}
+    left = {v: count for v, count in sorted(counts.items()) if v.casefold() not in taken}
     drawn: list[str] = []
     while left and len(drawn) < number:
         value = rng.choices(list(left), weights=list(left.values()))[0]
         drawn.append(value)
-        del left[value]
+        left = {v: count for v, count in left.items() if v.casefold() != value.casefold()}
     return drawn

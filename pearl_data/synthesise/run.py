@@ -104,6 +104,7 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
         out, configuration(settings, bench), samples_per_shard=settings.samples_per_shard
     )
     if writer.summary is not None:
+        print(f"{out}: finished before, nothing was done", file=sys.stderr)  # noqa: T201
         return writer.summary
     for line in writer.dropped:
         print(f"writing again: {line}", file=sys.stderr)  # noqa: T201 - progress, not a result

@@ -24,7 +24,7 @@ from pearl_data.trajectory import (
     canonical_json,
     question_sha256,
 )
-from pearl_data.validate import Finding, check_trajectory
+from pearl_data.validate import Finding, check_text
 from pearl_tools.errors import ToolError, tool_error
 from pearl_tools.stored import stored_form
 from pearl_tools.types import ExecRecord, MediaRecord, Medium, Observation, ToolCall
@@ -99,7 +99,7 @@ class Trial:
             assert self.reason is not None
             return self.quarantined(self.reason)
         sample = self._assemble(self.conclusion)
-        findings = check_trajectory(sample.trajectory)
+        findings = check_text(canonical_json(sample.trajectory))
         if findings:
             return self.quarantined(_reason(findings[0]), msgspec.to_builtins(sample.trajectory))
         return sample

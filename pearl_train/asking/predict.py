@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pearl_tools.errors import UsageError
 from pearl_tools.types import Record
 from pearl_train.asking.answering import Answerer
 from pearl_train.asking.likelihood import ChoiceLikelihood
@@ -17,6 +18,7 @@ from pearl_train.asking.questions import Question, opened
 from pearl_train.asking.scoring import stated_choice, stated_part
 from pearl_train.asking.trained import find, open_answerer, refuse_unread
 from pearl_train.errors import NoAnswer
+from pearl_train.views.chat import MOST_LETTERED
 
 
 class Prediction(Record, frozen=True, kw_only=True):
@@ -79,6 +81,11 @@ def predict(
         limits = ("evaluate.max_turns", "evaluate.tool_turn_tokens")
         refuse_unread(sets, limits, "no tool runs; evaluate.max_new_tokens limits the answer")
         notes.append("trained to call tools; answered at once, since no tool runs here")
+    if place.config.data.answers == "letter" and len(choices) > MOST_LETTERED:
+        raise UsageError(
+            f"--choices: expected at most {MOST_LETTERED} to letter, got {len(choices)}; "
+            "--set data.answers=text"
+        )
     model = open_answerer(place, mode="direct" if trained_with_tools else None, device=device)
     return answered(model, question, place.name, notes)
 

@@ -23,6 +23,7 @@ from pearl_train.asking.explicit_tools import ToolExecutor
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.build import build_backbone
 from pearl_train.model.load import NANO
+from pearl_train.model.whole import is_whole
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.going_on import how_to_go_on
 from pearl_train.run.names import folder_name
@@ -103,9 +104,10 @@ def _found(where: str, sets: Sequence[str]) -> Place:
     folder = Path(where).expanduser()
     run = RunFolder(folder)
     if run.config.is_file():
-        if not (run.model / "config.json").is_file():
+        if not is_whole(run.model):
+            lack = "a damaged" if run.model.is_dir() else "no"
             raise UsageError(
-                f"{where}: expected a finished run, got one without {run.model.name}/. "
+                f"{where}: expected a finished run, got one with {lack} {run.model.name}/. "
                 f"{how_to_go_on(run, run.read_config())}"
             )
         config = _configured(where, [run.config], sets)

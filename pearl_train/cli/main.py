@@ -9,7 +9,6 @@ from importlib.util import find_spec
 import click
 
 from pearl_data.command_line import run_program
-from pearl_train.cli.terminated import like_ctrl_c
 
 #: Commands in the order in which people need them; each is a module of this package.
 COMMANDS = ("doctor", "run", "predict", "eval", "compare", "export")
@@ -49,8 +48,7 @@ def main() -> None:
     """Run the command line."""
     # read before tokenizers is imported: it warns about every fork of a data loader otherwise
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    with like_ctrl_c():
-        run_program(cli, interrupted="interrupted")
+    run_program(cli, interrupted="interrupted")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from pearl_train.comparing.held_out import SHARE, HeldOut, hold_out, sides_sha25
 from pearl_train.comparing.latents import LatentDiagnosis, diagnosis, look
 from pearl_train.comparing.training_cost import Training, training_cost
 from pearl_train.errors import Diverged
+from pearl_train.model.whole import is_whole
 from pearl_train.report.card import write_card
 from pearl_train.run.folder import RunFolder, same_data, write_json
 from pearl_train.settings.config import OBJECTIVES, Config
@@ -215,7 +216,7 @@ class _Session:
         from pearl_train.training.loop import train
 
         begun = folder.config.is_file()
-        if not (folder.model / "config.json").is_file():
+        if not is_whole(folder.model):
             known = folder.read_config() if begun else config
             try:
                 train(known, self.held.train.path, folder.path, resume=begun)

@@ -21,7 +21,8 @@ def data(patient: Patient) -> Finding:
     number, batch = len(patient.numbers), patient.config.optim.batch
     steps = patient.config.optim.steps
     epochs = steps * batch / number
-    told = f"{number} samples of split {split}; {steps} steps of {batch} are {epochs:.2g} epochs"
+    shown = f"{epochs:.2g}" if epochs < 100 else f"{epochs:,.0f}"
+    told = f"{number} samples of split {split}; {steps} steps of {batch} are {shown} epochs"
     figures = {"samples": number, "epochs": round(epochs, 3)}
     if number < batch:
         return Finding(
@@ -29,7 +30,7 @@ def data(patient: Patient) -> Finding:
             status="warn",
             told=told,
             remedy="one step holds every sample more than once: make more samples "
-            "(pearl-data synth --count) or lower optim.batch",
+            "(pearl-data synth --limit) or lower optim.batch",
             figures=figures,
         )
     return Finding(check="data", status="pass", told=told, figures=figures)

@@ -30,6 +30,10 @@ _PURPOSE = {
 }
 
 
+#: What sft learns besides the answers, by its view.
+_WHOLE = {"trajectory": "answers and trajectories", "chat": "whole trajectories, calls included"}
+
+
 class Place(NamedTuple):
     """Where a card stands, and what lies beside it.
 
@@ -102,9 +106,13 @@ def _front(config: Config) -> str:
 
 
 def _summary(config: Config) -> str:
-    purpose = _PURPOSE[config.objective.name]
-    if config.objective.name == "sft" and config.objective.view == "trajectory":
-        purpose = "answers questions about pictures; it was trained on answers and trajectories"
+    objective = config.objective
+    control = objective.name == "pearl" and not objective.weight
+    purpose = _PURPOSE["sft" if control else objective.name]
+    if objective.name == "sft" and objective.view in _WHOLE:
+        purpose = f"answers questions about pictures; it was trained on {_WHOLE[objective.view]}"
+    elif control:
+        purpose += " (lambda 0: the control, no embedding was predicted)"
     adapted = " with low-rank adapters, merged" if config.model.lora else ""
     return (
         f"`{model_name(config.model.id)}` trained{adapted} with the objective "
@@ -147,7 +155,9 @@ def _training(config: Config, sessions: list[Any], stop: Stop | None) -> str:
         f"({optim.schedule}, warm-up {optim.warmup:g}), weight decay {optim.weight_decay:g}"
     )
     lines.append(f"- seed {config.seed}; computed in {config.model.dtype}")
-    if objective.name == "pearl":
+    if objective.name == "pearl" and not objective.weight:
+        lines.append("- lambda 0: the control without its term")
+    elif objective.name == "pearl":
         lines.append(
             f"- lambda {objective.weight:g}, {objective.pred_tokens} [PRED] tokens, distance "
             f"{objective.distance}, target {objective.target.source} read at "

@@ -102,7 +102,7 @@ def _draw(axes: Any, chart: Chart, lines: Sequence[dict[str, float]]) -> None:
     axes.set_xlabel("step", fontsize=8)
     axes.set_ylabel(chart.axis, fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=8, which="both")
     axes.grid(color=_FAINT, lw=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     if chart.logarithmic and any((line.get(n) or 0) > 0 for line in lines for n in chart.names):

@@ -149,7 +149,7 @@ def _file_table(file: str | Path, faults: list[Fault]) -> dict[str, Any]:
     if not path.is_file():
         path = preset_path(str(file)) or path
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         hint = f"presets: {', '.join(presets())}"
         expected = "a TOML file or the name of a preset"

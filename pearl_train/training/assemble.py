@@ -47,6 +47,7 @@ class Assembled:
     ingredients: Ingredients
     trainee: Trainee
     train: TrainingData
+    validation: TrainingData | None
     facts: DataFacts
 
 
@@ -105,7 +106,9 @@ def assemble(
         validation=partial(validation.once, most=MOST) if validation else None,
         beside_checkpoint=partial(_save_processor, backbone),
     )
-    return Assembled(ingredients=ingredients, trainee=trainee, train=train, facts=facts)
+    return Assembled(
+        ingredients=ingredients, trainee=trainee, train=train, validation=validation, facts=facts
+    )
 
 
 def build_trained(config: Config) -> Backbone:

@@ -160,6 +160,9 @@ class Panel:
         views = terms.views
         both = torch.stack([views.predicted, views.target], dim=1).detach().float().cpu()
         keys = list(views.keys) or [f"{views.step}:{n}" for n in range(len(both))]
+        # a batch larger than the data set holds a sample more than once
+        last = sorted({key: n for n, key in enumerate(keys)}.values())
+        both, keys = both[last], [keys[n] for n in last]
         old = [
             n
             for n, (key, step) in enumerate(zip(self._keys, self._steps, strict=True))

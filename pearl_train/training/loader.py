@@ -207,7 +207,8 @@ class TrainingData:
     def once(self, *, most: int | None = None) -> Iterator[list[Batch]]:
         """Every sample once, in the order of the shards, one micro-batch at a time: for
         validation and for what is computed beforehand. ``most`` samples at most; all processes get
-        equally many batches. Without workers, so that what was encoded is still there next time.
+        equally many batches, none where no sample can be encoded. Without workers, so that what was
+        encoded is still there next time.
         """
         numbers = self.numbers[:most]
         group = self.micro_batch * self.world
@@ -218,7 +219,11 @@ class TrainingData:
             shares.append(part[low:high])
         for share in shares:
             batch = self._heard(self.samples.gather([self.samples[number] for number in share]))
-            yield [self._quiet() if batch is None else batch]
+            if batch is None:
+                batch = self._stand_in_of(numbers)
+            if batch is None:
+                return  # in all processes alike: they ask the same samples
+            yield [batch]
 
     def _loader(self, shares: Iterator[list[int]]) -> DataLoader[Item]:
         if self.workers:
@@ -242,16 +247,22 @@ class TrainingData:
         return micro.batch
 
     def _quiet(self) -> Batch:
-        """A batch that adds nothing, of the first sample that can be encoded."""
-        if self._stand_in is None:
-            for number in self.numbers:
-                batch = self._heard(self.samples.gather([self.samples[number]]))
-                if batch is not None:
-                    self._stand_in = muted(batch)
-                    return self._stand_in
+        """A batch that adds nothing; raises ``BadInput`` where every sample was left out."""
+        batch = self._stand_in_of(self.numbers)
+        if batch is None:
             raise BadInput(
                 f"expected samples that can be trained on, got {len(self.numbers)} of which all "
                 f"were left out: {self.tally.counts()}; "
                 f"{how_to_keep(self.tally.dropped, self.samples.encoder.data)}"
             )
+        return batch
+
+    def _stand_in_of(self, numbers: Sequence[int]) -> Batch | None:
+        """A batch that adds nothing, of the first of ``numbers`` that can be encoded, if any."""
+        if self._stand_in is None:
+            for number in numbers:
+                batch = self._heard(self.samples.gather([self.samples[number]]))
+                if batch is not None:
+                    self._stand_in = muted(batch)
+                    break
         return self._stand_in

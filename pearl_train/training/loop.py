@@ -8,6 +8,7 @@ transformers, the curves, the card. Without the model these are there for a run 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import msgspec
 
 from pearl_tools.errors import UsageError
 from pearl_train.errors import RunInterrupted
+from pearl_train.model.whole import is_whole
 from pearl_train.objectives import plan_views
 from pearl_train.objectives.trainee import make_trainee
 from pearl_train.run.environment import describe
@@ -32,6 +34,9 @@ from pearl_train.training.checkpoint import newest_whole
 from pearl_train.training.processes import accelerator_for, first_process, from_all
 from pearl_train.training.session import fit
 from pearl_train.training.stopped import show, told_if_stopped
+
+#: Begins the names of what happened to samples of the validation split.
+_OF_VALIDATION = "validation, "
 
 
 def train(
@@ -77,11 +82,20 @@ def train(
             began=lambda step: session.began(_session(accelerator, step)),
         )
         session.has_trained()
-        for tally in from_all(accelerator, made.train.tally):
-            made.train.tally.merge(tally)
-        left_out = most(folder.read_data().left_out, made.train.tally.counts())
+        left_out = most(folder.read_data().left_out, _left_out(made, accelerator))
         first_process(lambda: _finish(folder, config, made, left_out))
     return msgspec.structs.replace(found, left_out=left_out)
+
+
+def _left_out(made: Assembled, accelerator: Any) -> dict[str, int]:
+    """What was left out or changed in all processes, by reason; of validation by its own names."""
+    counts: dict[str, int] = {}
+    for split, data in (("", made.train), (_OF_VALIDATION, made.validation)):
+        if data is not None:
+            for tally in from_all(accelerator, data.tally):
+                data.tally.merge(tally)
+            counts |= {f"{split}{name}": n for name, n in data.tally.counts().items()}
+    return counts
 
 
 def _begin(folder: RunFolder, config: Config, facts: DataFacts) -> None:
@@ -128,9 +142,15 @@ def _finish(
     """The model, the curves and the card; by the first process."""
     from pearl_train.model.export import export_model
 
-    facts = folder.read_data()
-    write_json(folder.data, msgspec.structs.replace(facts, left_out=dict(left_out)))
-    if not (folder.model / "config.json").is_file():  # it appears whole or not at all
+    lost = sum(n for name, n in left_out.items() if name.startswith(f"{_OF_VALIDATION}dropped"))
+    facts = msgspec.structs.replace(
+        folder.read_data(),
+        left_out=dict(left_out),
+        validation_samples=made.facts.validation_samples - lost,
+    )
+    write_json(folder.data, facts)
+    if not is_whole(folder.model):
+        shutil.rmtree(folder.model, ignore_errors=True)  # damaged later: it appears whole
         with no_bars():
             export_model(_bare_backbone(folder, config, made), folder.model)
     with undisturbed():  # with the model these are soon done, and without them it has no words

@@ -86,11 +86,15 @@ def question_text(question: str, choices: Sequence[str], answers: Answers) -> st
     return "\n".join([question, *lines])
 
 
+MOST_LETTERED = len(string.ascii_uppercase)
+"""So many choices have a letter."""
+
+
 def letter(number: int) -> str:
     """The name of choice ``number``: ``(A)``, ``(B)`` ...; raises ``BadInput`` beyond ``(Z)``."""
-    if number >= len(string.ascii_uppercase):
+    if number >= MOST_LETTERED:
         raise BadInput(
-            f"choices: expected at most {len(string.ascii_uppercase)} to letter, got more; "
+            f"choices: expected at most {MOST_LETTERED} to letter, got more; "
             'set data.answers = "text"'
         )
     return f"({string.ascii_uppercase[number]})"

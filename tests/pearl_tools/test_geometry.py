@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from box_strategies import fraction_boxes, pixel_boxes, sizes
 from hypothesis import given
@@ -151,6 +152,24 @@ def test_every_broken_box_has_its_code_and_coordinate(
 )
 def test_first_broken_rule_is_reported(bbox: list[float], code: str) -> None:
     assert error_of(bbox).code == f"geometry.{code}"
+
+
+@pytest.mark.parametrize(
+    ("size", "bbox", "hint"),
+    [
+        ((1000, 800), [0.1, 0.1, 0.101, 0.5], "are 0.004 of its width"),
+        ((1000, 800), [0.1, 0.1, 0.5, 0.101], "are 0.005 of its height"),
+        ((1, 500), [0.0, 0.1, 1.0, 0.5], "no part of it can be 4 px a side"),
+    ],
+)
+def test_a_box_that_is_too_small_is_told_which_side(
+    size: tuple[int, int], bbox: list[float], hint: str
+) -> None:
+    source = msgspec.structs.replace(record(), width=size[0], height=size[1])
+    with pytest.raises(ToolFailure) as raised:
+        check_box(bbox, source, ExecutorSettings(), Naming())
+    assert raised.value.error.code == "geometry.too_small"
+    assert hint in (raised.value.error.hint or "")
 
 
 def test_whole_image_is_allowed_unless_refused() -> None:

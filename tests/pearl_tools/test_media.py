@@ -7,6 +7,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -111,6 +112,23 @@ def test_sixteen_bit_colour_says_that_bits_were_dropped() -> None:
     medium = open_image(png16_rgb(3, 2, value=0x1234))
     assert medium.record.changes == ["bits:16/256"]
     assert (medium.pixels == 0x12).all()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "told"),
+    [(".png", "bits:16/256"), (".tif", "bits:16/256"), (".jp2", "bits:16/256"),
+     (".ppm", "bits:16/257")],
+)  # fmt: skip
+def test_deep_colour_says_so_in_every_format(suffix: str, told: str) -> None:
+    deep = np.arange(60 * 80 * 3, dtype=np.uint16).reshape(60, 80, 3) % 256 * 257
+    for samples, changes in ((deep, [told]), ((deep // 257).astype(np.uint8), [])):
+        data = cv2.imencode(suffix, samples)[1].tobytes()
+        assert open_image(data, name=f"a{suffix}").record.changes == changes
+
+
+def test_a_declared_white_of_a_colour_picture_is_told() -> None:
+    data = b"P6 # made by hand\n2 2\n1023\n" + bytes(2 * 2 * 3 * 2)
+    assert open_image(data, name="a.ppm").record.changes == ["range:0..1023"]
 
 
 def png16_rgb(width: int, height: int, value: int) -> bytes:

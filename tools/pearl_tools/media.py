@@ -8,6 +8,7 @@ Ghostscript for PostScript. Left out: colour profiles, video, writing anything.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -62,6 +63,11 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION_TAG = 0x0112
+_TIFF_BITS = 0x0102
+#: The declared white of a colour PPM, behind its width and height.
+_PPM_WHITE = re.compile(rb"P[36]" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3)
+#: Bits a sample, less one, with a sign above: in the header box, or in a bare codestream's.
+_JP2_DEPTH = re.compile(rb"ihdr.{10}(.)|\xff\x4f\xff\x51.{38}(.)", re.DOTALL)
 
 #: What Pillow raises about damaged files; anything else is a bug and not hidden.
 _DECODE_ERRORS = (
@@ -196,9 +202,27 @@ def _file_facts(image: Image.Image, data: bytes) -> list[str]:
     if frames > 1:
         facts.append(f"frame:0/{frames}")
     image.seek(0)
-    if image.format == "PNG" and len(data) > 24 and data[24] == 16 and image.mode != "I;16":
-        facts.append("bits:16/256")  # Pillow keeps the high byte of 16-bit colour
-    return facts
+    bits = _bits_lost(image, data)
+    return [*facts, bits] if bits else facts
+
+
+def _bits_lost(image: Image.Image, data: bytes) -> str | None:
+    """What makes deeper colour 8-bit while Pillow reads it: the high bits are kept, or of PPM the
+    share of its declared white. Grey keeps all its bits until :mod:`pearl_tools.color`.
+    """
+    if image.mode.startswith(("I", "F")):
+        return None
+    depth = 8
+    if image.format == "PNG" and len(data) > 24:
+        depth = data[24]
+    elif image.format == "TIFF":
+        depth = max(image.tag_v2.get(_TIFF_BITS, (8,)))  # type: ignore[attr-defined]
+    elif image.format == "PPM" and (found := _PPM_WHITE.match(data)) and int(found[3]) > 255:
+        white = int(found[3])
+        return "bits:16/257" if white == 65535 else f"range:0..{white}"
+    elif image.format == "JPEG2000" and (found := _JP2_DEPTH.search(data)):
+        depth = ((found[1] or found[2])[0] & 0x7F) + 1
+    return f"bits:{depth}/{2 ** (depth - 8)}" if depth > 8 else None
 
 
 def _decode(image: Image.Image, data: bytes) -> tuple[NDArray[np.uint8], list[str]]:

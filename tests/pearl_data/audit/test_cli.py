@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import msgspec
@@ -13,7 +15,7 @@ from pearl_data.audit.calls import CALL_COLUMNS
 from pearl_data.cli.audit import audit
 from pearl_data.shards import DatasetWriter
 from pearl_data.trajectory import canonical_json
-from pearl_tools.errors import UsageError
+from pearl_tools.errors import BadInput, UsageError
 
 
 @pytest.fixture
@@ -128,3 +130,27 @@ def test_a_place_that_cannot_be_is_refused_before_reading(
     result = run(file, option, tmp_path / "afile" / name)
     assert isinstance(result.exception, UsageError)
     assert str(result.exception).endswith(f"expected a folder at {tmp_path / 'afile'}, got a file")
+
+
+def test_a_line_of_timings_in_no_encoding_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    writer = DatasetWriter.open(out, {"seed": 0})
+    writer.add_block(0, build_block(0, 2))
+    writer.close()
+    (timings,) = (out / "timings").glob("*.jsonl")
+    timings.write_bytes(b'{"key": "s\xff"}\n')
+    error = run(out).exception
+    assert isinstance(error, BadInput)
+    assert "000000.jsonl: expected a line of timings" in str(error)
+
+
+def test_a_record_that_nests_too_deep_is_unreadable_not_fatal(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.tar"
+    with tarfile.open(deep, "w") as tar:
+        info = tarfile.TarInfo("s0.json")
+        data = b'{"a":' * 5_000 + b"1" + b"}" * 5_000
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    result = run(deep)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)

@@ -86,3 +86,21 @@ def test_every_help_ends_with_an_example_of_that_command(path: str, command: cli
         name for _, other in commands(cli) for p in other.params for name in p.opts
     }
     assert {word for word in example.split() if word.startswith("--")} <= known
+
+
+def test_a_name_that_is_no_utf_8_is_refused_at_once(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"cut\xff.jpg")
+    done = run("tools", "run", "crop", str(tmp_path / odd), "--arguments", "{}", "--json")
+    assert done.returncode == 2
+    assert "cut\\xff.jpg: expected a name in UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_set_of_which_nothing_could_be_written_is_a_failure(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"image": "gone.png", "question": "What?", "answer": "red"}\n')
+    source = ("--source", f"jsonl:{rows}", "--images", str(tmp_path))
+    done = run("synth", "--tools", "crop", *source, "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "1 quarantined" in done.stdout
+    assert "nothing was written" in done.stderr

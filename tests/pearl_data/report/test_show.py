@@ -13,7 +13,7 @@ from trajectories import build_sample
 from pearl_data.cli.show import show
 from pearl_data.shards import BlockResult, DatasetWriter
 from pearl_data.trajectory import canonical_json
-from pearl_tools.errors import UsageError
+from pearl_tools.errors import BadInput, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +121,27 @@ def test_names_that_leave_the_folder_are_never_read_or_written(tmp_path: Path) -
     (tmp_path / "s1.json").write_bytes(canonical_json(trajectory))
     run(tmp_path / "s1.json", "--key", "s1", "--out", tmp_path / "one")
     assert [file.name for file in (tmp_path / "one").iterdir()] == ["trajectory.png"]
+
+
+def test_a_position_is_that_of_the_record_whatever_its_id(tmp_path: Path) -> None:
+    samples = [build_sample("same", seed=n) for n in range(2)]
+    lines = [canonical_json(sample.trajectory) for sample in samples]
+    path = tmp_path / "odd.jsonl"
+    path.write_bytes(b"\n".join([b"not json", *lines]))
+    for position, sample in enumerate(samples, 1):
+        shown = run(path, "--key", f"#{position}", "--out", tmp_path / "out", "--json")
+        (root, *_) = msgspec.json.decode(shown.stdout)["trajectory"]["media"]
+        assert root["pixel_sha256"] == sample.trajectory.media[0].pixel_sha256
+    unreadable = run(path, "--key", "#0", "--out", tmp_path / "out")
+    assert isinstance(unreadable.exception, BadInput)
+    assert "#0" in str(unreadable.exception)
+    assert isinstance(run(path, "--key", "#3").exception, UsageError)
+
+
+def test_two_stories_never_lie_in_one_folder(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one"
+    for _ in range(2):
+        assert run(dataset, "--key", "s000000", "--out", out).exit_code == 0
+    other = run(dataset, "--key", "s000001", "--out", out)
+    assert isinstance(other.exception, UsageError)
+    assert "found o2-depth.png there" in str(other.exception)

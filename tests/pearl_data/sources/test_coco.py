@@ -240,3 +240,55 @@ def test_real_coco_photographs_give_questions(shared_data: Path) -> None:
     asked = [i for i in items(source) if isinstance(i, Candidate)]
     assert len(asked) >= 5
     assert {i.source.row for i in asked} <= {"785", "40083", "196141", "197388"}
+
+
+def test_two_meanings_of_one_id_are_both_kept_out(tmp_path: Path) -> None:
+    path = coco_set(tmp_path)
+
+    def twice(document: dict[str, Any]) -> None:
+        document["images"].append({**document["images"][1], "id": 0})
+        document["images"].append(document["images"][2])  # the same once more: no question
+        document["categories"].append({"id": 1, "name": "dragon"})
+
+    source = CocoSource(rewritten(path, twice), tmp_path, ALL)
+    found = items(source)
+    codes = [item.reason.code for item in found if isinstance(item, Rejected)]
+    assert codes.count("reference.duplicate_id") == 4  # two pictures, two categories
+    asked = [item for item in found if isinstance(item, Candidate)]
+    assert {item.source.row for item in asked} <= {"1", "2"}
+    assert "dragon" not in json.dumps([item.task.question for item in asked])
+
+
+def test_an_item_in_another_encoding_costs_itself_only(tmp_path: Path) -> None:
+    path = coco_set(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b'"block"', b'"bl\xf6ck"'))
+    found = items(CocoSource(path, tmp_path, ALL))
+    (named,) = [i for i in found if isinstance(i, Rejected) and i.reason.code == "parse.not_json"]
+    assert named.reason.path == "categories[1]"
+    assert any(isinstance(item, Candidate) for item in found)
+
+
+def test_a_description_that_two_things_share_means_neither(tmp_path: Path) -> None:
+    def described(document: dict[str, Any]) -> None:
+        for annotation, text in zip(
+            document["annotations"], ("an old box", "An old box", "  ", "a tall one"), strict=False
+        ):
+            annotation["description"] = text
+
+    path = rewritten(coco_set(tmp_path, images=1), described)
+    found = items(CocoSource(path, tmp_path, ALL))
+    questions = [item.task.question for item in found if isinstance(item, Candidate)]
+    assert not any("old box" in question or "the  " in question for question in questions)
+    assert any("the tall one" in question for question in questions)
+
+
+def test_values_that_differ_in_case_only_are_one_choice(tmp_path: Path) -> None:
+    def shouted(document: dict[str, Any]) -> None:
+        for annotation in document["annotations"][::2]:
+            annotation["attributes"]["color"] = annotation["attributes"]["color"].title()
+
+    found = items(CocoSource(rewritten(coco_set(tmp_path, 4), shouted), tmp_path, ALL))
+    for item in found:
+        if isinstance(item, Candidate):
+            choices = [choice.casefold() for choice in item.task.choices]
+            assert len(set(choices)) == len(choices)

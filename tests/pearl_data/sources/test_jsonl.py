@@ -98,3 +98,43 @@ def test_a_torn_line_is_rejected_and_the_next_one_read(tmp_path: Path) -> None:
     assert first.reason.code == "parse.not_json"
     assert first.reason.path == "line 1"
     assert isinstance(second, Candidate)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b'{"image": "a.png", "question": "caf\xe9?"}', "parse.not_json"),
+        (b"[" * 100_000, "parse.not_json"),
+        (json.dumps({**ROW, "image": "a\0b.png"}).encode(), "execution.decode"),
+        (json.dumps({**ROW, "evidence": [{"bbox": [0, 0, 1, 1], "media": "i" + "9" * 5000}]})
+         .encode(), "schema.type"),
+    ],
+)  # fmt: skip
+def test_a_row_that_cannot_be_read_costs_itself_only(
+    tmp_path: Path, line: bytes, code: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(picture([("red", (32, 24, 96, 72))]))
+    rows = tmp_path / "rows.jsonl"
+    rows.write_bytes(line + b"\n" + json.dumps(ROW).encode() + b"\n")
+    source = JsonlSource(rows, tmp_path, QuestionSettings(tools=["crop"]))
+    bad, good = (item for slot in source.block(0) for item in slot)
+    assert isinstance(bad, Rejected)
+    assert bad.reason.code == code
+    assert isinstance(good, Candidate)
+    assert source.config()["pictures"]
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_row(tmp_path: Path) -> None:
+    (item,) = read(tmp_path, "\ufeff" + json.dumps(ROW))
+    assert isinstance(item, Candidate)
+
+
+def test_a_name_without_letters_still_makes_keys_that_ids_may_be(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture([("red", (32, 24, 96, 72))]))
+    for name in ("фото", "_mine", "--x"):
+        rows = tmp_path / f"{name}.jsonl"
+        rows.write_text(json.dumps(ROW))
+        source = JsonlSource(rows, tmp_path, QuestionSettings(tools=["crop"]))
+        (item,) = next(iter(source.block(0)))
+        assert isinstance(item, Candidate)
+        assert item.key_stem[0].isalnum()

@@ -252,3 +252,63 @@ def test_real_coco_photographs_become_a_valid_set(shared_data: Path, tmp_path: P
     summary = synthesise(tmp_path / "out", settings(folder / "test_coco.json", folder))
     assert summary.written >= 5
     assert validate_paths([tmp_path / "out"], replay=True).findings == []
+
+
+def test_other_pictures_are_another_set(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set")
+    (tmp_path / "empty").mkdir()
+    nothing = synthesise(tmp_path / "out", settings(path, tmp_path / "empty"))
+    assert nothing.written == 0
+    with pytest.raises(BadInput, match=r"source\.pictures"):
+        synthesise(tmp_path / "out", settings(path, tmp_path / "set"))
+
+
+def test_every_one_of_many_places_is_looked_at(tmp_path: Path) -> None:
+    boxes = [(20 + 50 * k, 30 + 30 * (k % 2), 40 + 50 * k, 50 + 30 * (k % 2)) for k in range(5)]
+    (tmp_path / "a.png").write_bytes(picture([("red", box) for box in boxes]))
+    evidence = [
+        {"bbox": [x0, y0, x1, y1], "label": f"box {k}"} for k, (x0, y0, x1, y1) in enumerate(boxes)
+    ]
+    row = {"image": "a.png", "bbox_unit": "pixel", "question": "All of one colour?",
+           "choices": ["yes", "no"], "answer": "yes", "evidence": evidence}  # fmt: skip
+    path = tmp_path / "фото.jsonl"
+    path.write_text(json.dumps(row))
+    summary = synthesise(tmp_path / "out", settings(path, tmp_path))
+    assert (summary.written, summary.quarantined) == (1, 0)
+    assert not validate_paths([tmp_path / "out"], replay=True).findings
+    (sample,) = DatasetReader(tmp_path / "out")
+    assert sum(len(step.calls) for step in sample.trajectory.steps) >= 5
+
+
+def test_terminated_it_says_so_and_leaves_no_worker(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set", images=400)
+    command = [
+        sys.executable, "-m", "pearl_data.cli.main", "synth", "--tools", "crop,zoom",
+        "--source", f"coco:{path}", "--images", str(tmp_path / "set"), "--samples-per-shard", "20",
+        "--workers", "2", "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["tools", "."])}
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out/shards/000000.tar").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again to go on" in told
+    assert "Traceback" not in told
+    deadline = time.monotonic() + 20
+    while _lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _lives(process.pid)
+
+
+def _lives(session: int) -> bool:
+    """Whether any process of a session is left."""
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True

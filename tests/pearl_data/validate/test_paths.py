@@ -330,3 +330,10 @@ def test_help_ends_with_an_example() -> None:
     text = CliRunner().invoke(validate, ["--help"]).stdout
     assert "Example: pearl-data validate scenes --replay" in text
     assert CliRunner().invoke(validate, []).exit_code == 2
+
+
+def test_a_lost_manifest_is_named_where_shards_lie(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "000000.tar").write_bytes(bytes(1024))
+    (found,) = validate_paths([tmp_path]).findings
+    assert "manifest.jsonl is lost" in (found.hint or "")

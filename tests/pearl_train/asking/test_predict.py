@@ -23,8 +23,9 @@ from pearl_train.cli.export import export as export_command
 from pearl_train.cli.predict import predict as predict_command
 from pearl_train.comparing.examine import examine
 from pearl_train.errors import NoAnswer
-from pearl_train.report.card import write_card
+from pearl_train.report.card import _summary, _training, write_card
 from pearl_train.run.folder import RunFolder
+from pearl_train.settings.config import Config, ObjectiveConfig
 from pearl_train.settings.load import load_config
 from pearl_train.training.exported import export_run
 from pearl_train.training.loop import train
@@ -91,6 +92,46 @@ def test_the_card_of_an_export_is_right_where_it_lies(run: Path, tmp_path: Path)
     for name in [*re.findall(r"\]\((\S+)\)", card), *re.findall(r"in `(\S+)`\.\n", card)]:
         assert (folder / name).is_file(), name
     assert (folder / "curves.png").read_bytes() == (run / "curves.png").read_bytes()
+
+
+def test_a_model_that_lost_its_weights_is_no_model_and_is_written_again(
+    run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    weights = copy / "model" / "model.safetensors"
+    whole = weights.read_bytes()
+    for damage in (weights.unlink, lambda: weights.write_bytes(whole[:-100])):
+        damage()
+        with pytest.raises(UsageError, match="got one with a damaged model/"):
+            export_run(copy, tmp_path / "export")
+        assert not (tmp_path / "export").exists()
+        folder = RunFolder(copy)
+        train(folder.read_config(), tiny_data, copy, resume=True, progress=False)
+        assert weights.read_bytes() == whole
+
+
+def test_more_choices_than_letters_are_misuse(run: Path, photo: Path) -> None:
+    choices = [f"choice {n}" for n in range(27)]
+    with pytest.raises(UsageError, match="at most 26 to letter, got 27"):
+        predict(str(run), [photo], "Which?", choices, sets=["data.answers=letter"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"name": "sft"}, "trained on the answers alone"),
+        ({"name": "sft", "view": "trajectory"}, "trained on answers and trajectories"),
+        ({"name": "sft", "view": "chat"}, "trained on whole trajectories, calls included"),
+        ({"name": "pearl", "weight": 0.0}, "the control, no embedding was predicted"),
+        ({"name": "pearl"}, "trained to predict the embedding"),
+    ],
+)
+def test_a_card_says_what_was_learnt(fields: dict[str, Any], told: str) -> None:
+    config = Config(objective=ObjectiveConfig(**fields))
+    assert told in _summary(config)
+    of_term = "distance cosine" in _training(config, [], None)
+    assert of_term == (fields == {"name": "pearl"})
 
 
 def test_an_export_may_fill_the_folder_where_one_is(

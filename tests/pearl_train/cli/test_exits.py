@@ -14,8 +14,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tiny_models import drawn_picture
 
+from pearl_data.terminated import like_ctrl_c
 from pearl_train.cli.main import main
-from pearl_train.cli.terminated import like_ctrl_c
 
 Ended = Callable[..., tuple[int, str]]
 

@@ -309,3 +309,9 @@ def test_what_is_resolved_reads_back_the_same(
     file = tmp_path_factory.getbasetemp() / "resolved.toml"
     file.write_text(resolved_toml(config), encoding="utf-8")
     assert read_resolved(file) == config
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf[optim]\nsteps = 2\n")
+    assert load_config([path], []).optim.steps == 2

@@ -66,6 +66,26 @@ def test_small_batches_are_gathered_and_stale_or_repeated_views_dropped() -> Non
     assert panel.read() is None
 
 
+def test_a_sample_that_a_batch_holds_more_than_once_counts_once() -> None:
+    once = views(5)
+    assert once.views is not None
+    places = [0, 1, 2, 0, 3, 4, 0]
+    again = Terms({}, Views(*(view[places] for view in (once.views.predicted, once.views.target)),
+                            tuple(once.views.keys[n] for n in places), 0))  # fmt: skip
+    plain, repeated = Panel(OPTIONS), Panel(OPTIONS)
+    plain.see(once)
+    repeated.see(again)
+    first, second = plain.read(), repeated.read()
+    assert second is not None
+    assert second.samples == 5
+    for name in ("target_std", "cosine", "retrieval", "effective_rank"):
+        assert getattr(second, name) == pytest.approx(getattr(first, name))
+    one = Panel(OPTIONS)
+    one.see(Terms({}, Views(once.views.predicted[[0] * 8], once.views.target[[0] * 8],
+                            ("k0",) * 8, 0)))  # fmt: skip
+    assert one.read() is None
+
+
 def test_steps_without_a_target_change_nothing() -> None:
     panel = Panel(OPTIONS)
     panel.see(Terms({}))

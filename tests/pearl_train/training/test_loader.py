@@ -180,6 +180,16 @@ def test_validation_sees_every_sample_once_in_order(tiny_data: Path, encoder: En
     ]
 
 
+def test_validation_of_which_nothing_can_be_encoded_is_none(
+    tiny_data: Path, tiny_encoder: Make
+) -> None:
+    encoder = tiny_encoder("fast_vlm", data=DataConfig(max_tokens=10))
+    for rank in (0, 1):
+        data = data_of(tiny_data, encoder, split="val", micro_batch=1, rank=rank, world=2)
+        assert list(data.once()) == []
+        assert sum(data.tally.counts().values()) == 4
+
+
 def test_the_same_question_in_training_and_test_is_found(tiny_data: Path, tmp_path: Path) -> None:
     reader = DatasetReader(tiny_data)
     train, test = numbers_of(reader, "train"), numbers_of(reader, "test")

@@ -2,7 +2,7 @@
 
 It is what batch systems and supervisors send. While a run trains both ask it to stop after the
 update at hand (:mod:`pearl_train.training.interrupt`); this is for all the time around it, such as
-loading a model.
+loading a model, and for all that ``pearl-data`` does.
 """
 
 from __future__ import annotations
