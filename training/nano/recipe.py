@@ -35,7 +35,7 @@ class Stage:
 
 
 STAGES = (
-    Stage(name="eyes", learns="eyes", mix="eyes", steps=2_000, cool=500),
+    Stage(name="eyes", learns="eyes", mix="eyes", steps=2_600, cool=700),
     Stage(
         name="words",
         learns="words",
