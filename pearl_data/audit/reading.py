@@ -54,8 +54,10 @@ class Collection(Protocol):
     def quarantined(self) -> Iterator[Quarantined | Finding]:
         """What was kept out, with its reason; a Finding for a line that cannot be read."""
 
-    def timings(self) -> dict[tuple[str, str], CallTiming]:
-        """``{(key, call id): timing}``, where the run kept them."""
+    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
+        """``{(key, call id): timing}``, where the run kept them; lines that cannot be read go to
+        ``unreadable``.
+        """
 
 
 def open_collection(path: Path) -> Collection:
@@ -101,14 +103,15 @@ class _Shards:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 yield _undecodable(error, where)
 
-    def timings(self) -> dict[tuple[str, str], CallTiming]:
+    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
         found: dict[tuple[str, str], CallTiming] = {}
         for where, line in _side_lines(self.path, "timings"):
             try:
                 timing = msgspec.json.decode(line, type=CallTiming)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise BadInput(f"{where}: expected a line of timings, got {error}") from error
-            found[timing.key, timing.call_id] = timing
+                unreadable.append(_undecodable(error, where))
+            else:
+                found[timing.key, timing.call_id] = timing
         return found
 
 
@@ -147,7 +150,7 @@ class _JsonFile:
     def quarantined(self) -> Iterator[Quarantined | Finding]:
         return iter(())
 
-    def timings(self) -> dict[tuple[str, str], CallTiming]:
+    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
         return {}
 
 
