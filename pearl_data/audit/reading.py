@@ -101,7 +101,7 @@ class _Shards:
             try:
                 yield msgspec.json.decode(line, type=Quarantined)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                yield _undecodable(error, where)
+                yield _undecodable(error, where, expected="a line of the quarantine")
 
     def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
         found: dict[tuple[str, str], CallTiming] = {}
@@ -109,7 +109,7 @@ class _Shards:
             try:
                 timing = msgspec.json.decode(line, type=CallTiming)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                unreadable.append(_undecodable(error, where))
+                unreadable.append(_undecodable(error, where, expected="a line of timings"))
             else:
                 found[timing.key, timing.call_id] = timing
         return found
@@ -176,7 +176,14 @@ def _unreadable(error: BadInput, place: Place) -> Finding:
     return finding(code, "", expected, str(error), file=place.shard, key=place.line.key)
 
 
-def _undecodable(error: Exception, file: Path | str, key: str = "", path: str = "") -> Finding:
+def _undecodable(
+    error: Exception,
+    file: Path | str,
+    key: str = "",
+    path: str = "",
+    *,
+    expected: str = "a trajectory",
+) -> Finding:
     """Why a text is no record, under the code that fits the decoder's message."""
     message = str(error)
     if not isinstance(error, msgspec.ValidationError):
@@ -189,4 +196,4 @@ def _undecodable(error: Exception, file: Path | str, key: str = "", path: str = 
         code = "schema.version"
     else:
         code = "schema.type"
-    return finding(code, path, "a trajectory", message, file=str(file), key=key)
+    return finding(code, path, expected, message, file=str(file), key=key)

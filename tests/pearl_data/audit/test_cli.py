@@ -144,6 +144,7 @@ def test_a_line_of_timings_in_no_encoding_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 1
     (told,) = report.unreadable
     assert told.file.endswith("timings/000000.jsonl")
+    assert told.expected == "a line of timings"
     assert "expected timings that can all be read, got 1 unreadable" in result.stderr
     assert (report.records.found, report.records.unreadable) == (report.records.read, 0)
     assert report.calls.calls  # a lost duration costs no call
