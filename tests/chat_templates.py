@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 #: Qwen2.5-VL's: a default system message, pictures in a frame.
 QWEN = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
@@ -82,3 +86,10 @@ CHANGING = _PLAIN.replace("{{ PART }}", "{{ " + _IMAGE + " else part['text'] }}"
 BARE = _PLAIN.replace(
     "{{ PART }}", "{{ '<|image_pad|>' if part['type'] == 'image' else part['text'] }}"
 )
+
+
+def put(monkeypatch: pytest.MonkeyPatch, processor: Any, template: str | None) -> None:
+    """Give ``processor`` a template with its own token for pictures; None leaves it its own."""
+    if template is not None:
+        written = template.replace("<image>", str(processor.image_token))
+        monkeypatch.setattr(processor, "chat_template", written)

@@ -56,7 +56,7 @@ def audit_paths(paths: Sequence[Path], *, progress: Progress | None = None) -> A
     found = _Found()
     for path in paths:
         collection = open_collection(path)
-        timings = collection.timings()
+        timings = collection.timings(found.lost_timings)
         for entry in collection.entries():
             if entry.fault is not None:
                 found.unreadable.append(entry.fault)
@@ -84,6 +84,7 @@ class _Found:
         self.questions: list[Question] = []
         self.quarantined: list[Quarantined] = []
         self.unreadable: list[Finding] = []
+        self.lost_timings: list[Finding] = []
 
     def add_written(
         self, path: str, trajectory: Trajectory, timings: dict[tuple[str, str], CallTiming]
@@ -116,7 +117,7 @@ def _report(
         schema_version=r.AUDIT_SCHEMA_VERSION,
         paths=paths,
         records=counts,
-        unreadable=found.unreadable,
+        unreadable=found.unreadable + found.lost_timings,
         trajectories=_trajectory_counts(trajectories),
         calls=_totals(calls, real),
         by_tool=_by_tool(real),

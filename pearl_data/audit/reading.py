@@ -54,8 +54,10 @@ class Collection(Protocol):
     def quarantined(self) -> Iterator[Quarantined | Finding]:
         """What was kept out, with its reason; a Finding for a line that cannot be read."""
 
-    def timings(self) -> dict[tuple[str, str], CallTiming]:
-        """``{(key, call id): timing}``, where the run kept them."""
+    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
+        """``{(key, call id): timing}``, where the run kept them; lines that cannot be read go to
+        ``unreadable``.
+        """
 
 
 def open_collection(path: Path) -> Collection:
@@ -99,16 +101,17 @@ class _Shards:
             try:
                 yield msgspec.json.decode(line, type=Quarantined)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                yield _undecodable(error, where)
+                yield _undecodable(error, where, expected="a line of the quarantine")
 
-    def timings(self) -> dict[tuple[str, str], CallTiming]:
+    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
         found: dict[tuple[str, str], CallTiming] = {}
         for where, line in _side_lines(self.path, "timings"):
             try:
                 timing = msgspec.json.decode(line, type=CallTiming)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise BadInput(f"{where}: expected a line of timings, got {error}") from error
-            found[timing.key, timing.call_id] = timing
+                unreadable.append(_undecodable(error, where, expected="a line of timings"))
+            else:
+                found[timing.key, timing.call_id] = timing
         return found
 
 
@@ -147,7 +150,7 @@ class _JsonFile:
     def quarantined(self) -> Iterator[Quarantined | Finding]:
         return iter(())
 
-    def timings(self) -> dict[tuple[str, str], CallTiming]:
+    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
         return {}
 
 
@@ -173,7 +176,14 @@ def _unreadable(error: BadInput, place: Place) -> Finding:
     return finding(code, "", expected, str(error), file=place.shard, key=place.line.key)
 
 
-def _undecodable(error: Exception, file: Path | str, key: str = "", path: str = "") -> Finding:
+def _undecodable(
+    error: Exception,
+    file: Path | str,
+    key: str = "",
+    path: str = "",
+    *,
+    expected: str = "a trajectory",
+) -> Finding:
     """Why a text is no record, under the code that fits the decoder's message."""
     message = str(error)
     if not isinstance(error, msgspec.ValidationError):
@@ -186,4 +196,4 @@ def _undecodable(error: Exception, file: Path | str, key: str = "", path: str = 
         code = "schema.version"
     else:
         code = "schema.type"
-    return finding(code, path, "a trajectory", message, file=str(file), key=key)
+    return finding(code, path, expected, message, file=str(file), key=key)

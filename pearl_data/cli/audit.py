@@ -97,6 +97,9 @@ def _failures(report: AuditReport, fail_over: float | None) -> Iterator[str]:
             f"expected records that can all be read, got {records.unreadable} of {records.found} "
             "unreadable; the report says which and why"
         )
+    lost = len(report.unreadable) - records.unreadable
+    if lost:
+        yield f"expected timings that can all be read, got {lost} unreadable"
     if not records.read:
         yield (
             "expected at least one trajectory, read none "

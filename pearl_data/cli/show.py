@@ -21,7 +21,7 @@ _KEYS_NAMED = 5
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the pictures (default: show-KEY here).",
+    help="Folder for the pictures alone (default: show-KEY here).",
 )
 @json_option
 def show(path: Path, key: str | None, out: Path | None, as_json: bool) -> None:

@@ -49,17 +49,16 @@ class DatasetReader(Sequence[Sample]):
         self.folder: Path | None = None
         self.manifest: Manifest | None = None
         self._maps: dict[Path, mmap.mmap] = {}
+        named = [path] if isinstance(path, str | Path) else path
         if isinstance(path, str | Path) and Path(path).is_dir():
             self.folder = Path(path)
             self.manifest = read_manifest(self.folder)
             self.places = list(_from_manifest(self.folder, self.manifest))
         else:
-            tars = [path] if isinstance(path, str | Path) else path
-            self.places = [place for tar in tars for place in _from_tar(Path(tar))]
+            self.places = [place for tar in named for place in _from_tar(Path(tar))]
         self._by_key = {place.line.key: number for number, place in enumerate(self.places)}
         if len(self._by_key) != len(self.places):
-            tars = [path] if isinstance(path, str | Path) else path
-            where = ", ".join(str(tar) for tar in tars)
+            where = ", ".join(map(str, named))
             raise BadInput(f"{where}: expected every key once; validate names the one that is not")
 
     def __len__(self) -> int:

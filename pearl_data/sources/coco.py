@@ -5,8 +5,8 @@ Used where present: ``attributes`` (name -> value), ``description`` (a phrase th
 alone), ``depth_rank`` (1 = nearest), and per image LVIS's ``not_exhaustive_category_ids`` (kinds of
 which instances may be missing, so that they are not counted). Other kinds that occur in a picture
 are taken to be complete in it, as COCO's are, except crowds. Every unusable item is rejected with
-its reason; an attribute that is no text or number is left out. Segmentation masks and captions are
-not read.
+its reason, also images, categories and licences that share an id but differ; an attribute that is
+no text or number is left out. Segmentation masks and captions are not read.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Licence(msgspec.Struct, frozen=True):
     url: str = ""
 
 
-_Named = TypeVar("_Named", _Image, _Category)
+_Named = TypeVar("_Named", _Image, _Category, _Licence)
 
 
 class _CocoFile(msgspec.Struct, frozen=True):
@@ -116,7 +116,7 @@ class CocoSource:
         categories = self._once(
             self._read_items(coco.categories, _Category, "categories"), "categories"
         )
-        licences = self._read_items(coco.licenses, _Licence, "licenses")
+        licences = self._once(self._read_items(coco.licenses, _Licence, "licenses"), "licenses")
         self._categories = {c.id: _plain_name(c.name) for c in categories if c.name.strip()}
         self._licences = {c.id: c.name or c.url for c in licences}
         self._by_image: dict[_Id, list[_Annotation]] = {image.id: [] for image in self._images}

@@ -85,7 +85,9 @@ def phrase(thing: Thing, things: Sequence[Thing]) -> str:
     if not same:
         return with_article(thing.name)
     colour = thing.attributes.get("color")
-    if colour and all(other.attributes.get("color", colour) != colour for other in same):
+    if colour and all(
+        other.attributes.get("color", colour).casefold() != colour.casefold() for other in same
+    ):
         return f"the {colour} {thing.name}"
     return f"the {thing.name} at {box_words(thing.bbox)}"
 

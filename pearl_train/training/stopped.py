@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pearl_tools.errors import PearlError
 from pearl_train.errors import Diverged, RunInterrupted
+from pearl_train.model.whole import is_whole
 from pearl_train.report.card import write_card
 from pearl_train.run.environment import Stop, last_stop, note_session, note_stop
 from pearl_train.run.folder import RunFolder
@@ -67,8 +68,8 @@ def _finished(folder: RunFolder) -> bool:
     """Whether nothing is missing: the card is written last, and of a run that stopped it says so
     in ``environment.json``.
     """
-    there = (folder.model / "config.json", folder.curves, folder.card)
-    return all(path.is_file() for path in there) and last_stop(folder.environment) is None
+    there = all(path.is_file() for path in (folder.curves, folder.card))
+    return is_whole(folder.model) and there and last_stop(folder.environment) is None
 
 
 def _at_once(folder: RunFolder, session: Session) -> RunInterrupted:

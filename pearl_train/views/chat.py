@@ -21,6 +21,8 @@ from pearl_train.settings.config import TargetConfig
 
 ANSWER_PREFIX = "Answer:"
 """How every answer begins; given to the model as its first word where it must answer at once."""
+MOST_LETTERED = len(string.ascii_uppercase)
+"""So many choices have a letter."""
 
 Role = Literal["system", "user", "assistant"]
 Answers = Literal["text", "letter"]
@@ -84,10 +86,6 @@ def question_text(question: str, choices: Sequence[str], answers: Answers) -> st
         return f"{question}\nChoices: {', '.join(choices)}"
     lines = (f"{letter(number)} {choice}" for number, choice in enumerate(choices))
     return "\n".join([question, *lines])
-
-
-MOST_LETTERED = len(string.ascii_uppercase)
-"""So many choices have a letter."""
 
 
 def letter(number: int) -> str:

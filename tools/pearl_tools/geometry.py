@@ -258,19 +258,22 @@ def _check_size(
     width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
     least = settings.min_side_px
     if width < least or height < least:
-        narrow = width < least <= source.width
-        side, whole = ("width", source.width) if narrow else ("height", source.height)
-        one = naming.show(least / whole, whole)
+        size = f"{source.width}x{source.height} px"
+        if min(source.width, source.height) < least:
+            hint = f"{source.id} itself is {size}: no part of it can be {least} px a side"
+        else:
+            narrow = width < least
+            side, whole = ("width", source.width) if narrow else ("height", source.height)
+            hint = (
+                f"ask for a larger region: {least} px of {source.id} ({size}) are "
+                f"{naming.show(least / whole, whole)} of its {side}"
+            )
         raise fail(
             "geometry.too_small",
             naming.path(argument),
             f"a region of at least {least} px a side",
             f"{width}x{height} px",
-            f"ask for a larger region: {least} px of {source.id} "
-            f"({source.width}x{source.height} px) are {one} of its {side}"
-            if least <= min(source.width, source.height)
-            else f"{source.id} itself is {source.width}x{source.height} px: no part of it can be "
-            f"{least} px a side",
+            hint,
         )
     if settings.whole_image == "refuse" and box_px == (0, 0, source.width, source.height):
         raise fail(

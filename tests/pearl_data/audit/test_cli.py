@@ -15,7 +15,7 @@ from pearl_data.audit.calls import CALL_COLUMNS
 from pearl_data.cli.audit import audit
 from pearl_data.shards import DatasetWriter
 from pearl_data.trajectory import canonical_json
-from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.errors import UsageError
 
 
 @pytest.fixture
@@ -139,9 +139,15 @@ def test_a_line_of_timings_in_no_encoding_is_named(tmp_path: Path) -> None:
     writer.close()
     (timings,) = (out / "timings").glob("*.jsonl")
     timings.write_bytes(b'{"key": "s\xff"}\n')
-    error = run(out).exception
-    assert isinstance(error, BadInput)
-    assert "000000.jsonl: expected a line of timings" in str(error)
+    result = run(out, "--json")
+    report = msgspec.json.decode(result.stdout, type=AuditReport)
+    assert result.exit_code == 1
+    (told,) = report.unreadable
+    assert told.file.endswith("timings/000000.jsonl")
+    assert told.expected == "a line of timings"
+    assert "expected timings that can all be read, got 1 unreadable" in result.stderr
+    assert (report.records.found, report.records.unreadable) == (report.records.read, 0)
+    assert report.calls.calls  # a lost duration costs no call
 
 
 def test_a_record_that_nests_too_deep_is_unreadable_not_fatal(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected
 from pearl_data.sources.coco import CocoSource
+from pearl_data.sources.facts import Thing, phrase
 from pearl_tools.errors import BadInput
 
 LOOK = QuestionSettings(tools=["crop"])
@@ -249,13 +250,15 @@ def test_two_meanings_of_one_id_are_both_kept_out(tmp_path: Path) -> None:
         document["images"].append({**document["images"][1], "id": 0})
         document["images"].append(document["images"][2])  # the same once more: no question
         document["categories"].append({"id": 1, "name": "dragon"})
+        document["licenses"].append({"id": 1, "name": "all rights reserved"})
 
     source = CocoSource(rewritten(path, twice), tmp_path, ALL)
     found = items(source)
     codes = [item.reason.code for item in found if isinstance(item, Rejected)]
-    assert codes.count("reference.duplicate_id") == 4  # two pictures, two categories
+    assert codes.count("reference.duplicate_id") == 6  # of pictures, categories, licences two
     asked = [item for item in found if isinstance(item, Candidate)]
     assert {item.source.row for item in asked} <= {"1", "2"}
+    assert {item.source.licence for item in asked} == {"unknown"}
     assert "dragon" not in json.dumps([item.task.question for item in asked])
 
 
@@ -292,3 +295,14 @@ def test_values_that_differ_in_case_only_are_one_choice(tmp_path: Path) -> None:
         if isinstance(item, Candidate):
             choices = [choice.casefold() for choice in item.task.choices]
             assert len(set(choices)) == len(choices)
+
+
+def test_a_colour_in_another_case_tells_no_two_things_apart() -> None:
+    things = [
+        Thing(id=str(n), name="mug", bbox=(0.1 * n, 0.1, 0.1 * n + 0.1, 0.2),
+              attributes={"color": colour})
+        for n, colour in enumerate(("Blue", "blue", "red"))
+    ]  # fmt: skip
+    assert [phrase(thing, things) for thing in things] == [
+        "the mug at [0, 0.1, 0.1, 0.2]", "the mug at [0.1, 0.1, 0.2, 0.2]", "the red mug",
+    ]  # fmt: skip

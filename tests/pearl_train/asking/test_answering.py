@@ -162,9 +162,7 @@ def test_the_tool_loop_reads_the_tokens_of_training(
     backbone: Backbone, number: int, template: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that says what the expert said sees, token by token, what it was trained on."""
-    if template is not None:
-        written = template.replace("<image>", str(backbone.processor.image_token))
-        monkeypatch.setattr(backbone.processor, "chat_template", written)
+    chat_templates.put(monkeypatch, backbone.processor, template)
     sample = tiny_sample(number)
     model = answerer(backbone, "tools", executor=ToolExecutor(depth_model=RampModel()))
     lines = expert_lines(sample)

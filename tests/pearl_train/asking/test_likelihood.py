@@ -278,9 +278,7 @@ def test_replies_are_in_the_words_of_training() -> None:
 def test_any_reply_that_states_an_answer_can_be_weighed(
     backbone: Backbone, reply: str, template: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if template is not None:
-        written = template.replace("<image>", str(backbone.processor.image_token))
-        monkeypatch.setattr(backbone.processor, "chat_template", written)
+    chat_templates.put(monkeypatch, backbone.processor, template)
     model = answerer(backbone, "tools", executor=ToolExecutor(depth_model=RampModel()))
     model.words = lambda _: reply  # type: ignore[method-assign]  # the script
     found = model.answer(asked()).likelihoods

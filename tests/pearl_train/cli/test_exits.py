@@ -14,7 +14,6 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tiny_models import drawn_picture
 
-from pearl_data.terminated import like_ctrl_c
 from pearl_train.cli.main import main
 
 Ended = Callable[..., tuple[int, str]]
@@ -208,17 +207,6 @@ def test_who_is_stopped_while_a_model_is_loaded_says_a_word(
     assert status == 130
     assert told.splitlines()[-1] == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_child_of_a_command_ends_as_without_us() -> None:
-    with like_ctrl_c():
-        child = os.fork()
-        if not child:
-            try:
-                os.kill(os.getpid(), signal.SIGTERM)
-            finally:
-                os._exit(7)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
 def test_a_run_that_is_terminated_after_its_last_step_can_be_finished(

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from toy_run import Toy, ToyPanel, toy_batches, toy_config, toy_ingredients
 
@@ -184,6 +185,7 @@ def trained_and_interrupted(run: RunFolder, written: tuple[str, ...]) -> None:
         if "model" in written:
             run.model.mkdir()
             (run.model / "config.json").write_text("{}")
+            save_file({"weight": torch.ones(1)}, run.model / "model.safetensors")
         if "card" in written:
             show(run)
         raise KeyboardInterrupt
