@@ -84,3 +84,16 @@ def tiny_dataset(folder: Path) -> Path:
             writer.add_block(block, BlockResult(len(part), part, [], []))
         writer.close()
     return folder
+
+
+def with_long_validation(folder: Path, *, kept: int) -> Path:
+    """Three samples of ``val`` have more than 400 words, but the first ``kept`` of them."""
+    samples = [tiny_sample(n) for n in range(4)]
+    for n in range(3):
+        words = "word " * (1 if n < kept else 400)
+        fields = {"id": f"v{n}", "split": "val", "task__question": f"{n} {words}"}
+        samples.append(changed(tiny_sample(10 + n), **fields))
+    with DatasetWriter.open(folder, {}, tools={}) as writer:
+        writer.add_block(0, BlockResult(len(samples), samples, [], []))
+        writer.close()
+    return folder

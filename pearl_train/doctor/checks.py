@@ -5,6 +5,7 @@
     processor  sees pictures; its template takes our turns
     tokens     each of ours is one id, there and back
     samples    can be read and encoded; what is left out or made smaller
+    validation the same of the split whose loss is measured at every checkpoint
     reload     the processor, saved and loaded again, makes the same ids
     lengths    tokens of pictures and samples; the longest sample
     learned    every sample has tokens to learn
@@ -43,6 +44,7 @@ from pearl_train.doctor.opening import data, model, processor
 from pearl_train.doctor.overfit import overfit
 from pearl_train.doctor.patient import Patient
 from pearl_train.doctor.tokens import reload, special_tokens
+from pearl_train.doctor.validation import validation
 from pearl_train.doctor.views import packed_views, pred_apart
 from pearl_train.doctor.what_it_sees import what_it_sees
 from pearl_train.settings.config import Config
@@ -96,6 +98,7 @@ CHECKS: tuple[Check, ...] = (
     Check("processor", processor, ("model",), "take the processor of the published model"),
     Check("tokens", special_tokens, ("model",)),
     Check("samples", samples, ("data", "processor")),
+    Check("validation", validation, ("data", "processor")),
     Check("reload", reload, ("encoded",)),
     Check("lengths", lengths, ("encoded",)),
     Check("learned", learned, ("encoded",)),

@@ -15,7 +15,7 @@ from pearl_tools.errors import listed
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.training.loader import EncodedSamples, Fault
-from pearl_train.views.batch import EncodedSample
+from pearl_train.views.batch import EncodedSample, ViewPlan
 from pearl_train.views.encode import Dropped
 from pearl_train.views.left_out import how_to_keep
 
@@ -63,20 +63,12 @@ class Scan:
 
 def samples(patient: Patient) -> Finding:
     """Whether samples can be read and encoded, and what of them is changed or left out."""
-    source = EncodedSamples(patient.reader, patient.full_plan, patient.encoder)
-    scan = patient.scan = Scan()
-    for number in spread(patient.numbers, patient.samples):
-        made = source[number]
-        if isinstance(made, Fault):
-            scan.faults.append(made.message)
-        elif isinstance(made, Dropped):
-            scan.dropped.append(made)
-        else:
-            scan.samples.append(scanned(made, number))
+    numbers = spread(patient.numbers, patient.samples)
+    scan = patient.scan = scan_of(patient, patient.full_plan, numbers)
     rng_for(patient.config.seed, "doctor").shuffle(scan.samples)
     reasons = by_reason(scan)
     told = f"{scan.tried} of {len(patient.numbers)} encoded"
-    lines = [f"{reason}: {len(keys)} ({listed(keys)})" for reason, keys in reasons.items()]
+    lines = told_of(reasons)
     figures = {"tried": scan.tried, **{reason: len(keys) for reason, keys in reasons.items()}}
     if scan.faults:
         told = f"{len(scan.faults)} of {scan.tried} cannot be used: {scan.faults[0]}"
@@ -113,6 +105,21 @@ def samples(patient: Patient) -> Finding:
         )
     told += ", none left out" + ("" if lines else ", none changed")
     return Finding(check="samples", status="pass", told=told, lines=lines, figures=figures)
+
+
+def scan_of(patient: Patient, plan: ViewPlan, numbers: Sequence[int]) -> Scan:
+    """What comes of samples ``numbers`` of the reader, read in the views of ``plan``."""
+    source = EncodedSamples(patient.reader, plan, patient.encoder)
+    scan = Scan()
+    for number in numbers:
+        made = source[number]
+        if isinstance(made, Fault):
+            scan.faults.append(made.message)
+        elif isinstance(made, Dropped):
+            scan.dropped.append(made)
+        else:
+            scan.samples.append(scanned(made, number))
+    return scan
 
 
 def lengths(patient: Patient) -> Finding:
@@ -218,6 +225,11 @@ def by_reason(scan: Scan) -> dict[str, list[str]]:
         for note in one.notes:
             found.setdefault(f"changed, {note}", []).append(one.key)
     return found
+
+
+def told_of(reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each of :func:`by_reason`."""
+    return [f"{reason}: {len(keys)} ({listed(keys)})" for reason, keys in reasons.items()]
 
 
 def reasons_of(scan: Scan) -> set[str]:

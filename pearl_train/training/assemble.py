@@ -80,7 +80,8 @@ def assemble(
     )
     samples = partial(_samples, config, reader, encoder, accelerator)
     train = samples(plan, config.data.split)
-    validation = _validation(config, reader, samples)
+    measured = validation_plan(config, reader)
+    validation = samples(measured, VALIDATION) if measured else None
     trainee = make_trainee(backbone, config)
     facts = DataFacts(
         path=str(data.resolve()),
@@ -147,14 +148,13 @@ def _until(train: TrainingData, steps: int, start: int) -> Iterator[Sequence[Bat
     return train.batches(start, steps)
 
 
-def _validation(
-    config: Config, reader: DatasetReader, samples: Callable[[ViewPlan, str], TrainingData]
-) -> TrainingData | None:
-    """The validation split in the views of the control: lambda 0, so no target is made."""
+def validation_plan(config: Config, reader: DatasetReader) -> ViewPlan | None:
+    """The views in which the validation split is read, those of the control (lambda 0, so no target
+    is made); none where there is no such split or it is trained on.
+    """
     if config.data.split == VALIDATION or not _has(reader.places, VALIDATION):
         return None
-    control = msgspec.structs.replace(config.objective, weight=0.0)
-    return samples(plan_views(control), VALIDATION)
+    return plan_views(msgspec.structs.replace(config.objective, weight=0.0))
 
 
 def _has(places: Sequence[Place], split: str) -> bool:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_samples import changed, tiny_sample
+from tiny_samples import with_long_validation
 
-from pearl_data.shards import BlockResult, DatasetWriter
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.load import load_config
 from pearl_train.training.loader import Tally
@@ -31,19 +30,12 @@ def test_processes_count_a_sample_once() -> None:
 def test_validation_samples_that_are_left_out_are_told_and_stop_nothing(
     kept: int, tiny_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    samples = [tiny_sample(n) for n in range(4)]
-    samples += [
-        changed(tiny_sample(n), id=f"v{n}", split="val", task__question=f"{n} " + "word " * long)
-        for n, long in ((10, 1 if kept else 400), (11, 400), (12, 400))
-    ]
-    with DatasetWriter.open(tmp_path / "set", {}, tools={}) as writer:
-        writer.add_block(0, BlockResult(len(samples), samples, [], []))
-        writer.close()
+    data = with_long_validation(tmp_path / "set", kept=kept)
     sets = ["optim.steps=2", "optim.batch=2", "optim.micro_batch=2", "log.tensorboard=false",
             "data.max_tokens=300", "checkpoint.every=1"]  # fmt: skip
     config = load_config([], sets, {"model.id": str(tiny_folder("fast_vlm")),
                                     "objective.name": "sft"})  # fmt: skip
-    result = train(config, tmp_path / "set", tmp_path / "run", progress=False)
+    result = train(config, data, tmp_path / "run", progress=False)
     assert result.left_out == {"validation, dropped: text-too-long": 3 - kept}
     assert (result.validation is not None) == bool(kept)
     facts = RunFolder(tmp_path / "run").read_data()
