@@ -313,7 +313,7 @@ def main() -> None:
                         help="rendered scenes and the checkpoint")  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, help="default: CACHE/checkpoint.pt")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--threads", type=int, default=1, help="that compute a step")
+    parser.add_argument("--threads", type=int, default=2, help="that compute a step")
     parser.add_argument("--scenes", type=int, default=Recipe.scenes)
     parser.add_argument("--steps", type=int, help="of every stage, to see that everything runs")
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction,
@@ -342,7 +342,7 @@ def main() -> None:
     if options.steps is not None:
         stages = tuple(replace(stage, steps=options.steps) for stage in stages)
     recipe = Recipe(scenes=options.scenes, bfloat16=bfloat16, stages=stages)
-    # One thread by default: the sums of a training step come out the same again.
+    # A fixed number: the sums of a training step come out the same again.
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     cache, ready = fill_cache(options.cache, recipe.scenes, workers=options.workers)

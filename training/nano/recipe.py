@@ -40,7 +40,7 @@ STAGES = (
         name="words",
         learns="words",
         mix="words",
-        steps=1_600,
+        steps=1_400,
         cool=400,
         ties=("spoken", "place", "where", "find", "read", "shade", "value", "fetch",
               "before", "recall"),
