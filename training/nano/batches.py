@@ -31,6 +31,13 @@ MIXES: dict[str, Mix] = {
         {"with_depth": 6, "readings": 12},
         {"depth_alone": 5, "nearer_view": 4},
     ),
+    "letters": (
+        {"recalled": 16},
+        {"named": 10, "close_view": 48},
+        {"whole": 4, "with_view": 10, "numbers": 5},
+        {"with_depth": 5, "readings": 10},
+        {"depth_alone": 4, "nearer_view": 3},
+    ),
 }
 """Samples of each kind in one step, in batches of about one length: little is padded."""
 

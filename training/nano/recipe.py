@@ -45,9 +45,20 @@ STAGES = (
         ties=("spoken", "place", "where", "find", "read", "shade", "value", "fetch",
               "before", "recall"),
     ),
+    Stage(
+        name="letters",
+        learns="words",
+        mix="letters",
+        steps=260,
+        rate=1e-3,
+        warm=30,
+        cool=160,
+        ties=("spoken", "letter", "place", "where", "find", "read", "shade", "value", "fetch",
+              "before", "recall"),
+    ),
 )  # fmt: skip
 """In turn, each from the weights of the one before."""
-LAST_STAGE = "words"
+LAST_STAGE = "letters"
 """The stage that training ends with unless told otherwise."""
 
 
