@@ -30,14 +30,18 @@ from pearl_train.settings.config import Config
 from pearl_train.training.collapse import Panel
 from pearl_train.training.ingredients import Ingredients, no_targets
 from pearl_train.training.interrupt import wish_to_stop
-from pearl_train.training.loader import Tally, TrainingData, numbers_of
+from pearl_train.training.loader import TrainingData, numbers_of
 from pearl_train.training.processes import from_all, said_by_first
 from pearl_train.views.batch import Batch, ViewPlan
 from pearl_train.views.encode import Encoder
 from pearl_train.views.left_out import how_to_keep
+from pearl_train.views.tally import Account, Tally
 
 #: The split whose loss is measured at every checkpoint, and how much of it.
 VALIDATION, MOST = "val", 256
+
+#: Begins the names of what happened to samples of the validation split.
+OF_VALIDATION = "validation, "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +50,8 @@ class Assembled:
 
     ingredients: Ingredients
     trainee: Trainee
-    train: TrainingData
-    validation: TrainingData | None
     facts: DataFacts
+    left_out: Account
 
 
 def assemble(
@@ -97,6 +100,8 @@ def assemble(
         whole = samples(target_plan(config.objective), config.data.split)
         cached = _cached_targets(config, backbone, whole, train, folder, accelerator)
         facts = msgspec.structs.replace(facts, samples=len(train))
+    tallies = {"": train.tally} | ({OF_VALIDATION: validation.tally} if validation else {})
+    left_out = Account(tallies)
     ingredients = Ingredients(
         trainee=trainee,
         batches=partial(_until, train, config.optim.steps),
@@ -105,11 +110,10 @@ def assemble(
         after_update=trainee.after_update,
         panel=Panel(config.objective),
         validation=partial(validation.once, most=MOST) if validation else None,
+        left_out=left_out,
         beside_checkpoint=partial(_save_processor, backbone),
     )
-    return Assembled(
-        ingredients=ingredients, trainee=trainee, train=train, validation=validation, facts=facts
-    )
+    return Assembled(ingredients=ingredients, trainee=trainee, facts=facts, left_out=left_out)
 
 
 def build_trained(config: Config) -> Backbone:

@@ -29,14 +29,11 @@ from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
-from pearl_train.training.assemble import Assembled, assemble, build_trained
+from pearl_train.training.assemble import OF_VALIDATION, Assembled, assemble, build_trained
 from pearl_train.training.checkpoint import newest_whole
-from pearl_train.training.processes import accelerator_for, first_process, from_all
+from pearl_train.training.processes import accelerator_for, first_process
 from pearl_train.training.session import fit
 from pearl_train.training.stopped import show, told_if_stopped
-
-#: Begins the names of what happened to samples of the validation split.
-_OF_VALIDATION = "validation, "
 
 
 def train(
@@ -82,20 +79,11 @@ def train(
             began=lambda step: session.began(_session(accelerator, step)),
         )
         session.has_trained()
-        left_out = most(folder.read_data().left_out, _left_out(made, accelerator))
+        # what a release that kept it in no checkpoint wrote at the end of this run stays told
+        known = {**folder.read_data().left_out, **made.left_out.counts()}
+        left_out = dict(sorted(known.items()))
         first_process(lambda: _finish(folder, config, made, left_out))
     return msgspec.structs.replace(found, left_out=left_out)
-
-
-def _left_out(made: Assembled, accelerator: Any) -> dict[str, int]:
-    """What was left out or changed in all processes, by reason; of validation by its own names."""
-    counts: dict[str, int] = {}
-    for split, data in (("", made.train), (_OF_VALIDATION, made.validation)):
-        if data is not None:
-            for tally in from_all(accelerator, data.tally):
-                data.tally.merge(tally)
-            counts |= {f"{split}{name}": n for name, n in data.tally.counts().items()}
-    return counts
 
 
 def _begin(folder: RunFolder, config: Config, facts: DataFacts) -> None:
@@ -112,13 +100,6 @@ def _reached(folder: RunFolder) -> int:
     """The step from which the run goes on."""
     last = newest_whole(folder.checkpoints, lambda _: None)
     return last.step if last else 0
-
-
-def most(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
-    """The larger count of each reason: a resumed run meets only the samples that are still to come,
-    and those it met before may be the same.
-    """
-    return {name: max(before.get(name, 0), now.get(name, 0)) for name in sorted({*before, *now})}
 
 
 def _same_choices(folder: RunFolder, config: Config) -> None:
@@ -142,7 +123,7 @@ def _finish(
     """The model, the curves and the card; by the first process."""
     from pearl_train.model.export import export_model
 
-    lost = sum(n for name, n in left_out.items() if name.startswith(f"{_OF_VALIDATION}dropped"))
+    lost = sum(n for name, n in left_out.items() if name.startswith(f"{OF_VALIDATION}dropped"))
     facts = msgspec.structs.replace(
         folder.read_data(),
         left_out=dict(left_out),
