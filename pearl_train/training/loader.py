@@ -10,7 +10,8 @@ Left out: what a sample becomes (:mod:`pearl_train.views.encode`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from pearl_train.views.collate import collate, muted
 from pearl_train.views.encode import Dropped, Encoder, encode_sample
 from pearl_train.views.left_out import how_to_keep
 from pearl_train.views.remember import Remembered
-from pearl_train.views.tally import Tally
+from pearl_train.views.tally import Outcome, Tally
 
 __all__ = [
     "EncodedSamples",
@@ -58,24 +59,33 @@ Item = EncodedSample | Dropped | Fault
 
 
 class EncodedSamples(Dataset[Item]):
-    """The samples of ``reader`` by number, encoded on demand and remembered while there is room."""
+    """The samples of ``reader`` by number, encoded on demand and remembered while there is room.
+
+    ``beforehand`` is what became of samples, by key, in a view that was read before: who has no
+    cached target is left out, as who cannot be encoded is.
+    """
 
     def __init__(
         self, reader: DatasetReader, plan: ViewPlan, encoder: Encoder, *, cache_bytes: int = 0
     ) -> None:
         self.reader, self.plan, self.encoder = reader, plan, encoder
+        self.beforehand: Mapping[str, Outcome] = {}
         self._remembered = Remembered(cache_bytes)
 
     def __getitem__(self, number: int) -> Item:
         known = self._remembered.get(number)
         if known is not None:
             return known
+        place = self.reader.places[number]
+        before = self.beforehand.get(place.line.key, Outcome())
+        if before.reason:
+            return Dropped(place.line.key, place.shard, before.reason, before.detail)
         try:
-            shard = self.reader.places[number].shard
-            made = encode_sample(self.reader[number], shard, self.plan, self.encoder)
+            made = encode_sample(self.reader[number], place.shard, self.plan, self.encoder)
         except PearlError as error:
             return Fault(type(error), str(error))
         if isinstance(made, EncodedSample):
+            made = replace(made, notes=tuple(dict.fromkeys((*made.notes, *before.changes))))
             self._remembered.put(number, made)
         return made
 
@@ -170,17 +180,22 @@ class TrainingData:
                 return
             yield [self._quiet() if batch is None else batch for batch in found]
 
-    def once(self, *, most: int | None = None) -> Iterator[list[Batch]]:
+    def once(
+        self, *, most: int | None = None, wanted: Collection[int] | None = None
+    ) -> Iterator[list[Batch]]:
         """Every sample once, in the order of the shards, one micro-batch at a time: for
-        validation and for what is computed beforehand. ``most`` samples at most; all processes get
-        equally many batches, none where no sample can be encoded. Without workers, so that what was
-        encoded is still there next time.
+        validation and for what is computed beforehand. ``most`` samples at most, or those of
+        ``wanted`` (numbers in the reader) with what shares a micro-batch with them: a batch is the
+        same whatever else is wanted. All processes get equally many batches, none where no sample
+        can be encoded. Without workers, so that what was encoded is still there next time.
         """
         numbers = self.numbers[:most]
         group = self.micro_batch * self.world
         shares = []
         for start in range(0, len(numbers), group):
             part = numbers[start : start + group]
+            if wanted is not None and not any(number in wanted for number in part):
+                continue
             low, high = (len(part) * r // self.world for r in (self.rank, self.rank + 1))
             shares.append(part[low:high])
         for share in shares:

@@ -29,6 +29,7 @@ from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
+from pearl_train.settings.variants import other_choices
 from pearl_train.training.assemble import OF_VALIDATION, Assembled, assemble, build_trained
 from pearl_train.training.checkpoint import newest_whole
 from pearl_train.training.processes import accelerator_for, first_process
@@ -37,12 +38,19 @@ from pearl_train.training.stopped import show, told_if_stopped
 
 
 def train(
-    config: Config, data: Path, out: Path, *, resume: bool = False, progress: bool = True
+    config: Config,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    shared_targets: Path | None = None,
 ) -> RunResult:
     """Train what ``config`` says on the dataset ``data``; everything is written to ``out``.
 
     With ``resume`` the run in ``out`` goes on from its newest whole checkpoint, with ``config`` and
     ``data`` as it began with; where there is no run yet it begins. Without, ``out`` must be new.
+    ``shared_targets`` is where runs share cached targets, unless ``config`` names a folder.
     Raises ``UsageError``, ``BadInput``, ``RunInterrupted``, ``Diverged`` or ``Collapsed``; a run
     that began can then be resumed; of one that diverged the message says what to do instead.
     """
@@ -62,7 +70,14 @@ def train(
     main = accelerator.is_main_process
     with told_if_stopped(folder, main=main) as session:
         try:
-            made = assemble(config, data, folder, accelerator, opened=opened.append)
+            made = assemble(
+                config,
+                data,
+                folder,
+                accelerator,
+                opened=opened.append,
+                shared_targets=shared_targets,
+            )
         except (RunInterrupted, KeyboardInterrupt):
             if opened and main:  # what the targets were made for, so that it can be resumed
                 _begin(folder, config, opened[0])
@@ -87,13 +102,9 @@ def train(
 
 
 def _begin(folder: RunFolder, config: Config, facts: DataFacts) -> None:
-    """Write down what is trained on what; of a run that began, what was not known then."""
+    """Write down what is trained on what, if the run did not begin before."""
     if not folder.config.is_file():
         folder.create(config, facts)
-        return
-    known = folder.read_data()
-    if known.samples != facts.samples:  # interrupted before it was known which have a target
-        write_json(folder.data, msgspec.structs.replace(known, samples=facts.samples))
 
 
 def _reached(folder: RunFolder) -> int:
@@ -103,10 +114,10 @@ def _reached(folder: RunFolder) -> int:
 
 
 def _same_choices(folder: RunFolder, config: Config) -> None:
-    if folder.read_config() != config:
+    if others := other_choices(folder.read_config(), config):
         raise UsageError(
             f"{folder.path}: expected the choices that the run began with (config.toml), got "
-            "others; resume with those, or start a new run"
+            f"another {', '.join(others)}; resume with those, or start a new run"
         )
 
 

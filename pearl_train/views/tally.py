@@ -9,9 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pearl_train.views.encode import Dropped
+
+
+class Outcome(NamedTuple):
+    """What became of a sample: the ``reason`` for which it is left out, with a ``detail``, or the
+    ``changes`` made to keep it.
+    """
+
+    reason: str = ""
+    detail: str = ""
+    changes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -38,6 +48,17 @@ class Tally:
     def change(self, key: str, what: str) -> None:
         """Count one changed sample."""
         self.changed.setdefault(what, {})[key] = ""
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """What became of each sample of which there is something to tell, by its key."""
+        changes: dict[str, list[str]] = {}
+        for what, keys in self.changed.items():
+            for key in keys:
+                changes.setdefault(key, []).append(what)
+        found = {key: Outcome(changes=tuple(sorted(names))) for key, names in changes.items()}
+        for reason, details in self.dropped.items():
+            found |= {key: Outcome(reason, detail) for key, detail in details.items()}
+        return found
 
     def merge(self, other: Tally) -> None:
         """Count what ``other`` counted, too; a sample that both know counts once."""

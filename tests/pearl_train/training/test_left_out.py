@@ -77,14 +77,28 @@ def without_counts(checkpoint: Path) -> None:
 def test_a_stop_forgets_nothing_that_was_left_out_or_changed(
     tmp_path: Path, tiny_folder: Model, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = narrow(tiny_folder, "objective.target.source=online")
+    config = narrow(tiny_folder)
     straight = train(config, tiny_data, tmp_path / "straight", progress=False)
-    assert straight.left_out == {
-        "changed: downscaled": 2,
-    }
+    assert straight.left_out == {"changed: downscaled": 2}
     stopped_after(3, config, tiny_data, tmp_path / "stopped", monkeypatch)
     again = train(config, tiny_data, tmp_path / "stopped", resume=True, progress=False)
     assert told(again) == told(straight)
+
+    # and what was found when targets were made, in this run or another, is what training finds
+    for number in range(2):
+        cached = narrow(
+            tiny_folder,
+            "objective.target.source=frozen-base",
+            f"objective.target.cache={tmp_path / 'cache'}",
+        )
+        if number:
+            monkeypatch.setattr("pearl_train.training.assemble.fill", pytest.fail)
+        found = train(cached, tiny_data, tmp_path / f"cached-{number}", progress=False)
+        assert found.left_out == straight.left_out
+    targets = [{f.name for f in (tmp_path / f"cached-{n}" / "targets").iterdir()} for n in (0, 1)]
+    assert targets[0] == targets[1]
+    weights = [(tmp_path / f"cached-{n}" / "model" / "model.safetensors") for n in (0, 1)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_a_checkpoint_that_kept_no_counts_is_gone_on_from(
