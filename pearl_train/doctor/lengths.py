@@ -17,7 +17,13 @@ from pearl_train.doctor.patient import Patient
 from pearl_train.training.loader import EncodedSamples, Fault
 from pearl_train.views.batch import EncodedSample, ViewPlan
 from pearl_train.views.encode import Dropped
-from pearl_train.views.left_out import how_to_keep
+from pearl_train.views.left_out import how_to_keep, how_to_leave
+
+#: Changes that the run's settings lead to, as the doctor tells them.
+_CHANGES = {
+    "downscaled": "with smaller pictures",
+    "latents-thinned": "with fewer latents than region tokens",
+}
 
 
 class Scanned(NamedTuple):
@@ -81,7 +87,6 @@ def samples(patient: Patient) -> Finding:
             lines=[*scan.faults[1:5], *lines],
             figures=figures,
         )
-    most = patient.config.data.max_tokens
     if len(scan.dropped) > scan.tried / 2:
         reason = scan.dropped[0]
         return Finding(
@@ -93,13 +98,14 @@ def samples(patient: Patient) -> Finding:
             lines=lines,
             figures=figures,
         )
-    made_smaller = [one for one in scan.samples if "downscaled" in one.notes]
-    if scan.dropped or len(made_smaller) > scan.tried / 20:
-        kept = how_to_keep(reasons_of(scan), patient.config.data)
-        remedy = (
-            f"{kept or f'raise data.max_tokens ({most})'}; or accept it: the run counts them too"
-        )
-        told += f"; {len(scan.dropped)} left out, {len(made_smaller)} with smaller pictures"
+    data, objective = patient.config.data, patient.config.objective
+    counts = {change: sum(change in one.notes for one in scan.samples) for change in _CHANGES}
+    many = [change for change, number in counts.items() if number > scan.tried / 20]
+    if scan.dropped or many:
+        kept = [how_to_keep(reasons_of(scan), data), how_to_leave(many, data, objective)]
+        remedy = f"{'; '.join(filter(None, kept))}; or accept it: the run counts them too"
+        changed = [f"{n} {_CHANGES[name]}" for name, n in counts.items() if n]
+        told += "; " + ", ".join([f"{len(scan.dropped)} left out", *changed])
         return Finding(
             check="samples", status="warn", told=told, remedy=remedy, lines=lines, figures=figures
         )

@@ -36,6 +36,16 @@ class Watcher(Protocol):
         """Remember what :meth:`state` gave."""
 
 
+class Counted(Protocol):
+    """What became of samples, as the loop sees it: :class:`pearl_train.views.tally.Account`."""
+
+    def state(self) -> dict[str, Any]:
+        """What this process has counted so far, as JSON."""
+
+    def add(self, state: Mapping[str, Any]) -> None:
+        """Count what :meth:`state` gave in another process or an earlier session."""
+
+
 def no_targets(batch: Batch) -> Tensor | None:
     """For objectives without cached targets."""
     return None
@@ -57,6 +67,7 @@ class Ingredients:
         after_update: moves a teacher.
         panel: watches for collapse.
         validation: this process's share of the validation samples; empty if there are none.
+        left_out: what was left out or changed so far; it goes into each checkpoint.
         beside_checkpoint: writes files into each checkpoint, such as the processor.
 
     """
@@ -68,4 +79,5 @@ class Ingredients:
     after_update: Callable[[], None] = nothing
     panel: Watcher | None = None
     validation: Callable[[], Iterator[Sequence[Batch]]] | None = None
+    left_out: Counted | None = None
     beside_checkpoint: Callable[[Path], None] | None = None

@@ -44,6 +44,7 @@ from pearl_train.training.pace import Pace
 from pearl_train.training.processes import (
     accelerator_for,
     deterministic,
+    from_all,
     prepare,
     said_by_first,
     unsharded,
@@ -281,6 +282,7 @@ class _Session:
                 f"step {self.step}: expected finite weights after the update, got NaN or infinity "
                 f"in {listed(broken)}; no checkpoint of them is written"
             )
+        left_out = self._left_out()
         panel_tensors, panel_state = self.parts.panel.state() if self.parts.panel else ({}, {})
         if self.main and self.metrics:
             snapshot = Snapshot(
@@ -301,6 +303,7 @@ class _Session:
                     "groups": state.groups,
                     "base": self.base,
                     "panel": panel_state,
+                    "left_out": left_out,
                 },
                 validation=validation,
             )
@@ -309,6 +312,15 @@ class _Session:
             prune(self.folder.checkpoints, keep.keep_last, keep_best=keep.keep_best)
         self.saved = self.step
         self.accelerator.wait_for_everyone()
+
+    def _left_out(self) -> dict[str, Any]:
+        """What all processes left out or changed until now; each knows it then."""
+        counted = self.parts.left_out
+        if counted is None:
+            return {}
+        for state in from_all(self.accelerator, counted.state()):
+            counted.add(state)
+        return counted.state()
 
     def _restore(self, found: Checkpoint) -> int:
         """Take up ``found``; the length that metrics.jsonl had then."""
@@ -326,6 +338,8 @@ class _Session:
         restore(self.machine.model, self.optimizer, restored)
         if self.parts.panel:
             self.parts.panel.restore(found.tensors("panel"), state["panel"])
+        if self.parts.left_out:
+            self.parts.left_out.add(state.get("left_out", {}))  # earlier releases kept none
         self.step = self.saved = found.step
         self.samples, self.tokens = state["samples"], state["tokens"]
         self.window = Window(state["window"])

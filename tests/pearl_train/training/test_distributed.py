@@ -63,6 +63,9 @@ def assert_alike(one: RunFolder, other: RunFolder, step: int) -> None:
         assert left.keys() == right.keys()
         for key in left:
             torch.testing.assert_close(left[key], right[key], rtol=1e-3, atol=1e-4)
+    counted = [checkpoint(run, step).state()["left_out"][""]["changed"] for run in (one, other)]
+    assert counted[0] == counted[1]
+    assert [len(keys) for keys in counted[0].values()] == [7] * step
     mine, theirs = losses(one), losses(other)
     for at in mine.keys() & theirs.keys():
         assert mine[at] == pytest.approx(theirs[at], rel=1e-4)
