@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from pearl_tools.errors import UsageError
 from pearl_train.errors import RunInterrupted
 from pearl_train.model.whole import is_whole
 from pearl_train.objectives import plan_views
-from pearl_train.objectives.trainee import make_trainee
 from pearl_train.run.environment import describe
 from pearl_train.run.folder import DataFacts, RunFolder, same_data, write_json
 from pearl_train.run.metrics import wandb_package
@@ -30,9 +28,11 @@ from pearl_train.run.undisturbed import undisturbed
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
 from pearl_train.settings.variants import other_choices
-from pearl_train.training.assemble import OF_VALIDATION, Assembled, assemble, build_trained
+from pearl_train.training.assemble import OF_VALIDATION, Assembled, assemble
+from pearl_train.training.at_checkpoint import backbone_at
 from pearl_train.training.checkpoint import newest_whole
 from pearl_train.training.processes import accelerator_for, first_process
+from pearl_train.training.quiet import no_bars
 from pearl_train.training.session import fit
 from pearl_train.training.stopped import show, told_if_stopped
 
@@ -149,20 +149,6 @@ def _finish(
         show(folder)
 
 
-@contextmanager
-def no_bars() -> Iterator[None]:
-    """Inside, transformers draws no progress bars."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
-
-
 def _bare_backbone(folder: RunFolder, config: Config, made: Assembled) -> Any:
     """The trained backbone with whole weights: as it is, or, where it is sharded, from the last
     checkpoint.
@@ -170,9 +156,7 @@ def _bare_backbone(folder: RunFolder, config: Config, made: Assembled) -> Any:
     backbone = made.trainee.backbone
     if not any(hasattr(p, "full_tensor") for p in backbone.parameters()):
         return backbone
-    bare = make_trainee(build_trained(config), config)
     last = newest_whole(folder.checkpoints, lambda _: None)
     if last is None:
         raise UsageError(f"{folder.checkpoints}: expected a checkpoint to export, got none")
-    bare.load_state_dict(last.tensors("weights"), strict=False)
-    return bare.backbone
+    return backbone_at(last, config)

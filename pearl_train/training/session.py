@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from pearl_tools.errors import BadInput, listed
+from pearl_tools.errors import listed
 from pearl_train.errors import Collapsed, Diverged, RunInterrupted
 from pearl_train.model.load import not_finite
 from pearl_train.objectives.base import Terms
@@ -26,11 +26,10 @@ from pearl_train.run.narrator import Narrator
 from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
 from pearl_train.settings.config import Config
+from pearl_train.training.at_checkpoint import weights_for
 from pearl_train.training.checkpoint import (
     Checkpoint,
     Snapshot,
-    expect_names,
-    expect_shapes,
     newest_whole,
     prune,
     sweep,
@@ -325,14 +324,9 @@ class _Session:
     def _restore(self, found: Checkpoint) -> int:
         """Take up ``found``; the length that metrics.jsonl had then."""
         state = found.state()
-        if state["base"] != self.base:
-            raise BadInput(
-                f"{found.path}: expected the frozen weights that the run began with, got others; "
-                f"check model.id {self.config.model.id} and model.revision"
-            )
-        weights = found.tensors("weights")
-        expect_names(found.path, set(self.kept), set(weights))
-        expect_shapes(found.path, self.shapes, weights)
+        weights = weights_for(
+            found, base=self.base, kept=self.kept, shapes=self.shapes, config=self.config
+        )
         groups = state["groups"]
         restored = TrainingState(weights=weights, moments=found.tensors("moments"), groups=groups)
         restore(self.machine.model, self.optimizer, restored)
