@@ -18,6 +18,7 @@ from toy_run import Toy, toy_batches, toy_config, toy_ingredients
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
+from pearl_train.training.collapse import Panel
 from pearl_train.training.processes import accelerator_for, sharding
 from pearl_train.training.session import fit
 from pearl_train.views.batch import Batch
@@ -48,7 +49,8 @@ def shared_run(
                 raise Left
             yield micro
 
-    parts = toy_ingredients(config, trainee=Toy(dropout=0.0), batches=until, panel=None)
+    panel = Panel(config.objective)
+    parts = toy_ingredients(config, trainee=Toy(dropout=0.0), batches=until, panel=panel)
     folder = RunFolder(out)
     try:
         return fit(parts, config, folder, resume=resume, progress=False, accelerator=accelerator)
