@@ -18,6 +18,7 @@ from toy_run import Toy, toy_batches, toy_config, toy_ingredients
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
+from pearl_train.training.collapse import Panel
 from pearl_train.training.processes import accelerator_for, sharding
 from pearl_train.training.session import fit
 from pearl_train.views.batch import Batch
@@ -53,9 +54,9 @@ def shared_run(
                 tally.change(key, f"met in step {number}")
             yield micro
 
-    toy = Toy(dropout=0.0)
+    toy, panel = Toy(dropout=0.0), Panel(config.objective)
     counted = Account({"": tally})
-    parts = toy_ingredients(config, trainee=toy, batches=until, panel=None, left_out=counted)
+    parts = toy_ingredients(config, trainee=toy, batches=until, panel=panel, left_out=counted)
     folder = RunFolder(out)
     try:
         return fit(parts, config, folder, resume=resume, progress=False, accelerator=accelerator)

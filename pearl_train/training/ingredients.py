@@ -17,10 +17,12 @@ class Watcher(Protocol):
     """The collapse panel, as the loop sees it: :class:`pearl_train.training.collapse.Panel`."""
 
     def see(self, terms: Terms) -> None:
-        """Remember the views of a micro-batch."""
+        """Remember the views in ``terms``."""
 
-    def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
-        """See the terms of a micro-batch before they are differentiated."""
+    def look(
+        self, terms: Terms, counts: Mapping[str, float], trained: Sequence[nn.Parameter]
+    ) -> None:
+        """Measure the gradients of a micro-batch's terms before they are differentiated."""
 
     def report(self) -> tuple[dict[str, float], str]:
         """The values by name, and a warning with its remedy or an empty text."""

@@ -22,9 +22,9 @@ from pearl_train.model.whole import is_whole
 from pearl_train.objectives import plan_views
 from pearl_train.run.environment import describe
 from pearl_train.run.folder import DataFacts, RunFolder, same_data, write_json
-from pearl_train.run.metrics import wandb_package
 from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
+from pearl_train.run.weights_and_biases import wandb_package
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
 from pearl_train.settings.variants import other_choices

@@ -9,8 +9,9 @@ and what a checkpoint holds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,6 @@ import torch
 from pearl_tools.errors import listed
 from pearl_train.errors import Collapsed, Diverged, RunInterrupted
 from pearl_train.model.load import not_finite
-from pearl_train.objectives.base import Terms
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.going_on import after_divergence
 from pearl_train.run.metrics import PANEL, Metrics, Window
@@ -56,6 +56,7 @@ from pearl_train.training.state import (
     restore,
 )
 from pearl_train.training.update import Machine, Update, evaluate_loss, update
+from pearl_train.training.watching import Watching, see_before_training
 from pearl_train.views.batch import Batch
 
 
@@ -197,20 +198,15 @@ class _Session:
         set_learning_rate(self.optimizer, rate)
         moment = self.parts.moment(step)
 
-        def look(number: int, terms: Terms, counts: Mapping[str, float]) -> None:
-            if panel and due and number == 0:
-                panel.look(terms, counts, self.machine.model)
-            elif panel:
-                panel.see(terms)
-
         near = min(-step % every, last - step) < SPAN  # older views are forgotten anyway
-        done = update(
-            self.machine,
-            micro_batches,
-            moment,
-            stop=self.wish.stop,
-            look=look if panel and near else None,
-        )
+        watching = Watching(self.machine, panel, gradients=due) if panel and near else None
+        if panel and not step:
+            later = partial(self.parts.batches, 1)
+            with self.pace.outside():
+                see_before_training(self.machine, panel, micro_batches, later, moment)
+        done = update(self.machine, micro_batches, moment, stop=self.wish.stop, look=watching)
+        if watching:
+            watching.share()
         self.parts.after_update()
         self.step += 1
         self.samples += done.samples
@@ -226,7 +222,7 @@ class _Session:
     def _panel(self, step: int, panel: Watcher) -> None:
         """Write the panel's values; warn, or stop, if they show a collapse."""
         values, warning = panel.report()
-        # each process has judged samples of its own: all do what the first one found
+        # all have judged the same samples; should machines round differently, the first decides
         warning, collapsed = said_by_first(self.accelerator, (warning, panel.collapsed))
         if self.metrics and values:
             self.metrics.log(step, {PANEL + name: value for name, value in values.items()})
