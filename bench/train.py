@@ -98,7 +98,7 @@ class Setting(NamedTuple):
     config: Config
     reader: DatasetReader
     size: int
-    count: int
+    batches: int
     device: str
 
 
@@ -349,9 +349,9 @@ def _in_turns(
     runners = {name: make_one() for name, make_one in makes.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(rounds + 1):  # the first round warms up and is not counted
-        for number in range(setting.count):
+        for number in range(setting.batches):
             for name, runner in runners.items():
-                spent = _step(runner, turn * setting.count + number, setting.device)
+                spent = _step(runner, turn * setting.batches + number, setting.device)
                 if turn:
                     seconds[name].append(spent)
         click.echo(f"round {turn} of {rounds}", err=True)
@@ -367,9 +367,9 @@ def _one_by_one(
     seconds, measured = {}, {}
     for name, make_one in makes.items():
         runner = make_one()
-        steps = range((rounds + 1) * setting.count)
+        steps = range((rounds + 1) * setting.batches)
         spent = [_step(runner, number, setting.device) for number in steps]
-        seconds[name] = spent[setting.count :]
+        seconds[name] = spent[setting.batches :]
         measured[name] = _measured(runner, setting)
         del runner
         _let_go(setting.device)
@@ -388,7 +388,7 @@ def _step(runner: Runner, number: int, device: str) -> float:
 
 def _measured(runner: Runner, setting: Setting) -> Measured:
     """What does not depend on the time; of a variant that is there alone."""
-    flops = _flops(runner, setting.count)  # makes the moments, which the peak is to hold
+    flops = _flops(runner, setting.batches)  # makes the moments, which the peak is to hold
     return Measured(runner.tokens, flops, _memory(runner, setting.device))
 
 
