@@ -1,22 +1,28 @@
-"""One training step of every objective on the same samples, in one run, interleaved.
+"""One training step of every objective on the same samples, in one run.
 
 Beside ours stands the scheme of the paper's release (and of LLM-JEPA): three full views, each with
 its own pictures, padded to the longest and all with gradient. Its LM head runs at learned tokens
 only, as ours does, which flatters it. Data loading is left out. FLOPs are counted by torch as they
 are executed (forward, backward, recomputation), pictures included; MFU is their rate against a
-large matrix product in the same type on the same device. Memory: on a GPU the peak, on a CPU what
-autograd keeps between forward and backward.
+large matrix product in the same type on the same device. Memory: on a GPU the peak of a whole step
+with weights and moments, on a CPU what autograd keeps between forward and backward; each variant is
+there alone while it is measured. Small networks are then timed in turns, since a CPU is noisy; of
+large ones each variant is made, timed, measured and let go before the next.
 
     python bench/train.py                          # the nano model on rendered scenes
+    python bench/train.py --all                    # every option that changes a step
     python bench/train.py --model FOLDER --data SET --dtype bfloat16 --batch 8
+    python bench/train.py --model qwen2_5_vl_3b_shape --dtype bfloat16 --lora 64 --batch 4
 """
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -27,9 +33,11 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.shapes import SHAPES, make
+from bench.variants import ANSWER, CORE, MORE, RATIOS, RELEASE
 from pearl_data.shards import DatasetReader
 from pearl_train.model.backbone import Backbone
-from pearl_train.model.build import build_backbone
+from pearl_train.model.build import build_backbone, made_ready
 from pearl_train.objectives import needs, plan_views
 from pearl_train.objectives.base import Terms
 from pearl_train.objectives.distance import DISTANCES
@@ -40,37 +48,21 @@ from pearl_train.objectives.target import embed_rows
 from pearl_train.objectives.trainee import make_trainee
 from pearl_train.settings.config import (
     Config,
+    LoraConfig,
     ModelConfig,
     ObjectiveConfig,
     OptimConfig,
     TargetConfig,
 )
+from pearl_train.training.ingredients import nothing
 from pearl_train.training.optim import make_optimizer
 from pearl_train.training.update import weighted
 from pearl_train.views.batch import PADDING, Batch, Rows, ViewPlan
 from pearl_train.views.collate import collate, joined
 from pearl_train.views.encode import Dropped, Encoder, encode_sample
 
-ANSWER, TRAJECTORY, ONLINE, CACHED, RELEASE = (
-    "sft, answer only",
-    "sft, trajectory",
-    "pearl, online target",
-    "pearl, cached base target",
-    "three full views with gradient",
-)
-VARIANTS: dict[str, ObjectiveConfig] = {
-    ANSWER: ObjectiveConfig(name="sft"),
-    "sft, answer, 4 pause tokens": ObjectiveConfig(name="sft", pause_tokens=4),
-    TRAJECTORY: ObjectiveConfig(name="sft", view="trajectory"),
-    ONLINE: ObjectiveConfig(),
-    "pearl, online, loss dropout .5": ObjectiveConfig(loss_dropout=0.5),
-    "pearl, EMA target": ObjectiveConfig(target=TargetConfig(source="ema")),
-    CACHED: ObjectiveConfig(target=TargetConfig(source="frozen-base")),
-    "pearl, trajectory view": ObjectiveConfig(view="trajectory"),
-    "lvr": ObjectiveConfig(name="lvr"),
-    "tools": ObjectiveConfig(name="tools"),
-}
-AIMS = ((ONLINE, TRAJECTORY, 1.0), (ONLINE, RELEASE, 0.5), (CACHED, ANSWER, 1.1))
+#: Bytes that all variants together may take to be timed in turns; above, one is there at a time.
+IN_TURNS = 8e9
 
 
 class Runner(NamedTuple):
@@ -79,37 +71,91 @@ class Runner(NamedTuple):
     losses: Callable[[int], Tensor]
     optimizer: torch.optim.Optimizer
     tokens: float
+    held: int
+    """Bytes of weights, gradients and moments."""
+    after: Callable[[], None] = nothing
+    """What an objective does after each update: a teacher moves, frozen rows are put back."""
 
     def step(self, number: int) -> None:
         """Forward, backward, update."""
         self.losses(number).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.after()
+
+
+class Measured(NamedTuple):
+    """Of one step of a variant that is there alone: context and target tokens, FLOPs, bytes."""
+
+    tokens: float
+    flops: float
+    memory: float
+
+
+class Setting(NamedTuple):
+    """What all variants share: samples, their number in a batch and of batches, the device."""
+
+    config: Config
+    reader: DatasetReader
+    size: int
+    batches: int
+    device: str
+
+
+Make = Callable[[], Runner]
 
 
 @click.command()
-@click.option("--model", default="nano", show_default=True)
+@click.option("--model", default="nano", show_default=True, help=f"Or {', '.join(SHAPES)}.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="A dataset of ours.")
 @click.option("--batch", default=16, show_default=True, type=click.IntRange(min=1))
 @click.option("--batches", default=4, show_default=True, type=click.IntRange(min=1))
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option("--dtype", default="float32", type=click.Choice(["float32", "bfloat16"]))
+@click.option("--lora", type=click.IntRange(min=1), help="Rank of adapters; without, all weights.")
+@click.option("--checkpoint-activations", is_flag=True)
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@click.option("--all", "every", is_flag=True, help="Every variant, not the core rows alone.")
 def main(
-    model: str, data: Path | None, batch: int, batches: int, rounds: int, dtype: str, device: str
+    model: str,
+    data: Path | None,
+    batch: int,
+    batches: int,
+    rounds: int,
+    dtype: str,
+    lora: int | None,
+    checkpoint_activations: bool,
+    device: str,
+    every: bool,
 ) -> None:
-    """Print step time, tokens/s, FLOPs, MFU and memory of every objective, and the aims."""
+    """Print step time, tokens/s, FLOPs, MFU and memory of every objective, and their ratios."""
     with tempfile.TemporaryDirectory() as scratch:
         reader = DatasetReader(data or _scenes(Path(scratch), batch * batches))
-        config = Config(model=ModelConfig(id=model, dtype=dtype))  # type: ignore[arg-type]
-        runners = {
-            name: _runner(replaced(config, options), reader, batch, batches, device)
-            for name, options in VARIANTS.items()
-        }
-        runners[RELEASE] = _release(config, reader, batch, batches, device)
+        options = ModelConfig(
+            id=model,
+            dtype=dtype,  # type: ignore[arg-type]  # one of the two
+            lora=LoraConfig(rank=lora, alpha=2 * lora) if lora else None,
+            checkpoint_activations=checkpoint_activations,
+        )
+        setting = Setting(Config(model=options), reader, batch, batches, device)
+        makes = _makes(setting, CORE | (MORE if every else {}))
+        first = makes[ANSWER]().held
+        _let_go(device)
+        in_turns = first * len(makes) <= IN_TURNS
+        seconds, measured = (_in_turns if in_turns else _one_by_one)(makes, setting, rounds)
     peak = _peak_flops(device, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
-    seconds = _timed(runners, batches, rounds, device)
-    _print(runners, seconds, peak, device, batches)
+    how = "in turns" if in_turns else "one variant after the other"
+    _print(measured, seconds, peak, f"{device}, {torch.get_num_threads()} threads, {how}")
+
+
+def _makes(setting: Setting, rows: Mapping[str, ObjectiveConfig]) -> dict[str, Make]:
+    """How each variant is made."""
+    makes: dict[str, Make] = {
+        name: partial(_runner, setting, replaced(setting.config, options))
+        for name, options in rows.items()
+    }
+    makes[RELEASE] = partial(_release, setting)
+    return makes
 
 
 def replaced(config: Config, options: ObjectiveConfig) -> Config:
@@ -135,6 +181,32 @@ def _scenes(folder: Path, count: int) -> Path:
     return folder / "scenes"
 
 
+def _backbone(setting: Setting, config: Config) -> Backbone:
+    """The network on its device: loaded, or random in the shape of another."""
+    options, trained = config.model, config.objective.pred == "trained"
+    if options.id not in SHAPES:
+        return build_backbone(options, train_pred=trained).to(setting.device)
+    half = options.dtype == "bfloat16" and options.lora is not None  # as load_model has it
+    network, processor = make(
+        options.id,
+        _texts(setting.reader),
+        device=setting.device,
+        dtype=torch.bfloat16 if half else torch.float32,
+        attention=options.attention,
+    )
+    return made_ready(network, processor, options, train_pred=trained)
+
+
+def _texts(reader: DatasetReader) -> Iterator[str]:
+    """All words of the records."""
+    for number in range(len(reader)):
+        record = reader.record(number)
+        yield from (record.task.question, *record.task.choices, record.final.thought)
+        for step in record.steps:
+            yield step.thought
+            yield from (text for c in step.calls for text in (c.arguments_raw, c.result.text))
+
+
 def _batches(
     backbone: Backbone,
     options: ObjectiveConfig,
@@ -158,9 +230,10 @@ def _batches(
     ]
 
 
-def _runner(config: Config, reader: DatasetReader, size: int, count: int, device: str) -> Runner:
+def _runner(setting: Setting, config: Config) -> Runner:
+    reader, size, count, device = setting[1:]
     options = config.objective
-    backbone = build_backbone(config.model).to(device)
+    backbone = _backbone(setting, config)
     plan = plan_views(options)
     batches = [b.to(device) for b in _batches(backbone, options, plan, reader, size, count)]
     targets: list[Tensor | None] = [None] * count
@@ -176,13 +249,15 @@ def _runner(config: Config, reader: DatasetReader, size: int, count: int, device
         return weighted(terms, here.counts)
 
     tokens = sum(_tokens(b.context) + (_tokens(b.target) if b.target else 0) for b in batches)
-    return Runner(losses, make_optimizer(trainee, OptimConfig()), tokens / count)
+    optimizer = make_optimizer(trainee, OptimConfig())
+    return Runner(losses, optimizer, tokens / count, _held(trainee), trainee.after_update)
 
 
-def _release(config: Config, reader: DatasetReader, size: int, count: int, device: str) -> Runner:
+def _release(setting: Setting) -> Runner:
     """L_VLM on the full chat, prediction from (I0, Q, [PRED]), R with I0: three rows a sample."""
+    reader, size, count, device = setting[1:]
     options = ObjectiveConfig(target=TargetConfig(include_image=True))
-    backbone = build_backbone(config.model).to(device).train()
+    backbone = _backbone(setting, setting.config).train()
     plans = (
         ViewPlan(branches=("trajectory",)),
         ViewPlan(branches=("pred",), pred_tokens=4),
@@ -215,7 +290,15 @@ def _release(config: Config, reader: DatasetReader, size: int, count: int, devic
 
     tokens = sum(int(stacked.context.branch.numel()) for _, stacked, _, _ in batches)
     optimizer = make_optimizer(nn.ModuleList([backbone]), OptimConfig())
-    return Runner(losses, optimizer, tokens / count)
+    return Runner(losses, optimizer, tokens / count, _held(backbone))
+
+
+def _held(module: nn.Module) -> int:
+    """Bytes of all weights, and of gradients and two moments of those that are trained."""
+    return sum(
+        (4 if weight.requires_grad else 1) * weight.numel() * weight.element_size()
+        for weight in module.parameters()
+    )
 
 
 def _padded_to_longest(parts: Sequence[Batch]) -> Batch:
@@ -253,47 +336,90 @@ def _tokens(rows: Rows) -> int:
     return int((rows.branch != PADDING).sum())
 
 
-def _timed(
-    runners: dict[str, Runner], batches: int, rounds: int, device: str
-) -> dict[str, list[float]]:
-    """Seconds per step; variants take turns, so that a busy moment hits all of them."""
+def _in_turns(
+    makes: Mapping[str, Make], setting: Setting, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, Measured]]:
+    """Each variant measured alone; then all are there at once and take turns, step by step, so that
+    a busy moment hits all of them alike.
+    """
+    measured = {}
+    for name, make_one in makes.items():
+        measured[name] = _measured(make_one(), setting)
+        _let_go(setting.device)
+    runners = {name: make_one() for name, make_one in makes.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(rounds + 1):  # the first round warms up and is not counted
-        for number in range(batches):
+        for number in range(setting.batches):
             for name, runner in runners.items():
-                _wait(device)
-                start = time.perf_counter()
-                runner.step(turn * batches + number)
-                _wait(device)
+                spent = _step(runner, turn * setting.batches + number, setting.device)
                 if turn:
-                    seconds[name].append(time.perf_counter() - start)
+                    seconds[name].append(spent)
         click.echo(f"round {turn} of {rounds}", err=True)
-    return seconds
+    return seconds, measured
+
+
+def _one_by_one(
+    makes: Mapping[str, Make], setting: Setting, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, Measured]]:
+    """All rounds of one variant before the next is made: for networks of which a few fill a GPU,
+    whose step times are steady.
+    """
+    seconds, measured = {}, {}
+    for name, make_one in makes.items():
+        runner = make_one()
+        steps = range((rounds + 1) * setting.batches)
+        spent = [_step(runner, number, setting.device) for number in steps]
+        seconds[name] = spent[setting.batches :]
+        measured[name] = _measured(runner, setting)
+        del runner
+        _let_go(setting.device)
+        click.echo(f"{name}: done", err=True)
+    return seconds, measured
+
+
+def _step(runner: Runner, number: int, device: str) -> float:
+    """Seconds of one step."""
+    _wait(device)
+    start = time.perf_counter()
+    runner.step(number)
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _measured(runner: Runner, setting: Setting) -> Measured:
+    """What does not depend on the time; of a variant that is there alone."""
+    flops = _flops(runner, setting.batches)  # makes the moments, which the peak is to hold
+    return Measured(runner.tokens, flops, _memory(runner, setting.device))
+
+
+def _let_go(device: str) -> None:
+    """Give back what a variant took; its graphs and closures hold each other."""
+    gc.collect()
+    if device != "cpu":
+        torch.cuda.empty_cache()
 
 
 def _print(
-    runners: dict[str, Runner],
-    seconds: dict[str, list[float]],
+    measured: Mapping[str, Measured],
+    seconds: Mapping[str, Sequence[float]],
     peak: float,
-    device: str,
-    batches: int,
+    how: str,
 ) -> None:
-    base, flops_base = median(seconds[ANSWER]), 0.0
-    threads = torch.get_num_threads()
-    print(f"{device}, {threads} threads; a matrix product reaches {peak / 1e9:.0f} GFLOP/s")
+    base = median(seconds[ANSWER])
+    print(f"{how}; a matrix product reaches {peak / 1e9:.0f} GFLOP/s")
     print(f"{'objective':<32}{'ms/step':>9}{'x':>6}{'tokens':>8}{'tokens/s':>10}{'GFLOP':>8}"
           f"{'x':>6}{'MFU':>6}{'memory MB':>11}")  # fmt: skip
-    for name, runner in runners.items():
+    for name, one in measured.items():
         spent = median(seconds[name])
-        flops = _flops(runner, batches)
-        flops_base = flops_base or flops
-        print(f"{name:<32}{spent * 1e3:>9.0f}{spent / base:>6.2f}{runner.tokens:>8.0f}"
-              f"{runner.tokens / spent:>10.0f}{flops / 1e9:>8.1f}{flops / flops_base:>6.2f}"
-              f"{flops / spent / peak:>6.0%}{_memory(runner, device) / 1e6:>11.0f}")  # fmt: skip
-    for name, peer, aim in AIMS:
-        ratio = median(a / b for a, b in zip(seconds[name], seconds[peer], strict=True))
-        said = "met" if ratio <= aim else "missed"
-        print(f"{name} / {peer}: {ratio:.2f} (aim {aim:.2f} or less: {said})")
+        print(f"{name:<32}{spent * 1e3:>9.0f}{spent / base:>6.2f}{one.tokens:>8.0f}"
+              f"{one.tokens / spent:>10.0f}{one.flops / 1e9:>8.1f}"
+              f"{one.flops / measured[ANSWER].flops:>6.2f}"
+              f"{one.flops / spent / peak:>6.0%}{one.memory / 1e6:>11.0f}")  # fmt: skip
+    for row, peer, aim, says in RATIOS:
+        ratio = median(a / b for a, b in zip(seconds[row], seconds[peer], strict=True))
+        met = "met" if aim is not None and ratio <= aim else "missed"
+        aimed = "no aim" if aim is None else f"aim {aim:.2f} or less: {met}"
+        print(f"{row} / {peer}: {ratio:.2f} ({aimed}; {says})")
 
 
 def _flops(runner: Runner, batches: int) -> float:

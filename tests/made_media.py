@@ -40,6 +40,7 @@ class FakeDepth:
 
     model_id = "fake"
     weights_sha256 = "0" * 64
+    libraries: tuple[str, ...] = ("torch",)
     device = "cpu"
     dtype = "float32"
 

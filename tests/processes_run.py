@@ -18,9 +18,11 @@ from toy_run import Toy, toy_batches, toy_config, toy_ingredients
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
+from pearl_train.training.collapse import Panel
 from pearl_train.training.processes import accelerator_for, sharding
 from pearl_train.training.session import fit
 from pearl_train.views.batch import Batch
+from pearl_train.views.tally import Account, Tally
 
 STEPS = 12
 
@@ -42,13 +44,19 @@ def shared_run(
         let_shard(accelerator)
     batches = toy_batches(config, accelerator.process_index, accelerator.num_processes)
 
+    tally = Tally()
+
     def until(start: int) -> Iterator[list[Batch]]:
         for number, micro in enumerate(batches(start), start):
             if number == stop:
                 raise Left
+            for key in [key for batch in micro for key in batch.keys]:
+                tally.change(key, f"met in step {number}")
             yield micro
 
-    parts = toy_ingredients(config, trainee=Toy(dropout=0.0), batches=until, panel=None)
+    toy, panel = Toy(dropout=0.0), Panel(config.objective)
+    counted = Account({"": tally})
+    parts = toy_ingredients(config, trainee=toy, batches=until, panel=panel, left_out=counted)
     folder = RunFolder(out)
     try:
         return fit(parts, config, folder, resume=resume, progress=False, accelerator=accelerator)

@@ -1,4 +1,4 @@
-"""Depth models of four architectures with a few weights, made here, and fitted within seconds."""
+"""Depth models of five architectures with a few weights, made here, and fitted within seconds."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from transformers import (
 SIDE = 56
 
 
-def depth_anything(*, metric: bool = False) -> tuple[PreTrainedModel, Any]:
-    backbone = Dinov2Config(
+def dinov2() -> Dinov2Config:
+    return Dinov2Config(
         hidden_size=32,
         num_hidden_layers=4,
         num_attention_heads=2,
@@ -38,8 +38,11 @@ def depth_anything(*, metric: bool = False) -> tuple[PreTrainedModel, Any]:
         apply_layernorm=True,
         reshape_hidden_states=False,
     )
+
+
+def depth_anything(*, metric: bool = False) -> tuple[PreTrainedModel, Any]:
     config = DepthAnythingConfig(
-        backbone_config=backbone,
+        backbone_config=dinov2(),
         patch_size=14,
         reassemble_hidden_size=32,
         neck_hidden_sizes=[16, 16, 32, 32],
@@ -67,6 +70,20 @@ def dpt() -> tuple[PreTrainedModel, Any]:
         is_hybrid=False,
     )
     return DPTForDepthEstimation(config), DPTImageProcessor(size={"height": 64, "width": 64})
+
+
+def dpt_of_dinov2() -> tuple[PreTrainedModel, Any]:
+    """DINOv2's depthers, published with a processor that pads where others resize."""
+    config = DPTConfig(
+        backbone_config=dinov2(),
+        neck_hidden_sizes=[16, 16, 32, 32],
+        fusion_hidden_size=16,
+        hidden_size=32,
+        is_hybrid=False,
+        reassemble_factors=[4, 2, 1, 0.5],
+    )
+    processor = DPTImageProcessor(do_resize=False, do_pad=True, size_divisor=14)
+    return DPTForDepthEstimation(config), processor
 
 
 def glpn() -> tuple[PreTrainedModel, Any]:

@@ -73,7 +73,7 @@ class Toy(nn.Module):
         if moment.jepa_weight:
             distance = (self.apart(predicted) - target).square().mean(-1).sum()
             losses["jepa"] = Term(anybody * distance, "samples", moment.jepa_weight)
-        return Terms(losses, Views(predicted.detach(), target))
+        return Terms(losses, Views(predicted.detach(), target, batch.keys, moment.step))
 
     def move_teacher(self) -> None:
         with torch.no_grad():
@@ -130,8 +130,10 @@ class ToyPanel:
         self.seen = torch.zeros(0, HIDDEN)
         self.warning = warning
 
-    def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
-        self.see(terms)
+    def look(
+        self, terms: Terms, counts: Mapping[str, float], trained: Sequence[nn.Parameter]
+    ) -> None:
+        """Measures nothing."""
 
     def see(self, terms: Terms) -> None:
         assert terms.views is not None

@@ -44,6 +44,7 @@ class RampModel:
 
     model_id = "ramp"
     weights_sha256 = hashlib.sha256(b"ramp").hexdigest()
+    libraries: tuple[str, ...] = ("torch",)
     device = "cpu"
     dtype = "float32"
 

@@ -22,6 +22,7 @@ from pearl_tools.media import MediaError, open_image
 from pearl_tools.registry import TOOLS
 from pearl_tools.settings import OnPartlyOutside
 from pearl_tools.stored import stored_form
+from pearl_tools.threads import one_thread
 from pearl_tools.types import MediaRecord, Observation, ObservationRecord, ToolCall
 
 
@@ -151,6 +152,8 @@ def _observe(
     call = dialect.to_call(parsed, known)
     if not isinstance(call, ToolCall):
         return _failed(name, call)
+    tool = TOOLS.get(call.tool)
+    one_thread(depth=tool is not None and tool.uses_depth_model)
     return executor.run(call, known, naming=dialect.naming)
 
 

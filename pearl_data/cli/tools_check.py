@@ -23,6 +23,7 @@ def check(name: str, depth_model: str, as_json: bool) -> None:
     """
     from pearl_data.depth_eval import check_model
     from pearl_tools.depth import load_depth_model
+    from pearl_tools.depth.outputs import DESCRIBED
     from pearl_tools.threads import one_thread
 
     one_thread(depth=True)
@@ -32,7 +33,8 @@ def check(name: str, depth_model: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{name}: {found.model_id}, {found.output} depth, {found.weights_sha256[:12]}")
+        own = DESCRIBED[found.output]
+        click.echo(f"{name}: {found.model_id}, {own}, weights {found.weights_sha256[:12]}")
         click.echo(f"{'ok' if found.passed else 'refused'}: {found.told}")
     if not found.passed:
         leave(1)

@@ -19,6 +19,8 @@ from pearl_data.depth_eval.frames import Found, find_frames, open_frame
 from pearl_data.depth_eval.measures import (
     Measured,
     draw_pairs,
+    is_few,
+    is_one_depth,
     measure_map,
     measure_points,
     score_points,
@@ -98,6 +100,9 @@ class _Picture(NamedTuple):
     name: str
     measured: list[Measured]
     below_0: int = 0
+    one_depth: bool = False
+    few_pixels: bool = False
+    doubt: str | None = None
 
 
 def evaluate(
@@ -141,6 +146,9 @@ def evaluate(
                 alone=alone,
                 left_out=left_out,
                 below_0=sum(picture.below_0 for picture in found),
+                one_depth=sum(picture.one_depth for picture in found),
+                few_pixels=sum(picture.few_pixels for picture in found),
+                doubts=[picture.doubt for picture in found if picture.doubt],
                 rows=_rows([picture.measured for picture in found], names, options.seed),
                 pictures=[
                     PictureRows(name=p.name, rows=_rows([p.measured], names, options.seed))
@@ -192,10 +200,11 @@ def _on_frames(
 ) -> Iterator[_Picture | LeftOut]:
     for index, frame in enumerate(found.frames):
         try:
-            image, (depth, below_0) = open_frame(frame, options.calibration, options.png_per_m)
+            image, truth = open_frame(frame, options.calibration, options.png_per_m)
         except (BadInput, OSError) as error:
             yield LeftOut(name=frame.name, reason=_reason(error))
             continue
+        depth = truth.depth_m
         rng = np.random.default_rng((options.seed, index))
         pairs = draw_pairs(depth, options.pairs, options.ratio, rng)
         measured, aligned = [], []
@@ -213,7 +222,15 @@ def _on_frames(
                     str(place), frame.name, image, np.asarray(1 / depth, np.float32), aligned, rows
                 )
             )
-        yield _Picture(frame.name, measured, below_0)
+        alike = is_one_depth(depth)
+        yield _Picture(
+            frame.name,
+            measured,
+            below_0=truth.below_0,
+            one_depth=alike,
+            few_pixels=not alike and is_few(depth),
+            doubt=truth.doubt,
+        )
 
 
 def _on_points(

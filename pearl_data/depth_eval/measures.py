@@ -3,7 +3,8 @@
 Ordinal accuracy (the share of pixel pairs in the right order, arXiv 1604.03901), Spearman's rank
 correlation with true inverse depth, and, after the prediction is brought to the truth by one scale
 and one shift of inverse depth (least squares, arXiv 1907.01341), AbsRel and delta-1 of depth (arXiv
-1406.2283). Leaves out averages over pictures (`bootstrap.py`).
+1406.2283). Where the truth is one depth or a few pixels that alignment is right whatever was
+predicted, so there is no error to give. Leaves out averages over pictures (`bootstrap.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from pearl_data.depth_eval.point_pairs import PointPair
 from pearl_data.depth_eval.ranks import ranks
 
 DELTA: Final = 1.25
+FEWEST_PIXELS: Final = 20
+"""Of fewer pixels two fitted numbers say too much: of 2 every map is right after alignment."""
+ONE_DEPTH: Final = 1.001
+"""Truth whose farthest is at most this times its nearest is one depth: a wall seen head-on."""
 Map = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -34,7 +39,9 @@ class Pairs(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One picture's measures; None where the truth has no depth but only pairs."""
+    """One picture's measures; None where the truth has no depth but only pairs. The last two are
+    also None where the truth is no ground for an alignment.
+    """
 
     pairs: int
     pixels: int
@@ -54,6 +61,16 @@ def draw_pairs(depth_m: Map, count: int, ratio: float, rng: np.random.Generator)
     clear = depth[far] > ratio * depth[near]
     near, far = near[clear], far[clear]
     return Pairs(rows[near], columns[near], rows[far], columns[far])
+
+
+def is_one_depth(depth_m: Map) -> bool:
+    """Whether all that is known of ``depth_m`` is alike: no order, and nothing to align by."""
+    return bool(np.nanmax(depth_m) <= ONE_DEPTH * np.nanmin(depth_m))
+
+
+def is_few(depth_m: Map) -> bool:
+    """Whether fewer pixels are known than an alignment needs."""
+    return bool(np.isfinite(depth_m).sum() < FEWEST_PIXELS)
 
 
 def measure_map(
@@ -76,14 +93,15 @@ def measure_map(
     wrong = np.abs(truth / aligned[rows, columns] - 1)  # |z' - z| / z
     ratio = truth / aligned[rows, columns]
     good = np.maximum(ratio, 1 / ratio) < DELTA
+    grounded = not (is_one_depth(depth_m) or is_few(depth_m))
     return (
         Measured(
             pairs=pairs.near_row.size,
             pixels=rows.size,
             ordinal=_ordinal(inverse, pairs, weights),
             spearman=_correlation(inverse[rows, columns], truth, tiles, weights),
-            abs_rel=_mean(wrong, tiles, weights),
-            delta_1=_mean(good.astype(np.float64), tiles, weights),
+            abs_rel=_mean(wrong, tiles, weights) if grounded else None,
+            delta_1=_mean(good.astype(np.float64), tiles, weights) if grounded else None,
         ),
         aligned.astype(np.float32),
     )

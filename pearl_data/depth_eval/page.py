@@ -37,6 +37,7 @@ from pearl_data.report.depth_colours import (
 )
 from pearl_data.report.pictures import encode
 from pearl_data.report.type_setting import face
+from pearl_tools.depth.outputs import DESCRIBED
 
 WIDTH: Final = 320
 """Pixels to which pictures of the page are reduced."""
@@ -150,7 +151,7 @@ def _table(found: SetReport, rows: Sequence[Row], head: str, name: str = "") -> 
 
 def _notes(report: DepthReport) -> Markup:
     methods = [
-        f"{m.name}: {m.model_id}, {m.output}, weights {m.weights_sha256[:12]}"
+        f"{m.name}: {m.model_id}, {DESCRIBED[m.output]}, weights {m.weights_sha256[:12]}"
         for m in report.methods[:-1]
     ]
     ordinal = (

@@ -9,7 +9,8 @@ Four forms, none of which leaves the order or the unit open:
   "closer_point": "point1"}]}`.
 
 Points are pixels of the upright picture, origin at the top left; file names are relative to the
-file, or to the folder that the caller names.
+file, or to the folder that the caller names. A file of which no coordinate is above 1 and any is a
+fraction holds shares of width and height, and is refused: as pixels, all would lie in one corner.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
         pairs.setdefault((images or path.parent) / name, []).append(pair)
     if not pairs:
         raise BadInput(f"{path}: expected pairs of points, found none")
+    _refuse_shares(path, [pair for found in pairs.values() for pair in found])
     absent = [image for image in pairs if not _is_file(image, pairs[image][0].where)]
     if absent:
         raise BadInput(
@@ -98,6 +100,23 @@ def check_inside(pairs: Sequence[PointPair], image: Path, width: int, height: in
         f"below {height}, got {name} ({x:g}, {y:g}){others}; correct the row, or see whether x and "
         "y are swapped or the picture has another size than the one that was annotated"
     )
+
+
+def _refuse_shares(path: Path, pairs: Sequence[PointPair]) -> None:
+    """One pair may lie in the corner of a picture, and between pixels; all of a file do not."""
+    between = None
+    for pair in pairs:
+        for value in (*pair.near, *pair.far):
+            if not 0 <= value <= 1:
+                return
+            if between is None and 0 < value < 1:
+                between = (pair.where, value)
+    if between is not None:
+        raise BadInput(
+            f"{between[0]}: expected pixels, got {between[1]:g}, and no coordinate of {path.name} "
+            "above 1: these are fractions of the picture; multiply x by its width and y by its "
+            "height"
+        )
 
 
 def _is_file(image: Path, where: str) -> bool:

@@ -24,7 +24,8 @@ class Row(Record, frozen=True, kw_only=True):
     """One method on one set, or on one picture of it.
 
     ``ordinal``: share of the ``pairs`` in the right order, ties half. ``over_rule``: that less the
-    rule's, on the same pairs. The others are means over pictures and None for sets of point pairs.
+    rule's, on the same pairs. The others are means over pictures and None for sets of point pairs;
+    ``abs_rel`` and ``delta_1`` are over those pictures that can be aligned to their truth.
     """
 
     method: str
@@ -57,12 +58,18 @@ class SetReport(Record, frozen=True, kw_only=True):
 
     ``alone`` counts pictures without depth, which were left out, like those in ``left_out``;
     ``below_0`` pixels whose depth or disparity is a number below 0, which count as unknown.
+    ``one_depth`` counts pictures whose truth is all alike, ``few_pixels`` others of which fewer
+    than 20 pixels are known: they have neither AbsRel nor delta-1, since every map would be right
+    after alignment. ``doubts`` says of which pictures the unit of depth looks wrong, and why.
     """
 
     name: str
     alone: int
     left_out: list[LeftOut] = []
     below_0: int = 0
+    one_depth: int = 0
+    few_pixels: int = 0
+    doubts: list[str] = []
     rows: list[Row]
     pictures: list[PictureRows]
 

@@ -22,6 +22,7 @@ class LowerIsNearer:
     model_id = NAME
     output: OutputKind = "relative_inverse"
     weights_sha256 = ""
+    libraries: tuple[str, ...] = ()
     device = "cpu"
     dtype = "float32"
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
+from pearl_data.depth_eval.measures import FEWEST_PIXELS
 from pearl_data.depth_eval.records import DepthReport, Estimate, Row, SetReport
 
 HEADS: Final = ("ordinal", "less the rule's", "Spearman", "AbsRel", "delta-1")
@@ -18,6 +19,7 @@ _ORDINAL: Final = (
 _ALIGNED: Final = (
     "AbsRel, delta-1: after one scale and shift of inverse depth per picture; means over pictures"
 )
+_UNALIGNED: Final = "no AbsRel or delta-1, every map would be right after alignment"
 
 
 def tell_depth(report: DepthReport, *, by_picture: bool = False) -> str:
@@ -44,7 +46,12 @@ def left_out_words(found: SetReport) -> str:
     alone = f"; {found.alone} without depth left out" if found.alone else ""
     if found.left_out:
         alone += f"; {len(found.left_out)} that cannot be used left out"
-    if found.rows[0].pixels and not found.rows[0].pairs:
+    row = found.rows[0]
+    if found.one_depth:
+        alone += f"; {found.one_depth} of one true depth: {_UNALIGNED}"
+    if found.few_pixels:
+        alone += f"; {found.few_pixels} of fewer than {FEWEST_PIXELS} known pixels: {_UNALIGNED}"
+    if row.pixels and not row.pairs and found.one_depth < row.images:
         alone += "; no pair of pixels is further apart than --ratio: lower it, or raise --pairs"
     pixels = _count(found.below_0, "pixel")
     below = f"; {pixels} of depth or disparity below 0 taken as unknown" if found.below_0 else ""
@@ -52,10 +59,15 @@ def left_out_words(found: SetReport) -> str:
 
 
 def left_out_lines(found: SetReport) -> list[str]:
-    """Why pictures were left out, one a line; of very many the first ones."""
-    lines = [f"left out: {left.reason}" for left in found.left_out[:_REASONS]]
-    more = len(found.left_out) - _REASONS
-    return [*lines, f"left out: {more} more, see --json"] if more > 0 else lines
+    """Why pictures were left out and what looks wrong, one a line; of very many the first ones."""
+    reasons = [left.reason for left in found.left_out]
+    return [*_first("left out", reasons), *_first("warning", found.doubts)]
+
+
+def _first(what: str, reasons: list[str]) -> list[str]:
+    lines = [f"{what}: {reason}" for reason in reasons[:_REASONS]]
+    more = len(reasons) - _REASONS
+    return [*lines, f"{what}: {more} more, see --json"] if more > 0 else lines
 
 
 def figures(row: Row) -> list[str]:

@@ -1,7 +1,8 @@
 """True depth from files: 16-bit PNG, numpy arrays, PFM, disparity with its calibration.
 
 What the numbers of a file are is said by the name of its array, its file or its folder, never
-guessed from the values. Leaves out which file belongs to which picture (`frames.py`).
+guessed from the values; values that look like another unit are told, not changed. Leaves out which
+file belongs to which picture (`frames.py`).
 """
 
 from __future__ import annotations
@@ -39,12 +40,15 @@ SUFFIXES: Final = (".png", ".npz", ".npy", ".pfm")
 NEAREST_M: Final = 1e-4
 FARTHEST_M: Final = 1e6
 """Depth beyond these is a wrong unit or a mark for "unknown" that nobody has declared: refused."""
-#: What numpy and its helpers raise about damaged files (tokenize: headers; zlib: archives).
+LIKELY_M: Final = (0.05, 1000.0)
+"""Half of a picture nearer or farther than this is most likely metres taken for millimetres or the
+reverse: told."""
 #: How .npy and .npz begin, also a .npz of nothing.
 _NUMPY: Final = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 _PFM: Final = re.compile(
     rb"(?P<kind>P[fF])\s+(?P<width>\d{1,6})\s+(?P<height>\d{1,6})\s+(?P<scale>[-+.\deE]+)(\r\n|\s)"
 )
+#: What numpy and its helpers raise about damaged files (tokenize: headers; zlib: archives).
 _DAMAGED: Final = (
     OSError,
     ValueError,
@@ -66,11 +70,13 @@ _DAMAGED: Final = (
 
 class Truth(NamedTuple):
     """True depth in metres, float32 (H, W), nan where it is not known; ``below_0`` counts pixels
-    that are unknown because their depth or disparity is a number below 0.
+    that are unknown because their depth or disparity is a number below 0; ``doubt`` says why the
+    unit looks wrong, and what sets it.
     """
 
     depth_m: NDArray[np.float32]
     below_0: int
+    doubt: str | None = None
 
 
 def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float = 1000.0) -> Truth:
@@ -105,7 +111,8 @@ def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float 
             depth[known] = values[known] / (1000 if measure == "depth_mm" else 1)
     _check_range(path, depth[known])
     below_0 = int(np.count_nonzero(np.isfinite(values) & (values < 0)))
-    return Truth(depth.astype(np.float32), below_0)
+    doubt = _doubt(path, measure, depth[known], png_per_m)
+    return Truth(depth.astype(np.float32), below_0, doubt)
 
 
 def measure_of_name(path: Path) -> Measure | None:
@@ -139,6 +146,26 @@ def _check_range(path: Path, depth_m: Floats) -> None:
             f"{depth_m[wrong][0]:g} m and others beyond in {np.count_nonzero(wrong)} of "
             f"{depth_m.size} known pixels; check the unit, or mark unknown pixels as 0, nan or inf"
         )
+
+
+def _doubt(path: Path, measure: Measure, depth_m: Floats, png_per_m: float) -> str | None:
+    """What to say of a median depth that no ordinary picture has; None of any other."""
+    if not depth_m.size:
+        return None
+    median = float(np.median(depth_m))
+    if LIKELY_M[0] <= median <= LIKELY_M[1]:
+        return None
+    if measure == "disparity_px":
+        remedy = "check focal_px and baseline_mm (in millimetres) of --calibration"
+    elif path.suffix.lower() == ".png":
+        remedy = f"1 m is taken to be {png_per_m:g} in a PNG: say what it is with --png-per-m"
+    else:
+        now, other = ("mm", "m") if measure == "depth_mm" else ("m", "mm")
+        remedy = (
+            f"its numbers are taken for {now}: if they are {other}, name the array or the end of "
+            f"the file depth_{other}"
+        )
+    return f"{path}: a median depth of {median:.3g} m looks like another unit; {remedy}"
 
 
 def _from_png(path: Path, per_m: float) -> tuple[Measure, Floats]:

@@ -15,12 +15,13 @@ class WholeFile:
     """A file being written beside its final ``path``, hashed on the way.
 
     :meth:`commit` makes it durable and gives it its name; leaving the ``with`` block or
-    :meth:`discard` without a commit removes it.
+    :meth:`discard` without a commit removes it. Several may write the same ``path`` at once if each
+    says another word ``apart``: the last to commit counts.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, apart: str = "") -> None:
         self.path = path
-        self.temporary = temporary_name(path)
+        self.temporary = temporary_name(path.with_name(f"{path.name}.{apart}") if apart else path)
         self.size = 0
         self._hash = hashlib.sha256()
         self._stream = self.temporary.open("wb", buffering=_CHUNK)

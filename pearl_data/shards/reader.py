@@ -23,7 +23,7 @@ from pearl_data.shards.manifest import Manifest, read_manifest
 from pearl_data.shards.sample import RECORD_NAME, Sample
 from pearl_data.shards.tar import field_of, key_of, open_buffer, scan
 from pearl_data.shards.verify import verify_dataset, verify_index
-from pearl_data.trajectory import decode
+from pearl_data.trajectory import Trajectory, decode
 from pearl_tools.errors import BadInput
 
 
@@ -72,17 +72,14 @@ class DatasetReader(Sequence[Sample]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         place = self.places[index]
-        members = self._members(place)
-        text = members.pop(RECORD_NAME, None)
-        if text is None:
-            raise BadInput(f"{place.shard}, sample {place.line.key}: expected a .json member")
-        try:
-            return Sample(decode(text), members)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadInput(
-                f"{place.shard}, sample {place.line.key}: expected a trajectory, got {error}; "
-                "run pearl-data validate"
-            ) from error
+        members = self._members(place, place.line.members)
+        return Sample(_decoded(place, members.pop(RECORD_NAME, None)), members)
+
+    def record(self, index: int) -> Trajectory:
+        """The record of one sample; nothing else of it is read."""
+        place = self.places[index]
+        slots = [slot for slot in place.line.members if slot.name == RECORD_NAME]
+        return _decoded(place, self._members(place, slots).get(RECORD_NAME))
 
     def __iter__(self) -> Iterator[Sample]:
         for number in range(len(self)):
@@ -98,7 +95,8 @@ class DatasetReader(Sequence[Sample]):
 
     def members(self, index: int) -> dict[str, bytes]:
         """All members of one sample by name, the record (``json``) as bytes among them."""
-        return self._members(self.places[index])
+        place = self.places[index]
+        return self._members(place, place.line.members)
 
     def verify(self) -> list[Finding]:
         """Every fault in the dataset's bytes: empty where all is whole. A bare tar is scanned."""
@@ -127,7 +125,7 @@ class DatasetReader(Sequence[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}
 
-    def _members(self, place: Place) -> dict[str, bytes]:
+    def _members(self, place: Place, slots: Sequence[MemberSlot]) -> dict[str, bytes]:
         mapped = self._maps.get(place.path)
         if mapped is None:
             try:
@@ -137,7 +135,7 @@ class DatasetReader(Sequence[Sample]):
                 raise BadInput(f"{place.path}: cannot be read: {error}") from error
             self._maps[place.path] = mapped
         members = {}
-        for slot in place.line.members:
+        for slot in slots:
             data = mapped[slot.offset : slot.offset + slot.size]
             if len(data) != slot.size:
                 raise BadInput(
@@ -151,6 +149,18 @@ class DatasetReader(Sequence[Sample]):
                 )
             members[slot.name] = data
         return members
+
+
+def _decoded(place: Place, text: bytes | None) -> Trajectory:
+    if text is None:
+        raise BadInput(f"{place.shard}, sample {place.line.key}: expected a .json member")
+    try:
+        return decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(
+            f"{place.shard}, sample {place.line.key}: expected a trajectory, got {error}; "
+            "run pearl-data validate"
+        ) from error
 
 
 def _from_manifest(folder: Path, manifest: Manifest) -> Iterator[Place]:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,14 @@ from pearl_data.sources.base import QuestionSettings, QuestionSource
 from pearl_data.synthesise.block import SlotResult, run_block
 from pearl_data.trajectory import SCHEMA_VERSION
 from pearl_tools.errors import PearlError, ToolBug, UsageError
-from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.executor import ExecutorSettings, ToolExecutor, library_version
 from pearl_tools.registry import TOOLS
 from pearl_tools.threads import one_thread
 from pearl_tools.types import Record
 
 #: Blocks computed ahead of the one being written, per worker: bounds memory.
 _AHEAD_PER_WORKER = 2
-#: Libraries whose version can change a byte of the output.
+#: Libraries whose version can change a byte of the output; those of the depth model are added.
 _LIBRARIES = ("numpy", "pillow", "opencv-python", "torch", "timm")
 
 
@@ -135,12 +134,14 @@ def configuration(settings: SynthesisSettings, bench: _Bench) -> dict[str, Any]:
     config["schema_version"] = SCHEMA_VERSION
     config["tools"] = {name: TOOLS[name].spec.version for name in settings.questions.tools}
     config["expert"] = bench.expert.name
-    config["libraries"] = {name: version(name) for name in _LIBRARIES}
+    libraries: tuple[str, ...] = _LIBRARIES
     if settings.questions.can_measure_depth:
         model = bench.executor.depth_model()
+        libraries += model.libraries
         config["depth"] = {"model_id": model.model_id, "weights_sha256": model.weights_sha256}
         if bench.self_test:
             config["depth"]["self_test"] = bench.self_test
+    config["libraries"] = {name: library_version(name) for name in libraries}
     return config
 
 

@@ -95,7 +95,8 @@ class ToolUse(Record, frozen=True, kw_only=True):
 
 class Evaluation(Record, frozen=True, kw_only=True):
     """What one model scored on one data set; ``trained_on``: it had learned these very questions,
-    as far as its run tells.
+    as far as its run tells. ``checkpoint``: the step of the run after which its weights were those,
+    None for those of its end and for other models.
     """
 
     model: str
@@ -111,6 +112,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
     tools: ToolUse | None
     notes: dict[str, int] = {}
     trained_on: bool = False
+    checkpoint: int | None = None
 
 
 class Task(NamedTuple):
@@ -123,6 +125,8 @@ class Task(NamedTuple):
     """Only the first so many questions."""
     trained_on: bool = False
     """The model learned these questions."""
+    checkpoint: int | None = None
+    """The step of the run at which the weights are those."""
 
 
 def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluation:
@@ -131,7 +135,9 @@ def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluati
     Raises ``BadInput`` for samples that cannot be read, naming shard and key.
     """
     lines = list(_lines(model, task, folder))
-    found = msgspec.structs.replace(summarise(task.header, lines), trained_on=task.trained_on)
+    found = msgspec.structs.replace(
+        summarise(task.header, lines), trained_on=task.trained_on, checkpoint=task.checkpoint
+    )
     if folder is not None:
         from pearl_train.run.folder import write_json
 

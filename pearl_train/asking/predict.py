@@ -16,7 +16,7 @@ from pearl_train.asking.answering import Answerer
 from pearl_train.asking.likelihood import ChoiceLikelihood
 from pearl_train.asking.questions import Question, opened
 from pearl_train.asking.scoring import stated_choice, stated_part
-from pearl_train.asking.trained import find, open_answerer, refuse_unread
+from pearl_train.asking.trained import AtStep, find, open_answerer, refuse_unread
 from pearl_train.errors import NoAnswer
 from pearl_train.views.chat import MOST_LETTERED
 
@@ -65,15 +65,17 @@ def predict(
     choices: Sequence[str] = (),
     *,
     sets: Sequence[str] = (),
+    at: AtStep | None = None,
     device: str | None = None,
 ) -> Prediction:
     """The answer of the model at ``where`` to ``text`` about ``pictures``.
 
-    Raises ``UsageError`` or ``BadInput`` naming the model, the picture or the option, ``BadInput``
-    also where what the model gives are no numbers. An empty reply is a prediction.
+    ``at`` as for :func:`pearl_train.asking.trained.find`. Raises ``UsageError`` or ``BadInput``
+    naming the model, the picture or the option, ``BadInput`` also where what the model gives are no
+    numbers. An empty reply is a prediction.
     """
     question = opened(pictures, text, choices)
-    place = find(where, sets)
+    place = find(where, sets, at)
     refuse_unread(sets, ("evaluate.split",), "predict asks about the pictures given")
     notes = []
     trained_with_tools = place.trained and place.config.objective.name == "tools"

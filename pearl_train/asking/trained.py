@@ -58,25 +58,35 @@ REVISION = "model.revision"
 """Read besides for a model that was not trained here: a run holds its network."""
 
 
+class AtStep(NamedTuple):
+    """The network of a run as it was after ``step`` updates, written to ``folder``."""
+
+    folder: Path
+    step: int
+
+
 class Place(NamedTuple):
     """Where a model lies and how it is to be asked.
 
-    ``config`` has the model's own folder as ``model.id``; ``run`` is None but for a run.
+    ``config`` has the model's own folder as ``model.id``; ``run`` is None but for a run, ``step``
+    but for a checkpoint of one.
     """
 
     name: str
     config: Config
     run: RunFolder | None
     trained: bool
+    step: int | None = None
 
 
-def find(where: str, sets: Sequence[str] = ()) -> Place:
+def find(where: str, sets: Sequence[str] = (), at: AtStep | None = None) -> Place:
     """The model at ``where``: a run's folder, an export, another folder, a hub id or ``nano``.
 
-    ``sets`` (``key=value``) change how it is asked (`ASKING`). Raises ``UsageError`` for a run that
-    is not finished, and for choices of training, which are made.
+    ``sets`` (``key=value``) change how it is asked (`ASKING`). With ``at`` the network is that of a
+    checkpoint of the run at ``where``, which need not be finished. Raises ``UsageError`` for a run
+    that is not finished, and for choices of training, which are made.
     """
-    place = _found(where, sets)
+    place = _found(where, sets, at)
     allowed = ASKING if place.trained else (*ASKING, REVISION)
     if made := [key for key in _keys(sets) if not key.startswith(allowed)]:
         known = ", ".join(name + "*" * name.endswith(".") for name in allowed)
@@ -100,9 +110,12 @@ def _keys(sets: Sequence[str]) -> list[str]:
     return [text.partition("=")[0].strip() for text in sets]
 
 
-def _found(where: str, sets: Sequence[str]) -> Place:
+def _found(where: str, sets: Sequence[str], at: AtStep | None) -> Place:
     folder = Path(where).expanduser()
     run = RunFolder(folder)
+    if at is not None:
+        config = _asked_at(_configured(where, [run.config], sets), at.folder)
+        return Place(f"{folder_name(folder)}, step {at.step}", config, run, True, at.step)
     if run.config.is_file():
         if not is_whole(run.model):
             lack = "a damaged" if run.model.is_dir() else "no"

@@ -47,6 +47,19 @@ def sets_option(example: str) -> Callable[[F], F]:
     )
 
 
+def checkpoint_option(command: F) -> F:
+    """Adds ``--checkpoint``."""
+    return click.option(
+        "--checkpoint",
+        default="last",
+        show_default=True,
+        metavar="last|best|STEP",
+        help="Which weights of a run: those of its end, of the checkpoint with the lowest "
+        "validation loss, or after so many steps. A checkpoint is made a model anew each time: "
+        "to ask it often, export it.",
+    )(command)
+
+
 #: How a model is asked is all that can be chosen of a finished one.
 asking_sets_option = sets_option("evaluate.max_new_tokens=32")
 

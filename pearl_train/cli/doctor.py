@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     default=200,
     show_default=True,
     metavar="N",
-    help="Read and encode at most this many samples, spread over the split.",
+    help="Encode at most this many samples, spread over the split, and the likely longest of it.",
 )
 @click.option(
     "--out",

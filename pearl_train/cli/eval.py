@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
-from pearl_train.cli.choices import asking_sets_option, data_option
+from pearl_train.cli.choices import asking_sets_option, checkpoint_option, data_option
 
 
 @click.command(
@@ -22,6 +22,7 @@ from pearl_train.cli.choices import asking_sets_option, data_option
     help="Folder for a line per question and the scores. [default: in RUN/eval, if it is a run]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many questions.")
+@checkpoint_option
 @asking_sets_option
 @json_option
 def evaluate(
@@ -30,6 +31,7 @@ def evaluate(
     split: str | None,
     out: Path | None,
     limit: int | None,
+    checkpoint: str,
     sets: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -41,8 +43,10 @@ def evaluate(
     """
     from pearl_train.comparing.examine import examine
     from pearl_train.report.scores import scores_text
+    from pearl_train.training.at_checkpoint import network_at
 
-    found = examine(run, data, split=split, out=out, sets=sets, limit=limit)
+    with network_at(run, checkpoint) as at:
+        found = examine(run, data, split=split, out=out, sets=sets, limit=limit, at=at)
     if as_json:
         print_json(found)
     else:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pearl_train.cli.choices import checkpoint_option
+
 
 @click.command(epilog="Example: pearl-train export run --to my_model")
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="RUN")
@@ -15,13 +17,14 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     help="New or empty folder for network, processor and card.",
 )
-def export(run: Path, to: Path) -> None:
+@checkpoint_option
+def export(run: Path, to: Path, checkpoint: str) -> None:
     """Write the trained model of RUN, with its processor, to a folder of its own.
 
     It loads with AutoModelForImageTextToText and AutoProcessor, without this toolkit.
     """
     from pearl_train.training.exported import export_run
 
-    export_run(run, to)
+    export_run(run, to, checkpoint)
     click.echo(f"exported to {to}")
     click.echo(f'load it: AutoModelForImageTextToText.from_pretrained("{to}")')

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
-from pearl_train.cli.choices import asking_sets_option
+from pearl_train.cli.choices import asking_sets_option, checkpoint_option
 from pearl_train.cli.output import harmless
 
 
@@ -32,6 +32,7 @@ from pearl_train.cli.output import harmless
     metavar="A,B,...",
     help="The answers to choose from. Given several times, each is one answer, commas and all.",
 )
+@checkpoint_option
 @asking_sets_option
 @json_option
 def predict(
@@ -39,6 +40,7 @@ def predict(
     images: tuple[Path, ...],
     question: str,
     choices: tuple[str, ...],
+    checkpoint: str,
     sets: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -50,9 +52,11 @@ def predict(
     nothing.
     """
     from pearl_train.asking.predict import predict as predict_one
+    from pearl_train.training.at_checkpoint import network_at
 
     offered = _offered(choices)
-    found = predict_one(run, images, question, offered, sets=sets)
+    with network_at(run, checkpoint) as at:
+        found = predict_one(run, images, question, offered, sets=sets, at=at)
     if as_json:
         print_json(found)
         found.must_say_something()

@@ -36,11 +36,13 @@ from pearl_train.report.card import write_card
 from pearl_train.run.folder import RunFolder, same_data, write_json
 from pearl_train.settings.config import OBJECTIVES, Config
 from pearl_train.settings.load import load_config
-from pearl_train.settings.variants import Variant, differences
+from pearl_train.settings.variants import Variant, other_choices
 
 BASE = "base"
 REFERENCE = "sft"
 RESULT, PAGE, PICTURE = "comparison.json", "comparison.html", "accuracy.png"
+TARGETS = "targets"
+"""Folder of the cached targets that rows share: each is made once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +203,7 @@ class _Session:
         if not folder.config.is_file():
             return
         # how answers are decoded may change afterwards: training knows nothing of it
-        changed = differences(folder.read_config(), config)
+        changed = other_choices(folder.read_config(), config)
         if trained := [key for key in changed if not key.startswith("evaluate.")]:
             raise UsageError(
                 f"{folder.path}: expected a run with the same choices, got one that differs in "
@@ -219,7 +221,13 @@ class _Session:
         if not is_whole(folder.model):
             known = folder.read_config() if begun else config
             try:
-                train(known, self.held.train.path, folder.path, resume=begun)
+                train(
+                    known,
+                    self.held.train.path,
+                    folder.path,
+                    resume=begun,
+                    shared_targets=self.request.out / TARGETS,
+                )
             except Diverged as error:
                 raise Diverged(error.what, remedy=_lower(known)) from error
         return training_cost(folder, config)

@@ -18,7 +18,13 @@ from pearl_train.asking.evaluate import Evaluation, Task, evaluate
 from pearl_train.asking.explicit_tools import ToolExecutor, executor_for
 from pearl_train.asking.item_lines import Header
 from pearl_train.asking.likelihood import RULE, RULE_WITH_TOOLS
-from pearl_train.asking.trained import find, open_answerer, refuse_unread, weights_sha256
+from pearl_train.asking.trained import (
+    AtStep,
+    find,
+    open_answerer,
+    refuse_unread,
+    weights_sha256,
+)
 from pearl_train.report.card import write_card
 from pearl_train.run.data import open_dataset
 from pearl_train.run.folder import data_sha256, trained_on
@@ -34,15 +40,16 @@ def examine(
     out: Path | None = None,
     sets: Sequence[str] = (),
     limit: int | None = None,
+    at: AtStep | None = None,
     device: str | None = None,
 ) -> Evaluation:
     """The scores of the model at ``where`` on ``data``.
 
     ``split`` falls back on ``evaluate.split``; without either all samples are asked. ``out`` is
     where lines and scores go; of a run by default its own folder, else nowhere. ``limit`` takes the
-    first so many questions.
+    first so many questions; ``at`` as for :func:`pearl_train.asking.trained.find`.
     """
-    place = find(where, sets)
+    place = find(where, sets, at)
     if place.trained and place.config.objective.name == "tools":
         why = "evaluate.tool_turn_tokens limits the turns of a model that calls tools"
         refuse_unread(sets, ("evaluate.max_new_tokens",), why)
@@ -53,13 +60,17 @@ def examine(
         )
         if limit is not None:  # scores of some questions never replace those of all
             header = msgspec.structs.replace(header, options={**header.options, "limit": limit})
+        if place.step is not None:  # nor those of a checkpoint those of the end
+            header = msgspec.structs.replace(
+                header, options={**header.options, "checkpoint": place.step}
+            )
         folder = out
         if folder is None and place.run is not None:
             folder = place.run.path / "eval" / header.digest
         learned = place.run is not None and trained_on(
             place.run, str(header.options["data_sha256"]), header.split
         )
-        task = Task(header, reader, place.config.data.answers, limit, learned)
+        task = Task(header, reader, place.config.data.answers, limit, learned, place.step)
         found = evaluate(model, task, folder)
     if place.run is not None and out is None:
         write_card(place.run)

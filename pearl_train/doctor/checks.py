@@ -18,7 +18,8 @@
     targets    differ before training
     gradients  reach what is to learn, and nothing else
     memory     of the longest sample and of a micro-batch
-    overfit    one batch can be learned by heart; it changes the weights, so it is the last
+    overfit    one batch can be learned by heart, pictures and all; it changes the weights, so it is
+               the last
 
 An error of ours inside a check is its finding; what broke the doctor itself keeps its trace.
 """

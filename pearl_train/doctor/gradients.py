@@ -14,7 +14,8 @@ from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.model.backbone import Backbone, language_model
 from pearl_train.objectives.base import Terms
-from pearl_train.training.collapse import Panel, judge, term_gradient_norms
+from pearl_train.training.collapse import Panel, judge
+from pearl_train.training.gradient_norms import term_gradient_norms
 from pearl_train.training.update import weighted
 from pearl_train.views.batch import Batch, EncodedSample
 

@@ -1,6 +1,7 @@
 """Samples read and encoded as training would: how long they are, what is left out, what is broken.
 
-Samples are spread over the split evenly, so that a set sorted by anything is seen as a whole.
+Of a large split samples are taken evenly, and besides them those that are likely its longest by
+their records (:mod:`pearl_train.doctor.ranking`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,20 @@ from typing import NamedTuple
 
 from pearl_data.randomness import rng_for
 from pearl_tools.errors import listed
+from pearl_train.doctor.even import spread
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
+from pearl_train.doctor.ranking import likely_longest
 from pearl_train.training.loader import EncodedSamples, Fault
 from pearl_train.views.batch import EncodedSample, ViewPlan
 from pearl_train.views.encode import Dropped
-from pearl_train.views.left_out import how_to_keep
+from pearl_train.views.left_out import how_to_keep, how_to_leave
+
+#: Changes that the run's settings lead to, as the doctor tells them.
+_CHANGES = {
+    "downscaled": "with smaller pictures",
+    "latents-thinned": "with fewer latents than region tokens",
+}
 
 
 class Scanned(NamedTuple):
@@ -44,9 +53,15 @@ class Scanned(NamedTuple):
 
 @dataclass
 class Scan:
-    """What came of the samples that were tried; ``faults`` name key and shard."""
+    """What came of the samples that were tried; ``faults`` name key and shard.
+
+    ``long`` are samples tried besides for being long, which no count or distribution is of;
+    ``among`` says behind "longest sample" of how many it is that, nothing of all.
+    """
 
     samples: list[Scanned] = field(default_factory=list)
+    long: list[Scanned] = field(default_factory=list)
+    among: str = ""
     dropped: list[Dropped] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -58,13 +73,16 @@ class Scan:
     @property
     def longest(self) -> Scanned:
         """The sample with the most tokens."""
-        return max(self.samples, key=lambda one: (one.tokens, one.key))
+        return max([*self.samples, *self.long], key=lambda one: (one.tokens, one.key))
 
 
 def samples(patient: Patient) -> Finding:
     """Whether samples can be read and encoded, and what of them is changed or left out."""
     numbers = spread(patient.numbers, patient.samples)
     scan = patient.scan = scan_of(patient, patient.full_plan, numbers)
+    untried = sorted(set(patient.numbers) - set(numbers))
+    if scan.samples and untried:
+        _add_longest(patient, scan, untried)
     rng_for(patient.config.seed, "doctor").shuffle(scan.samples)
     reasons = by_reason(scan)
     told = f"{scan.tried} of {len(patient.numbers)} encoded"
@@ -81,7 +99,6 @@ def samples(patient: Patient) -> Finding:
             lines=[*scan.faults[1:5], *lines],
             figures=figures,
         )
-    most = patient.config.data.max_tokens
     if len(scan.dropped) > scan.tried / 2:
         reason = scan.dropped[0]
         return Finding(
@@ -93,18 +110,32 @@ def samples(patient: Patient) -> Finding:
             lines=lines,
             figures=figures,
         )
-    made_smaller = [one for one in scan.samples if "downscaled" in one.notes]
-    if scan.dropped or len(made_smaller) > scan.tried / 20:
-        kept = how_to_keep(reasons_of(scan), patient.config.data)
-        remedy = (
-            f"{kept or f'raise data.max_tokens ({most})'}; or accept it: the run counts them too"
-        )
-        told += f"; {len(scan.dropped)} left out, {len(made_smaller)} with smaller pictures"
+    data, objective = patient.config.data, patient.config.objective
+    counts = {change: sum(change in one.notes for one in scan.samples) for change in _CHANGES}
+    many = [change for change, number in counts.items() if number > scan.tried / 20]
+    if scan.dropped or many:
+        kept = [how_to_keep(reasons_of(scan), data), how_to_leave(many, data, objective)]
+        remedy = f"{'; '.join(filter(None, kept))}; or accept it: the run counts them too"
+        changed = [f"{n} {_CHANGES[name]}" for name, n in counts.items() if n]
+        told += "; " + ", ".join([f"{len(scan.dropped)} left out", *changed])
         return Finding(
             check="samples", status="warn", told=told, remedy=remedy, lines=lines, figures=figures
         )
     told += ", none left out" + ("" if lines else ", none changed")
     return Finding(check="samples", status="pass", told=told, lines=lines, figures=figures)
+
+
+def _add_longest(patient: Patient, scan: Scan, untried: Sequence[int]) -> None:
+    """Try those of ``untried`` that are likely the longest."""
+    known = {one.number: one.tokens for one in scan.samples}
+    of_pixels = patient.config.model.max_pixels
+    ranked = likely_longest(patient.reader, untried, known, of_pixels)
+    further = scan_of(patient, patient.full_plan, ranked.first)
+    scan.long = further.samples
+    scan.faults += further.faults
+    scan.among = f" of {ranked.records} by their records"
+    if further.dropped:
+        scan.among += f", {len(further.dropped)} that are left out aside"
 
 
 def scan_of(patient: Patient, plan: ViewPlan, numbers: Sequence[int]) -> Scan:
@@ -140,8 +171,8 @@ def lengths(patient: Patient) -> Finding:
     return Finding(
         check="lengths",
         status="pass",
-        told=f"longest sample {longest.key}: {longest.row} + {longest.target} tokens, of at most "
-        f"{limit} in a row",
+        told=f"longest sample{patient.scan.among} {longest.key}: {longest.row} + "
+        f"{longest.target} tokens, of at most {limit} in a row",
         lines=lines,
         figures={
             "longest": longest.key,
@@ -203,17 +234,6 @@ def scanned(encoded: EncodedSample, number: int) -> Scanned:
         },
         notes=encoded.notes,
     )
-
-
-def spread(numbers: Sequence[int], most: int) -> list[int]:
-    """At most ``most`` of ``numbers``, evenly spaced, the first among them.
-
-    >>> spread([0, 1, 2, 3, 4, 5], 3)
-    [0, 2, 4]
-    """
-    if len(numbers) <= most:
-        return list(numbers)
-    return [numbers[at * len(numbers) // most] for at in range(most)]
 
 
 def by_reason(scan: Scan) -> dict[str, list[str]]:

@@ -86,8 +86,8 @@ def memory(patient: Patient) -> Finding:
     need, room = need_of(patient, peaks), available(patient)
     total = need.total(size)
     told = (
-        f"longest sample {longest.key} ({longest.tokens} tokens): peak {_said(one)} for forward "
-        "and backward, besides weights and gradients"
+        f"longest sample{patient.scan.among} {longest.key} ({longest.tokens} tokens): peak "
+        f"{_said(one)} for forward and backward, besides weights and gradients"
     )
     parts = (
         f"weights, gradients, moments {_said(need.held)} + {_said(total - need.held)} for forward "

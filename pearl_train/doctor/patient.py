@@ -43,7 +43,8 @@ class Patient:
     """A run that has not begun.
 
     Attributes:
-        samples: how many samples of the split are read and encoded, spread over it evenly.
+        samples: how many samples of the split are read and encoded, spread over it evenly; those
+            likely to be its longest come besides.
         plan: the views that training reads.
         full_plan: the same with the view R where its embedding is to be cached before training.
         sheet: the pictures as the model sees them, for the page; so are ``pieces``.

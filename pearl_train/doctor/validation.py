@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pearl_train.doctor.even import spread
 from pearl_train.doctor.findings import Finding
-from pearl_train.doctor.lengths import by_reason, reasons_of, scan_of, spread, told_of
+from pearl_train.doctor.lengths import by_reason, reasons_of, scan_of, told_of
 from pearl_train.doctor.patient import Patient
 from pearl_train.training.assemble import MOST, VALIDATION, validation_plan
 from pearl_train.training.loader import numbers_of

@@ -35,6 +35,23 @@ def build_backbone(
     :class:`pearl_train.model.backbone.Backbone`.
     """
     network, processor = load_model(config)
+    return made_ready(
+        network, processor, config, train_pred=train_pred, by_length=by_length, seed=seed
+    )
+
+
+def made_ready(
+    network: nn.Module,
+    processor: Any,
+    config: ModelConfig,
+    *,
+    train_pred: bool = True,
+    by_length: bool = True,
+    seed: int = 0,
+) -> Backbone:
+    """What :func:`build_backbone` makes of a network and a processor that are there already; both
+    are changed in place.
+    """
     plain: Any = network
     tokens = add_special_tokens(plain, processor, seed=seed)
     if config.freeze_vision:

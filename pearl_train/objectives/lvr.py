@@ -1,10 +1,11 @@
 """Latent visual reconstruction (arXiv 2509.24251): L = L_VLM + 0.1 * MSE(h_t, visual token t + 1).
 
-After ``<|lvr_start|>`` stand as many latents as the region of interest has visual tokens. Their
-inputs are those tokens (teacher forcing); the state before each is regressed to it, in float32 and
-without gradient into the target. Cross-entropy ignores latents. At inference a fixed number of
-states is fed back (:mod:`pearl_train.asking.answering`), so training and inference differ in
-number.
+After ``<|lvr_start|>`` stand as many latents as the region of interest has visual tokens, at most
+``objective.lvr.max_latents``: a larger region is thinned out, and counted among what was changed.
+Their inputs are those tokens (teacher forcing); the state before each is regressed to it, in
+float32 and without gradient into the target. Cross-entropy ignores latents. At inference a fixed
+number of states is fed back (:mod:`pearl_train.asking.answering`), so training and inference differ
+in number.
 """
 
 from __future__ import annotations

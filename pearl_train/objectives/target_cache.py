@@ -3,11 +3,15 @@
 What the base makes of a trajectory never changes, so with a cache no trajectory picture is encoded
 while training. A target's name is a hash of all that decides it: the sample's key, the hash of its
 record (which holds those of its pictures' pixels), the base's weights, the processor with its
-template, and the options of target, data and model that shape the view. Files are safetensors that
-appear whole under a name of their content, so that processes and runs can share a folder; but for a
-killed process, no stop loses a target that was made.
+template, and the options of target, data and model that shape the view. What became of a sample on
+the way (made smaller, or left out) is kept with the targets. Processes and runs can share a folder;
+but for a killed process, no stop loses a target that was made.
 
-Left out: which samples to compute, and making batches of them (the loader's work).
+A run reads targets from its own folder alone, so that nothing outside changes them when it is
+resumed; from a folder that runs share, it takes the files it lacks, and gives those it makes.
+
+Left out: which samples to compute, and making batches of them (the loader's work), and what a file
+looks like (:mod:`pearl_train.objectives.target_files`).
 """
 
 from __future__ import annotations
@@ -22,20 +26,23 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from pearl_data.shards.files import WholeFile
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput, listed
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.target import embed_rows
-from pearl_train.run.undisturbed import undisturbed
+from pearl_train.objectives.target_files import (
+    read_targets,
+    share_file,
+    target_files,
+    write_targets,
+)
 from pearl_train.settings.config import Config
 from pearl_train.views.batch import Batch
+from pearl_train.views.tally import Outcome, Tally
 
-FORMAT = 1
+FORMAT = 2
 _SAMPLED_VALUES = 4096
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -64,7 +71,7 @@ def target_identity(backbone: Backbone, config: Config) -> Identity:
         "format": FORMAT,
         "weights": base_fingerprint(backbone),
         "processor": processor_fingerprint(backbone.processor),
-        "target": msgspec.to_builtins(config.objective.target) | {"ema_decay": None},
+        "target": msgspec.to_builtins(config.objective.target) | {"ema_decay": None, "cache": None},
         "data": {
             "system": data.system,
             "answers": data.answers,
@@ -132,37 +139,39 @@ def processor_fingerprint(processor: Any) -> str:
 class TargetCache:
     """The targets under ``folder`` that belong to ``identity``; call it with a batch.
 
-    ``records`` gives the hash of each sample's record.
+    ``records`` gives the hash of each sample's record. ``shared`` is a folder of the same targets,
+    to which files that are made go as well, and from which :meth:`borrow` takes them.
     """
 
-    def __init__(self, folder: Path, identity: Identity, records: RecordHashes) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        identity: Identity,
+        records: RecordHashes,
+        *,
+        shared: Path | None = None,
+    ) -> None:
+        self.folder, self.shared = folder, shared
         self.identity = identity
         self.records = records
         self._places: dict[bytes, tuple[Path, int]] = {}
+        self._outcomes: dict[bytes, tuple[Path, Outcome]] = {}
         self._tensors: dict[Path, Tensor] = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of files that came since, from other processes."""
-        for path in sorted(self.folder.glob("targets-*.safetensors")):
+        """Take note of files that came since, from other processes.
+
+        Where two hold the same target, the first by name counts, whichever came first.
+        """
+        for path in target_files(self.folder):
             if path in self._tensors:
                 continue
-            try:
-                with safe_open(path, "pt") as file:
-                    names, targets = file.get_tensor("names"), file.get_tensor("targets")
-            except Exception as error:
-                raise BadInput(
-                    f"{path}: expected cached targets, got {error}; delete it, and it is made anew"
-                ) from error
-            if not bool(torch.isfinite(targets).all()):
-                raise BadInput(
-                    f"{path}: expected finite cached targets, got NaN or infinity; delete it, and "
-                    "it is made anew"
-                )
-            self._tensors[path] = targets
-            for row, name in enumerate(names.numpy()):
-                self._places[name.tobytes()] = (path, row)
+            found = read_targets(path)
+            self._tensors[path] = found.targets
+            for row, key in enumerate(found.keys):
+                self._places[key] = min(self._places.get(key, (path, row)), (path, row))
+            self._outcomes |= {key: (path, told) for key, told in found.outcomes.items()}
 
     def name(self, key: str) -> bytes:
         """The content key of the target of sample ``key``."""
@@ -170,43 +179,57 @@ class TargetCache:
         return hashlib.sha256(told.encode()).digest()
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of ``keys`` that have no target yet."""
-        return [key for key in keys if self.name(key) not in self._places]
+        """Those of ``keys`` that have no target yet, and are not known to have none."""
+        return [key for key in keys if self._file(self.name(key)) is None]
+
+    def outcomes(self, keys: Iterable[str]) -> dict[str, Outcome]:
+        """What became of those of ``keys`` of which there is something to tell."""
+        named = {key: self._outcomes.get(self.name(key)) for key in keys}
+        return {key: found[1] for key, found in named.items() if found}
+
+    def borrow(self, keys: Iterable[str]) -> None:
+        """Take what is missing of ``keys`` from the shared folder, as far as it is there."""
+        if self.shared is None or not (missing := self.missing(keys)):
+            return
+        there = TargetCache(self.shared, self.identity, self.records)
+        for path in sorted({p for key in missing if (p := there._file(self.name(key)))}):
+            share_file(path, self.folder)
+        self.refresh()
 
     def __call__(self, batch: Batch) -> Tensor:
         """h_R (B, H) in float32, where the batch is; ``BadInput`` naming what is missing."""
         if not batch.keys:  # a stand-in batch, of which nothing counts
             return torch.zeros(0, 1, device=batch.context.ids.device)
-        if lacking := self.missing(batch.keys):
+        places = [self._places.get(self.name(key)) for key in batch.keys]
+        if lacking := [key for key, place in zip(batch.keys, places, strict=True) if not place]:
             raise BadInput(
                 f"{self.folder}: expected a target for every sample, got none for "
                 f"{', '.join(lacking[:3])} ({len(lacking)} of {len(batch.keys)}); samples whose "
                 "trajectory does not fit data.max_tokens have none and must be left out"
             )
-        rows = [self._tensors[path][row] for path, row in map(self._place, batch.keys)]
+        rows = [self._tensors[place[0]][place[1]] for place in places if place]
         return torch.stack(rows).to(batch.context.ids.device)
 
-    def add(self, keys: Sequence[str], targets: Tensor) -> Path:
-        """Write ``targets`` (n, H) of the samples ``keys`` as one file."""
-        names = b"".join(self.name(key) for key in keys)
-        content = save(
-            {
-                "names": torch.frombuffer(bytearray(names), dtype=torch.uint8).reshape(-1, 32),
-                "targets": targets.detach().float().cpu().contiguous(),
-            },
-            metadata={"made_from": canonical_json(self.identity.made_from).decode()},
-        )
-        digest = hashlib.sha256(content).hexdigest()[:24]
-        path = self.folder / f"targets-{digest}.safetensors"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with undisturbed(), WholeFile(path) as file:
-            file.write(content)
-            file.commit()
+    def add(
+        self, keys: Sequence[str], targets: Tensor, outcomes: Mapping[str, Outcome] | None = None
+    ) -> Path:
+        """Write ``targets`` (n, H) of the samples ``keys`` as one file, with what became of these
+        and of samples without a target.
+        """
+        told = {self.name(key): outcome for key, outcome in sorted((outcomes or {}).items())}
+        names = [self.name(key) for key in keys]
+        path = write_targets(self.folder, names, targets, told, self.identity.made_from)
+        if self.shared is not None:
+            share_file(path, self.shared)
         self.refresh()
         return path
 
-    def _place(self, key: str) -> tuple[Path, int]:
-        return self._places[self.name(key)]
+    def _file(self, name: bytes) -> Path | None:
+        """The file with the target ``name``, or with the reason why there is none."""
+        if place := self._places.get(name):
+            return place[0]
+        path, told = self._outcomes.get(name, (None, Outcome()))
+        return path if told.reason else None
 
 
 @torch.no_grad()
@@ -216,6 +239,7 @@ def fill(
     batches: Iterable[Batch],
     config: Config,
     *,
+    tally: Tally | None = None,
     tell: Callable[[int], None] | None = None,
     per_file: int = 4096,
     most_s: float = 300,
@@ -223,7 +247,9 @@ def fill(
     """Compute the targets of ``batches``, which hold the view R, with the base's weights.
 
     The number of targets made. Call it before the first update, and when resuming before the
-    checkpoint is restored: with full fine-tuning only then is the network still the base.
+    checkpoint is restored: with full fine-tuning only then is the network still the base. A target
+    that is there already is not made again. ``tally`` counts what becomes of samples while
+    ``batches`` are drawn; it is kept with the targets, and so are samples that have none.
     ``tell`` is given the number done after each batch, also one of which nothing counts. They are
     written as files of ``per_file`` targets, or of what ``most_s`` seconds made; what is made when
     anything ends the work, such as an exception of ``tell`` or Ctrl-C, is written then. Raises
@@ -231,24 +257,29 @@ def fill(
     batch is kept.
     """
     done = 0
+    counted = Tally() if tally is None else tally
     made: list[tuple[Sequence[str], Tensor]] = []  # appended to by one operation, or not at all
     written_s = time.monotonic()
 
     def write() -> None:
-        if made:
-            keys = [key for some, _ in made for key in some]
-            cache.add(keys, torch.cat([targets for _, targets in made]))
+        keys = [key for some, _ in made for key in some]
+        told = counted.outcomes()
+        lost = cache.missing(key for key, outcome in told.items() if outcome.reason)
+        if keys or lost:
+            there = {key: told[key] for key in (*keys, *lost) if key in told}
+            targets = torch.cat([some for _, some in made]) if made else torch.zeros(0, 0)
+            cache.add(keys, targets, there)
             made.clear()
 
     try:
         with backbone.base_weights():
             for batch in batches:
-                if batch.keys:
+                if fresh := cache.missing(batch.keys):
                     rows = batch.to(backbone.device)
                     targets = embed_rows(backbone, rows, config.objective.target).cpu()
                     _refuse_broken(batch, targets)
-                    made.append((batch.keys, targets))
-                    done += len(batch.keys)
+                    made.append((fresh, targets[[key in fresh for key in batch.keys]]))
+                    done += len(fresh)
                 waiting = sum(len(keys) for keys, _ in made)
                 if waiting >= per_file or time.monotonic() - written_s > most_s:
                     write()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pearl_data.shards.files import write_whole
-from pearl_train.report.card_scores import scores
+from pearl_train.report.card_scores import EVERY, scores
 from pearl_train.report.usage import usage
 from pearl_train.run.environment import Stop, last_stop
 from pearl_train.run.folder import DataFacts, RunFolder, read_json
@@ -39,6 +39,8 @@ class Place(NamedTuple):
 
     ``choices`` is the file with every choice, ``model`` the folder of the network, ``curves`` the
     picture, None where there is no such thing; ``command`` is how ``pearl-train`` names the model.
+    ``step`` is that of the checkpoint that the network is from, None for the end of the run;
+    ``exported``: the card is of this network alone.
     """
 
     title: str
@@ -46,6 +48,8 @@ class Place(NamedTuple):
     model: str | None
     curves: str | None
     command: str
+    step: int | None = None
+    exported: bool = False
 
 
 def write_card(folder: RunFolder) -> Path:
@@ -62,11 +66,19 @@ def write_card(folder: RunFolder) -> Path:
     return folder.card
 
 
-def exported_card(folder: RunFolder, name: str, choices: str) -> str:
+def exported_card(folder: RunFolder, name: str, choices: str, step: int | None = None) -> str:
     """The card of an export called ``name``, where the choices are in ``choices`` and curves, if
-    the run has any, and the network lie beside the card.
+    the run has any, and the network lie beside the card. ``step`` as in :class:`Place`.
     """
-    place = Place(title=name, choices=choices, model=".", curves=_curves(folder), command=name)
+    place = Place(
+        title=name,
+        choices=choices,
+        model=".",
+        curves=_curves(folder),
+        command=name,
+        step=step,
+        exported=True,
+    )
     return card(folder, place)
 
 
@@ -74,18 +86,20 @@ def card(folder: RunFolder, place: Place) -> str:
     """What the run in ``folder`` was, for readers at ``place``."""
     config = folder.read_config()
     sessions = read_json(folder.environment, list) if folder.environment.is_file() else []
-    whole = place.model and place.curves  # whoever came so far has all that a card speaks of
+    # whoever came so far has all that a card speaks of; a checkpoint is what it is, come what may
+    whole = place.model and (place.curves or place.step is not None)
     stop = None if whole else last_stop(folder.environment)
     parts = [
         _front(config),
         f"# {place.title}\n",
         _summary(config),
+        _at_step(config, place.step),
         _stopped(stop, config, place, folder_name(folder.read_data().path)),
         _data(folder.read_data()),
-        _training(config, sessions, stop),
+        _training(config, sessions, stop["step"] if stop else place.step),
         f"Every choice is in `{place.choices}`.\n",
-        _losses(folder, place.curves),
-        scores(folder.path) or _not_yet(place),
+        _losses(folder, place.curves, place.step),
+        scores(folder.path, place.step if place.exported else EVERY) or _not_yet(place),
         usage(config, place.model, place.command) if place.model else "",
     ]
     return "\n".join(part for part in parts if part)
@@ -120,6 +134,13 @@ def _summary(config: Config) -> str:
     )
 
 
+def _at_step(config: Config, step: int | None) -> str:
+    """That the weights are not those of the end."""
+    if step is None:
+        return ""
+    return f"These are the weights of a checkpoint, after step {step} of {config.optim.steps}.\n"
+
+
 def _stopped(stop: Stop | None, config: Config, place: Place, data: str) -> str:
     """That the run did not come to its end, and why."""
     if stop is None:
@@ -146,10 +167,11 @@ def _data(data: DataFacts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _training(config: Config, sessions: list[Any], stop: Stop | None) -> str:
+def _training(config: Config, sessions: list[Any], reached: int | None) -> str:
+    """``reached`` is the step up to which this was trained, None for all."""
     optim, objective = config.optim, config.objective
     lines = ["## Training\n"]
-    done = f"{stop['step']} of {optim.steps}" if stop else str(optim.steps)
+    done = str(optim.steps) if reached is None else f"{reached} of {optim.steps}"
     lines.append(
         f"- {done} steps of {optim.batch} samples; AdamW, learning rate {optim.lr:g} "
         f"({optim.schedule}, warm-up {optim.warmup:g}), weight decay {optim.weight_decay:g}"
@@ -177,9 +199,12 @@ def _training(config: Config, sessions: list[Any], stop: Stop | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _losses(folder: RunFolder, curves: str | None) -> str:
-    """The last value of every loss, the last reading of the panel, and the curves."""
-    values = last_values(read_metrics(folder.metrics))
+def _losses(folder: RunFolder, curves: str | None, step: int | None) -> str:
+    """The last value of every loss, the last reading of the panel, up to ``step`` if it is given,
+    and the curves.
+    """
+    lines = read_metrics(folder.metrics)
+    values = last_values([x for x in lines if step is None or x["step"] <= step])
     left_out = {"step", "lr", "samples", "tokens"}
     shown = {
         name: value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -17,14 +17,25 @@ the right one, whatever it says; of a model that calls tools after its own last 
 where it came to no answer. Not read of open questions."""
 
 
-def scores(run: Path) -> str:
-    """A table of every evaluation that ``pearl-train eval`` left in ``run``; empty if none did."""
+EVERY: Final = "every"
+
+
+def scores(run: Path, step: int | Literal["every"] | None = EVERY) -> str:
+    """A table of every evaluation that ``pearl-train eval`` left in ``run``; empty if none did.
+
+    ``step`` leaves those of one set of weights: of the checkpoint at that step, None of the end.
+    """
     text = ""
     for found in _evaluations(run):
+        at = found.get("checkpoint")
+        if step not in (EVERY, at):
+            continue
+        earlier = f", **checkpoint of step {at}**" if at is not None and step == EVERY else ""
         split = f", split `{found['split']}`" if found.get("split") else ""
         seen = ", **questions it was trained on**" if found.get("trained_on") else ""
+        on = folder_name(str(found["data"]))
         text += (
-            f"\n`{folder_name(str(found['data']))}`{split}, mode `{found['mode']}`{seen}:\n\n"
+            f"\n`{on}`{split}, mode `{found['mode']}`{earlier}{seen}:\n\n"
             "| family | n | correct | accuracy [95 % interval] | chance | by likelihood [95 %] |\n"
             "|---|---|---|---|---|---|\n"
         )

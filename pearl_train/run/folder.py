@@ -7,6 +7,7 @@ RUN/
   metrics.jsonl     losses and panels; the same for the same seed
   timings.jsonl     rates and waits; never the same twice
   tensorboard/      both, for TensorBoard
+  wandb.json        which run this is on W&B, and what it was given; if asked for
   curves.png        the losses as a picture
   targets/          h_R of every sample, where the base is frozen
   checkpoints/      to resume from
@@ -52,6 +53,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.timings = path / "timings.jsonl"
         self.tensorboard = path / "tensorboard"
+        self.wandb = path / "wandb.json"
         self.curves = path / "curves.png"
         self.checkpoints = path / "checkpoints"
         self.targets = path / "targets"

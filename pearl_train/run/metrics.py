@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.errors import BadInput
 from pearl_train.run.folder import RunFolder
+from pearl_train.run.weights_and_biases import WeightsAndBiases
 from pearl_train.settings.config import Config
 
 Values = Mapping[str, float]
@@ -70,7 +71,7 @@ class Metrics:
         if config.log.tensorboard:
             self._sinks.append(_TensorBoard(folder.tensorboard, start))
         if config.log.wandb:
-            self._sinks.append(_WeightsAndBiases(folder.path, config))
+            self._sinks.append(WeightsAndBiases(folder, config))
         _cut(folder.metrics, kept_bytes)
         self._lines = folder.metrics.open("ab")
         self._timings = folder.timings.open("ab")
@@ -154,35 +155,3 @@ class _TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
-
-
-def wandb_package() -> Any:
-    """The package ``wandb``; raises ``UsageError`` where it is not installed."""
-    from importlib import import_module
-
-    try:
-        return import_module("wandb")
-    except ImportError as error:
-        raise UsageError(
-            "log.wandb: expected the package wandb, got none; pip install wandb, or leave it off: "
-            "RUN/tensorboard and RUN/metrics.jsonl hold the same values"
-        ) from error
-
-
-class _WeightsAndBiases:
-    """The same values for W&B, for those who ask for it."""
-
-    def __init__(self, folder: Path, config: Config) -> None:
-        import msgspec
-
-        wandb = wandb_package()
-        choices = msgspec.to_builtins(config)
-        self._run: Any = wandb.init(
-            project="pearl", name=folder.name, dir=str(folder), config=choices
-        )
-
-    def write(self, step: int, values: Values) -> None:
-        self._run.log({**values, "step": step})
-
-    def close(self) -> None:
-        self._run.finish()

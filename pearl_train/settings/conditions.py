@@ -69,6 +69,12 @@ CONDITIONS: tuple[Condition, ...] = (
         lambda config: config.objective.target.source == "ema",
     ),
     Condition(
+        "objective.target.cache",
+        "objective.target.source",
+        'objective.target.source = "frozen-base"',
+        lambda config: config.objective.target.source == "frozen-base",
+    ),
+    Condition(
         "objective.target.read",
         "objective.target.include_answer",
         "objective.target.include_answer = true: without a conclusion its place is the last",

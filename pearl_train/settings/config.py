@@ -82,6 +82,9 @@ class TargetConfig(Section, frozen=True, kw_only=True):
     wrong_steps: bool = False
     """Whether steps that the record marks as mistakes (``loss_mask`` 0) belong to R."""
     ema_decay: Share = 0.996
+    cache: str | None = None
+    """frozen-base only: a folder, which may be new, where runs share the targets they made. It says
+    where, not what: a run keeps its own, goes on without it, and is the same with another."""
 
 
 class NextLatConfig(Section, frozen=True, kw_only=True):
@@ -98,7 +101,8 @@ class LvrConfig(Section, frozen=True, kw_only=True):
     latents: Positive = 8
     """Latents fed back at inference."""
     max_latents: Positive = 64
-    """Most region tokens regressed in training; larger regions are thinned out evenly."""
+    """Most region tokens regressed in training (published: all); larger regions are thinned out
+    evenly, and counted."""
 
 
 class ObjectiveConfig(Section, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pearl_tools.errors import UsageError
-from pearl_train.settings.config import OBJECTIVES, ObjectiveName
+from pearl_train.settings.config import OBJECTIVES, Config, ObjectiveName
 from pearl_train.settings.faults import Fault, Key
 from pearl_train.settings.load import ROW, Judged, judge, told
 from pearl_train.settings.reads import readers
@@ -103,6 +103,15 @@ def _parsed(text: str) -> tuple[list[Variant], list[Fault]]:
 def _objective(variant: Variant) -> ObjectiveName:
     name = variant.name.partition("+")[0]
     return next(known for known in OBJECTIVES if known == name)
+
+
+#: What may be another when a run is resumed: it says where something lies, not what is trained.
+PLACES = frozenset({"objective.target.cache"})
+
+
+def other_choices(known: Config, wanted: Config) -> list[str]:
+    """The dotted keys in which two configurations would train another model."""
+    return [key for key in differences(known, wanted) if key not in PLACES]
 
 
 def differences(known: Any, wanted: Any, at: str = "") -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -24,20 +25,25 @@ from pearl_train.objectives import needs, plan_views
 from pearl_train.objectives.pearl import target_plan
 from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.target_cache import TargetCache, fill, target_identity
+from pearl_train.objectives.target_files import shared_folder
 from pearl_train.objectives.trainee import Trainee, make_trainee
 from pearl_train.run.folder import DataFacts, RunFolder, data_sha256
 from pearl_train.settings.config import Config
 from pearl_train.training.collapse import Panel
 from pearl_train.training.ingredients import Ingredients, no_targets
 from pearl_train.training.interrupt import wish_to_stop
-from pearl_train.training.loader import Tally, TrainingData, numbers_of
-from pearl_train.training.processes import from_all, said_by_first
+from pearl_train.training.loader import TrainingData, numbers_of
+from pearl_train.training.processes import first_process, from_all, said_by_first
 from pearl_train.views.batch import Batch, ViewPlan
 from pearl_train.views.encode import Encoder
 from pearl_train.views.left_out import how_to_keep
+from pearl_train.views.tally import Account, Outcome
 
 #: The split whose loss is measured at every checkpoint, and how much of it.
 VALIDATION, MOST = "val", 256
+
+#: Begins the names of what happened to samples of the validation split.
+OF_VALIDATION = "validation, "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +52,8 @@ class Assembled:
 
     ingredients: Ingredients
     trainee: Trainee
-    train: TrainingData
-    validation: TrainingData | None
     facts: DataFacts
+    left_out: Account
 
 
 def assemble(
@@ -58,11 +63,13 @@ def assemble(
     accelerator: Any,
     *,
     opened: Callable[[DataFacts], None] | None = None,
+    shared_targets: Path | None = None,
 ) -> Assembled:
     """Open the data and build the model; nothing is trained yet.
 
     Objectives that need cached targets get them in ``folder``, which may take long: ``opened`` is
-    told before what is read. Raises ``UsageError`` and ``BadInput`` naming what does not fit
+    told before what is read. ``shared_targets`` is where runs share them if ``config`` names no
+    folder. Raises ``UsageError`` and ``BadInput`` naming what does not fit
     together, and ``RunInterrupted`` once the targets made until then are written.
     """
     plan = plan_views(config.objective)
@@ -95,8 +102,10 @@ def assemble(
     cached: Callable[[Batch], Any] = no_targets
     if "cache" in needs(config.objective):
         whole = samples(target_plan(config.objective), config.data.split)
-        cached = _cached_targets(config, backbone, whole, train, folder, accelerator)
-        facts = msgspec.structs.replace(facts, samples=len(train))
+        cached = _cached_targets(config, backbone, whole, folder, accelerator, shared_targets)
+        train.samples.beforehand = _without_target(cached, whole, accelerator)
+    tallies = {"": train.tally} | ({OF_VALIDATION: validation.tally} if validation else {})
+    left_out = Account(tallies)
     ingredients = Ingredients(
         trainee=trainee,
         batches=partial(_until, train, config.optim.steps),
@@ -105,11 +114,10 @@ def assemble(
         after_update=trainee.after_update,
         panel=Panel(config.objective),
         validation=partial(validation.once, most=MOST) if validation else None,
+        left_out=left_out,
         beside_checkpoint=partial(_save_processor, backbone),
     )
-    return Assembled(
-        ingredients=ingredients, trainee=trainee, train=train, validation=validation, facts=facts
-    )
+    return Assembled(ingredients=ingredients, trainee=trainee, facts=facts, left_out=left_out)
 
 
 def build_trained(config: Config) -> Backbone:
@@ -165,48 +173,73 @@ def _cached_targets(
     config: Config,
     backbone: Backbone,
     whole: TrainingData,
-    train: TrainingData,
     folder: RunFolder,
     accelerator: Any,
+    shared: Path | None,
 ) -> TargetCache:
-    """All targets, computed now where they are not there yet; samples without one are left out."""
-    places = whole.samples.reader.places
-    keys = {places[number].line.key: number for number in whole.numbers}
-    cache = TargetCache(folder.targets, target_identity(backbone, config), _record_hashes(whole))
+    """All targets of the samples of ``whole``, computed now where they are not there yet."""
+    keys = _numbers_by_key(whole)
+    identity = target_identity(backbone, config)
+    if named := config.objective.target.cache:
+        shared = Path(named).expanduser()
+    if shared is not None:  # only those that this run would make itself, to the last bit
+        device, size = accelerator.device.type, config.optim.micro_batch
+        made_by = {"identity": identity.sha256, "device": device, "micro_batch": size}
+        shared = shared_folder(shared, made_by)
+    cache = TargetCache(folder.targets, identity, _record_hashes(whole), shared=shared)
+    first_process(lambda: cache.borrow(keys))
+    accelerator.wait_for_everyone()
+    cache.refresh()
     # one list for all: another process may have written files since
     lacking = set(said_by_first(accelerator, cache.missing(keys)))
     if lacking:
-        whole.numbers = [n for n in whole.numbers if places[n].line.key in lacking]
         backbone.to(accelerator.device)
         with ExitStack() as stack:
-            bar = Progress("targets", len(whole.numbers), "samples")
+            bar = Progress("targets", len(lacking), "samples")
             if accelerator.is_main_process:
                 stack.enter_context(bar)
             wish = stack.enter_context(wish_to_stop())
 
             def tell(done: int) -> None:
                 if accelerator.is_main_process:
-                    most = min(done * accelerator.num_processes, len(whole.numbers))
+                    most = min(done * accelerator.num_processes, len(lacking))
                     bar.advance(most - bar.done)
                 if any(from_all(accelerator, wish.stop)):
                     there = len(keys) - len(lacking) + sum(from_all(accelerator, done))
                     raise _interrupted(there, len(keys), folder)
 
-            batches = (batch for some in whole.once() for batch in some)
-            fill(cache, backbone, batches, config, tell=tell)
+            wanted = {keys[key] for key in lacking}
+            batches = (batch for some in whole.once(wanted=wanted) for batch in some)
+            fill(cache, backbone, batches, config, tally=whole.tally, tell=tell)
         accelerator.wait_for_everyone()
         cache.refresh()
-    without = {keys[key] for key in cache.missing(keys)}
-    if without:
-        train.numbers = [n for n in train.numbers if n not in without]
-        train.tally.merge(Tally(dropped=whole.tally.dropped))
-        sys.stderr.write(f"{len(without)} samples are left out: their trajectory does not fit\n")
-    if not train.numbers:
-        raise UsageError(
-            f"expected samples with a target, got {len(without)} that were all left out: "
-            f"{whole.tally.counts()}; {how_to_keep(whole.tally.dropped, config.data)}"
-        )
     return cache
+
+
+def _without_target(
+    cache: TargetCache, whole: TrainingData, accelerator: Any
+) -> Mapping[str, Outcome]:
+    """What became of samples when their targets were made, in whatever run that was; raises
+    ``UsageError`` where none has a target.
+    """
+    found = cache.outcomes(_numbers_by_key(whole))
+    reasons = Counter(outcome.reason for outcome in found.values() if outcome.reason)
+    told = ", ".join(f"{reason}: {number}" for reason, number in sorted(reasons.items()))
+    if reasons.total() == len(whole):
+        raise UsageError(
+            f"expected samples with a target, got {len(whole)} that were all left out: {told}; "
+            f"{how_to_keep(reasons, whole.samples.encoder.data)}"
+        )
+    if reasons and accelerator.is_main_process:
+        sys.stderr.write(
+            f"{reasons.total()} of {len(whole)} samples have no target and are left out: {told}\n"
+        )
+    return found
+
+
+def _numbers_by_key(data: TrainingData) -> dict[str, int]:
+    places = data.samples.reader.places
+    return {places[number].line.key: number for number in data.numbers}
 
 
 def _interrupted(there: int, wanted: int, folder: RunFolder) -> RunInterrupted:

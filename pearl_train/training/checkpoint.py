@@ -156,15 +156,26 @@ def prune(folder: Path, keep_last: int, *, keep_best: bool) -> None:
 
 def best_checkpoint(folder: Path) -> Path | None:
     """The checkpoint with the lowest validation loss; the earlier of two equal ones."""
-    scored = []
-    for path in _named(folder):
+    scored = [
+        (manifest.validation, manifest.step, path)
+        for path, manifest in manifests(folder).items()
+        if manifest.validation is not None
+    ]
+    return min(scored)[2] if scored else None
+
+
+def manifests(folder: Path) -> dict[Path, CheckpointManifest]:
+    """The checkpoints in ``folder`` that say what they are, the oldest first; whether their files
+    are as they were written is for :func:`whole` to say.
+    """
+    found = {}
+    for path in sorted(_named(folder), key=_step_of):
         try:
             manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=CheckpointManifest)
         except (OSError, msgspec.DecodeError):
             continue
-        if manifest.validation is not None:
-            scored.append((manifest.validation, manifest.step, path))
-    return min(scored)[2] if scored else None
+        found[path] = manifest
+    return found
 
 
 def expect_names(where: Path, expected: set[str], found: set[str]) -> None:

@@ -2,7 +2,7 @@
 
 Neither a low L_JEPA nor a healthy L_VLM says so: when all targets are alike, predicting them is
 easy and answering goes on as before; effective rank alone misleads too. So five figures are read
-together, from the first step, over the last few micro-batches (a ring buffer, so that small
+together, from the first step, over the samples of the last few steps (a ring buffer, so that small
 batches work; what is older than ``SPAN`` steps is left out, since drift would pass for spread):
 
     target_std, predicted_std   mean standard deviation per dimension of vectors scaled to length
@@ -10,16 +10,16 @@ batches work; what is older than ``SPAN`` steps is left out, since drift would p
     effective_rank              exp of the entropy of the singular values, after centring
     cosine                      mean over pairs of different targets
     retrieval                   share of predictions nearest to their own target; chance is 1 / n
-    gradient/<term>             norm of each weighted term's gradient, as if the first micro-batch
-                                (of the first process) were the whole step: with fewer samples in
-                                it the norm is noisier, not smaller
+    gradient/<term>             norm of each weighted term's gradient
+                                (:mod:`pearl_train.training.gradient_norms`)
 
+Left out: whose samples these are (:mod:`pearl_train.training.watching`).
 Dimensions: n samples in the buffer, H hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from pearl_train.objectives.base import Terms
 from pearl_train.settings.config import ObjectiveConfig
+from pearl_train.training.gradient_norms import term_gradient_norms
 
 CAPACITY = 64
 SPAN = 10
@@ -139,7 +140,8 @@ def remedy(reading: Reading, options: ObjectiveConfig, first: Reading | None = N
 class Panel:
     """Remembers the views of the last steps and says what they mean.
 
-    ``see`` every micro-batch; ``look`` where gradient norms are wanted too; then ``report``.
+    ``see`` the views of every micro-batch; ``look`` at one whose gradient norms are wanted; then
+    ``report``.
     """
 
     def __init__(self, options: ObjectiveConfig, capacity: int = CAPACITY) -> None:
@@ -149,6 +151,7 @@ class Panel:
         self.gradients: dict[str, float] = {}
         self.level: Level = "healthy"
         self.worst: Level = "healthy"
+        self._told_few = False
         self._keys: list[str] = []
         self._steps: list[int] = []
         self._views: Tensor | None = None  # (n, 2, H): predicted, target
@@ -173,10 +176,13 @@ class Panel:
         self._keys = ([self._keys[n] for n in old] + keys)[-self.capacity :]
         self._steps = ([self._steps[n] for n in old] + [views.step] * len(both))[-self.capacity :]
 
-    def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
-        """:meth:`see`, and measure each term's gradient; before ``terms`` are differentiated."""
-        self.see(terms)
-        self.gradients = term_gradient_norms(terms, counts, model.parameters())
+    def look(
+        self, terms: Terms, counts: Mapping[str, float], trained: Sequence[nn.Parameter]
+    ) -> None:
+        """Measure each term's gradient in the ``trained`` weights, before ``terms`` are
+        differentiated; where they are sharded all processes must do so.
+        """
+        self.gradients = term_gradient_norms(terms, counts, trained)
 
     def read(self) -> Reading | None:
         """The figures, or None while fewer than ``FEWEST`` samples were seen."""
@@ -189,13 +195,13 @@ class Panel:
     def report(self) -> tuple[dict[str, float], str]:
         """The figures and gradient norms by name, and a warning with its remedy or an empty text.
 
-        Each level is told once: that targets grow alike, then that they have collapsed. Nothing of
-        the views for objectives that have none.
+        Each level is told once: that targets grow alike, then that they have collapsed; and once
+        that samples are too few to tell. Nothing of the views for objectives that have none.
         """
         values = {f"gradient/{name}": norm for name, norm in self.gradients.items()}
         reading = self.read()
         if reading is None:
-            return values, ""
+            return values, self._too_few()
         values |= {name: float(value) for name, value in reading._asdict().items()}
         verdict = judge(reading, self.options, self.first)
         self.level = verdict.level
@@ -203,6 +209,18 @@ class Panel:
             return values, ""
         self.worst = verdict.level
         return values, verdict.text
+
+    def _too_few(self) -> str:
+        """Why nothing is said of the views; empty where there are none, or it was told."""
+        if self._views is None or self._told_few:
+            return ""
+        self._told_few = True
+        dropping = " or lower objective.loss_dropout" if self.options.loss_dropout else ""
+        return (
+            f"the collapse panel says nothing of targets: expected at least {FEWEST} different "
+            f"samples with a target in the last {SPAN} steps, got {len(self._views)}; raise "
+            f"optim.batch{dropping}, or train on more samples"
+        )
 
     @property
     def collapsed(self) -> bool:
@@ -223,26 +241,3 @@ class Panel:
         self._views = tensors.get("views")
         self._keys, self._steps = list(state["keys"]), list(state["steps"])
         self.first = Reading(**state["first"]) if state["first"] else None
-
-
-def term_gradient_norms(
-    terms: Terms, counts: Mapping[str, float], parameters: Iterable[nn.Parameter]
-) -> dict[str, float]:
-    """The norm of each term's gradient as it enters L: weighted, and divided by its units.
-
-    ``counts`` are the units by name of what ``terms`` were summed over (``Batch.counts``). One
-    backward pass per term; the graph stays, ``.grad`` is not touched. Empty where weights are
-    sharded (FSDP2): gradients exist there only on the way into ``.grad``.
-    """
-    trained = [p for p in parameters if p.requires_grad]
-    if any(hasattr(p, "full_tensor") for p in trained):
-        return {}
-    norms = {}
-    for name, term in terms.losses.items():
-        if not term.total.requires_grad:
-            continue
-        part = term.weight * term.total / max(counts.get(term.unit, 0), 1)
-        gradients = torch.autograd.grad(part, trained, retain_graph=True, allow_unused=True)
-        some = [g.detach().float().norm() for g in gradients if g is not None]
-        norms[name] = float(torch.stack(some).norm()) if some else 0.0
-    return norms

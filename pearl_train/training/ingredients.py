@@ -17,10 +17,12 @@ class Watcher(Protocol):
     """The collapse panel, as the loop sees it: :class:`pearl_train.training.collapse.Panel`."""
 
     def see(self, terms: Terms) -> None:
-        """Remember the views of a micro-batch."""
+        """Remember the views in ``terms``."""
 
-    def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
-        """See the terms of a micro-batch before they are differentiated."""
+    def look(
+        self, terms: Terms, counts: Mapping[str, float], trained: Sequence[nn.Parameter]
+    ) -> None:
+        """Measure the gradients of a micro-batch's terms before they are differentiated."""
 
     def report(self) -> tuple[dict[str, float], str]:
         """The values by name, and a warning with its remedy or an empty text."""
@@ -34,6 +36,16 @@ class Watcher(Protocol):
 
     def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Remember what :meth:`state` gave."""
+
+
+class Counted(Protocol):
+    """What became of samples, as the loop sees it: :class:`pearl_train.views.tally.Account`."""
+
+    def state(self) -> dict[str, Any]:
+        """What this process has counted so far, as JSON."""
+
+    def add(self, state: Mapping[str, Any]) -> None:
+        """Count what :meth:`state` gave in another process or an earlier session."""
 
 
 def no_targets(batch: Batch) -> Tensor | None:
@@ -57,6 +69,7 @@ class Ingredients:
         after_update: moves a teacher.
         panel: watches for collapse.
         validation: this process's share of the validation samples; empty if there are none.
+        left_out: what was left out or changed so far; it goes into each checkpoint.
         beside_checkpoint: writes files into each checkpoint, such as the processor.
 
     """
@@ -68,4 +81,5 @@ class Ingredients:
     after_update: Callable[[], None] = nothing
     panel: Watcher | None = None
     validation: Callable[[], Iterator[Sequence[Batch]]] | None = None
+    left_out: Counted | None = None
     beside_checkpoint: Callable[[Path], None] | None = None

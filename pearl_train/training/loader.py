@@ -10,9 +10,8 @@ Left out: what a sample becomes (:mod:`pearl_train.views.encode`).
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
@@ -29,47 +28,15 @@ from pearl_train.views.collate import collate, muted
 from pearl_train.views.encode import Dropped, Encoder, encode_sample
 from pearl_train.views.left_out import how_to_keep
 from pearl_train.views.remember import Remembered
+from pearl_train.views.tally import Outcome, Tally
 
 __all__ = [
     "EncodedSamples",
     "Fault",
-    "Tally",
     "TrainingData",
     "numbers_of",
     "shared_questions",
 ]
-
-
-@dataclass
-class Tally:
-    """What the loader left out and what it changed, so far: keys of samples by reason.
-
-    ``dropped`` and ``changed`` map reasons (``too-long`` ...) and changes (``downscaled`` ...) to
-    keys with a detail; a sample that comes again in another epoch counts once.
-    """
-
-    dropped: dict[str, dict[str, str]] = field(default_factory=dict)
-    changed: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def counts(self) -> dict[str, int]:
-        """How many samples, by ``dropped: reason`` and ``changed: what``."""
-        found = Counter({f"dropped: {name}": len(keys) for name, keys in self.dropped.items()})
-        found.update({f"changed: {name}": len(keys) for name, keys in self.changed.items()})
-        return dict(found)
-
-    def drop(self, dropped: Dropped) -> None:
-        """Count one dropped sample."""
-        self.dropped.setdefault(dropped.reason, {})[dropped.key] = dropped.detail
-
-    def change(self, key: str, what: str) -> None:
-        """Count one changed sample."""
-        self.changed.setdefault(what, {})[key] = ""
-
-    def merge(self, other: Tally) -> None:
-        """Count what ``other`` counted, too; a sample that both know counts once."""
-        for mine, theirs in ((self.dropped, other.dropped), (self.changed, other.changed)):
-            for reason, keys in theirs.items():
-                mine.setdefault(reason, {}).update(keys)
 
 
 class Fault(NamedTuple):
@@ -92,24 +59,33 @@ Item = EncodedSample | Dropped | Fault
 
 
 class EncodedSamples(Dataset[Item]):
-    """The samples of ``reader`` by number, encoded on demand and remembered while there is room."""
+    """The samples of ``reader`` by number, encoded on demand and remembered while there is room.
+
+    ``beforehand`` is what became of samples, by key, in a view that was read before: who has no
+    cached target is left out, as who cannot be encoded is.
+    """
 
     def __init__(
         self, reader: DatasetReader, plan: ViewPlan, encoder: Encoder, *, cache_bytes: int = 0
     ) -> None:
         self.reader, self.plan, self.encoder = reader, plan, encoder
+        self.beforehand: Mapping[str, Outcome] = {}
         self._remembered = Remembered(cache_bytes)
 
     def __getitem__(self, number: int) -> Item:
         known = self._remembered.get(number)
         if known is not None:
             return known
+        place = self.reader.places[number]
+        before = self.beforehand.get(place.line.key, Outcome())
+        if before.reason:
+            return Dropped(place.line.key, place.shard, before.reason, before.detail)
         try:
-            shard = self.reader.places[number].shard
-            made = encode_sample(self.reader[number], shard, self.plan, self.encoder)
+            made = encode_sample(self.reader[number], place.shard, self.plan, self.encoder)
         except PearlError as error:
             return Fault(type(error), str(error))
         if isinstance(made, EncodedSample):
+            made = replace(made, notes=tuple(dict.fromkeys((*made.notes, *before.changes))))
             self._remembered.put(number, made)
         return made
 
@@ -204,17 +180,22 @@ class TrainingData:
                 return
             yield [self._quiet() if batch is None else batch for batch in found]
 
-    def once(self, *, most: int | None = None) -> Iterator[list[Batch]]:
+    def once(
+        self, *, most: int | None = None, wanted: Collection[int] | None = None
+    ) -> Iterator[list[Batch]]:
         """Every sample once, in the order of the shards, one micro-batch at a time: for
-        validation and for what is computed beforehand. ``most`` samples at most; all processes get
-        equally many batches, none where no sample can be encoded. Without workers, so that what was
-        encoded is still there next time.
+        validation and for what is computed beforehand. ``most`` samples at most, or those of
+        ``wanted`` (numbers in the reader) with what shares a micro-batch with them: a batch is the
+        same whatever else is wanted. All processes get equally many batches, none where no sample
+        can be encoded. Without workers, so that what was encoded is still there next time.
         """
         numbers = self.numbers[:most]
         group = self.micro_batch * self.world
         shares = []
         for start in range(0, len(numbers), group):
             part = numbers[start : start + group]
+            if wanted is not None and not any(number in wanted for number in part):
+                continue
             low, high = (len(part) * r // self.world for r in (self.rank, self.rank + 1))
             shares.append(part[low:high])
         for share in shares:
@@ -238,13 +219,7 @@ class TrainingData:
         )
 
     def _heard(self, micro: Micro) -> Batch | None:
-        if micro.fault:
-            raise micro.fault.kind(micro.fault.message)
-        for dropped in micro.dropped:
-            self.tally.drop(dropped)
-        for key, what in micro.changed:
-            self.tally.change(key, what)
-        return micro.batch
+        return _counted(micro, self.tally)
 
     def _quiet(self) -> Batch:
         """A batch that adds nothing; raises ``BadInput`` where every sample was left out."""
@@ -258,11 +233,28 @@ class TrainingData:
         return batch
 
     def _stand_in_of(self, numbers: Sequence[int]) -> Batch | None:
-        """A batch that adds nothing, of the first of ``numbers`` that can be encoded, if any."""
+        """A batch that adds nothing, of the first of ``numbers`` that can be encoded, if any.
+
+        Samples that are tried for it may never come up, and do so by the number of processes: they
+        count only where all of them are left out.
+        """
         if self._stand_in is None:
+            tried = Tally()
             for number in numbers:
-                batch = self._heard(self.samples.gather([self.samples[number]]))
+                batch = _counted(self.samples.gather([self.samples[number]]), tried)
                 if batch is not None:
                     self._stand_in = muted(batch)
-                    break
+                    return self._stand_in
+            self.tally.merge(tried)
         return self._stand_in
+
+
+def _counted(micro: Micro, tally: Tally) -> Batch | None:
+    """The batch of ``micro``, what became of its samples counted; raises what is wrong with one."""
+    if micro.fault:
+        raise micro.fault.kind(micro.fault.message)
+    for dropped in micro.dropped:
+        tally.drop(dropped)
+    for key, what in micro.changed:
+        tally.change(key, what)
+    return micro.batch

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +20,37 @@ from pearl_tools.errors import UsageError
 from pearl_train.errors import RunInterrupted
 from pearl_train.model.whole import is_whole
 from pearl_train.objectives import plan_views
-from pearl_train.objectives.trainee import make_trainee
 from pearl_train.run.environment import describe
 from pearl_train.run.folder import DataFacts, RunFolder, same_data, write_json
-from pearl_train.run.metrics import wandb_package
 from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
+from pearl_train.run.weights_and_biases import wandb_package
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
-from pearl_train.training.assemble import Assembled, assemble, build_trained
+from pearl_train.settings.variants import other_choices
+from pearl_train.training.assemble import OF_VALIDATION, Assembled, assemble
+from pearl_train.training.at_checkpoint import backbone_at
 from pearl_train.training.checkpoint import newest_whole
-from pearl_train.training.processes import accelerator_for, first_process, from_all
+from pearl_train.training.processes import accelerator_for, first_process
+from pearl_train.training.quiet import no_bars
 from pearl_train.training.session import fit
 from pearl_train.training.stopped import show, told_if_stopped
 
-#: Begins the names of what happened to samples of the validation split.
-_OF_VALIDATION = "validation, "
-
 
 def train(
-    config: Config, data: Path, out: Path, *, resume: bool = False, progress: bool = True
+    config: Config,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    shared_targets: Path | None = None,
 ) -> RunResult:
     """Train what ``config`` says on the dataset ``data``; everything is written to ``out``.
 
     With ``resume`` the run in ``out`` goes on from its newest whole checkpoint, with ``config`` and
     ``data`` as it began with; where there is no run yet it begins. Without, ``out`` must be new.
+    ``shared_targets`` is where runs share cached targets, unless ``config`` names a folder.
     Raises ``UsageError``, ``BadInput``, ``RunInterrupted``, ``Diverged`` or ``Collapsed``; a run
     that began can then be resumed; of one that diverged the message says what to do instead.
     """
@@ -65,7 +70,14 @@ def train(
     main = accelerator.is_main_process
     with told_if_stopped(folder, main=main) as session:
         try:
-            made = assemble(config, data, folder, accelerator, opened=opened.append)
+            made = assemble(
+                config,
+                data,
+                folder,
+                accelerator,
+                opened=opened.append,
+                shared_targets=shared_targets,
+            )
         except (RunInterrupted, KeyboardInterrupt):
             if opened and main:  # what the targets were made for, so that it can be resumed
                 _begin(folder, config, opened[0])
@@ -82,30 +94,17 @@ def train(
             began=lambda step: session.began(_session(accelerator, step)),
         )
         session.has_trained()
-        left_out = most(folder.read_data().left_out, _left_out(made, accelerator))
+        # what a release that kept it in no checkpoint wrote at the end of this run stays told
+        known = {**folder.read_data().left_out, **made.left_out.counts()}
+        left_out = dict(sorted(known.items()))
         first_process(lambda: _finish(folder, config, made, left_out))
     return msgspec.structs.replace(found, left_out=left_out)
 
 
-def _left_out(made: Assembled, accelerator: Any) -> dict[str, int]:
-    """What was left out or changed in all processes, by reason; of validation by its own names."""
-    counts: dict[str, int] = {}
-    for split, data in (("", made.train), (_OF_VALIDATION, made.validation)):
-        if data is not None:
-            for tally in from_all(accelerator, data.tally):
-                data.tally.merge(tally)
-            counts |= {f"{split}{name}": n for name, n in data.tally.counts().items()}
-    return counts
-
-
 def _begin(folder: RunFolder, config: Config, facts: DataFacts) -> None:
-    """Write down what is trained on what; of a run that began, what was not known then."""
+    """Write down what is trained on what, if the run did not begin before."""
     if not folder.config.is_file():
         folder.create(config, facts)
-        return
-    known = folder.read_data()
-    if known.samples != facts.samples:  # interrupted before it was known which have a target
-        write_json(folder.data, msgspec.structs.replace(known, samples=facts.samples))
 
 
 def _reached(folder: RunFolder) -> int:
@@ -114,18 +113,11 @@ def _reached(folder: RunFolder) -> int:
     return last.step if last else 0
 
 
-def most(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
-    """The larger count of each reason: a resumed run meets only the samples that are still to come,
-    and those it met before may be the same.
-    """
-    return {name: max(before.get(name, 0), now.get(name, 0)) for name in sorted({*before, *now})}
-
-
 def _same_choices(folder: RunFolder, config: Config) -> None:
-    if folder.read_config() != config:
+    if others := other_choices(folder.read_config(), config):
         raise UsageError(
             f"{folder.path}: expected the choices that the run began with (config.toml), got "
-            "others; resume with those, or start a new run"
+            f"another {', '.join(others)}; resume with those, or start a new run"
         )
 
 
@@ -142,7 +134,7 @@ def _finish(
     """The model, the curves and the card; by the first process."""
     from pearl_train.model.export import export_model
 
-    lost = sum(n for name, n in left_out.items() if name.startswith(f"{_OF_VALIDATION}dropped"))
+    lost = sum(n for name, n in left_out.items() if name.startswith(f"{OF_VALIDATION}dropped"))
     facts = msgspec.structs.replace(
         folder.read_data(),
         left_out=dict(left_out),
@@ -157,20 +149,6 @@ def _finish(
         show(folder)
 
 
-@contextmanager
-def no_bars() -> Iterator[None]:
-    """Inside, transformers draws no progress bars."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
-
-
 def _bare_backbone(folder: RunFolder, config: Config, made: Assembled) -> Any:
     """The trained backbone with whole weights: as it is, or, where it is sharded, from the last
     checkpoint.
@@ -178,9 +156,7 @@ def _bare_backbone(folder: RunFolder, config: Config, made: Assembled) -> Any:
     backbone = made.trainee.backbone
     if not any(hasattr(p, "full_tensor") for p in backbone.parameters()):
         return backbone
-    bare = make_trainee(build_trained(config), config)
     last = newest_whole(folder.checkpoints, lambda _: None)
     if last is None:
         raise UsageError(f"{folder.checkpoints}: expected a checkpoint to export, got none")
-    bare.load_state_dict(last.tensors("weights"), strict=False)
-    return bare.backbone
+    return backbone_at(last, config)

@@ -9,16 +9,16 @@ and what a checkpoint holds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
 
-from pearl_tools.errors import BadInput, listed
+from pearl_tools.errors import listed
 from pearl_train.errors import Collapsed, Diverged, RunInterrupted
 from pearl_train.model.load import not_finite
-from pearl_train.objectives.base import Terms
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.going_on import after_divergence
 from pearl_train.run.metrics import PANEL, Metrics, Window
@@ -26,11 +26,10 @@ from pearl_train.run.narrator import Narrator
 from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
 from pearl_train.settings.config import Config
+from pearl_train.training.at_checkpoint import weights_for
 from pearl_train.training.checkpoint import (
     Checkpoint,
     Snapshot,
-    expect_names,
-    expect_shapes,
     newest_whole,
     prune,
     sweep,
@@ -44,6 +43,7 @@ from pearl_train.training.pace import Pace
 from pearl_train.training.processes import (
     accelerator_for,
     deterministic,
+    from_all,
     prepare,
     said_by_first,
     unsharded,
@@ -56,6 +56,7 @@ from pearl_train.training.state import (
     restore,
 )
 from pearl_train.training.update import Machine, Update, evaluate_loss, update
+from pearl_train.training.watching import Watching, see_before_training
 from pearl_train.views.batch import Batch
 
 
@@ -197,20 +198,15 @@ class _Session:
         set_learning_rate(self.optimizer, rate)
         moment = self.parts.moment(step)
 
-        def look(number: int, terms: Terms, counts: Mapping[str, float]) -> None:
-            if panel and due and number == 0:
-                panel.look(terms, counts, self.machine.model)
-            elif panel:
-                panel.see(terms)
-
         near = min(-step % every, last - step) < SPAN  # older views are forgotten anyway
-        done = update(
-            self.machine,
-            micro_batches,
-            moment,
-            stop=self.wish.stop,
-            look=look if panel and near else None,
-        )
+        watching = Watching(self.machine, panel, gradients=due) if panel and near else None
+        if panel and not step:
+            later = partial(self.parts.batches, 1)
+            with self.pace.outside():
+                see_before_training(self.machine, panel, micro_batches, later, moment)
+        done = update(self.machine, micro_batches, moment, stop=self.wish.stop, look=watching)
+        if watching:
+            watching.share()
         self.parts.after_update()
         self.step += 1
         self.samples += done.samples
@@ -226,7 +222,7 @@ class _Session:
     def _panel(self, step: int, panel: Watcher) -> None:
         """Write the panel's values; warn, or stop, if they show a collapse."""
         values, warning = panel.report()
-        # each process has judged samples of its own: all do what the first one found
+        # all have judged the same samples; should machines round differently, the first decides
         warning, collapsed = said_by_first(self.accelerator, (warning, panel.collapsed))
         if self.metrics and values:
             self.metrics.log(step, {PANEL + name: value for name, value in values.items()})
@@ -281,6 +277,7 @@ class _Session:
                 f"step {self.step}: expected finite weights after the update, got NaN or infinity "
                 f"in {listed(broken)}; no checkpoint of them is written"
             )
+        left_out = self._left_out()
         panel_tensors, panel_state = self.parts.panel.state() if self.parts.panel else ({}, {})
         if self.main and self.metrics:
             snapshot = Snapshot(
@@ -301,6 +298,7 @@ class _Session:
                     "groups": state.groups,
                     "base": self.base,
                     "panel": panel_state,
+                    "left_out": left_out,
                 },
                 validation=validation,
             )
@@ -310,22 +308,28 @@ class _Session:
         self.saved = self.step
         self.accelerator.wait_for_everyone()
 
+    def _left_out(self) -> dict[str, Any]:
+        """What all processes left out or changed until now; each knows it then."""
+        counted = self.parts.left_out
+        if counted is None:
+            return {}
+        for state in from_all(self.accelerator, counted.state()):
+            counted.add(state)
+        return counted.state()
+
     def _restore(self, found: Checkpoint) -> int:
         """Take up ``found``; the length that metrics.jsonl had then."""
         state = found.state()
-        if state["base"] != self.base:
-            raise BadInput(
-                f"{found.path}: expected the frozen weights that the run began with, got others; "
-                f"check model.id {self.config.model.id} and model.revision"
-            )
-        weights = found.tensors("weights")
-        expect_names(found.path, set(self.kept), set(weights))
-        expect_shapes(found.path, self.shapes, weights)
+        weights = weights_for(
+            found, base=self.base, kept=self.kept, shapes=self.shapes, config=self.config
+        )
         groups = state["groups"]
         restored = TrainingState(weights=weights, moments=found.tensors("moments"), groups=groups)
         restore(self.machine.model, self.optimizer, restored)
         if self.parts.panel:
             self.parts.panel.restore(found.tensors("panel"), state["panel"])
+        if self.parts.left_out:
+            self.parts.left_out.add(state.get("left_out", {}))  # earlier releases kept none
         self.step = self.saved = found.step
         self.samples, self.tokens = state["samples"], state["tokens"]
         self.window = Window(state["window"])

@@ -58,7 +58,7 @@ class Update(NamedTuple):
     stop: bool
 
 
-Look = Callable[[int, Terms, Mapping[str, float]], None]
+Look = Callable[[int, Terms, Batch], None]
 
 
 def update(
@@ -69,8 +69,8 @@ def update(
     stop: bool = False,
     look: Look | None = None,
 ) -> Update:
-    """Change the weights once. ``look`` sees the number of each micro-batch, its terms and its
-    own units, before they are differentiated.
+    """Change the weights once. ``look`` sees the number of each micro-batch, its terms and the
+    micro-batch itself before they are differentiated; in all processes, whoever is in it.
 
     Raises ``Diverged`` before any weight is changed if a loss or the gradient is not finite.
     """
@@ -88,11 +88,13 @@ def update(
     ]
     for place, (number, batch) in enumerate(ready):
         seed_micro_batch(machine, moment.step, number)
-        with _held_back(machine, last=place == len(ready) - 1):
-            here = batch.to(machine.accelerator.device)
+        last = place == len(ready) - 1
+        here = batch.to(machine.accelerator.device)
+        with _held_back(machine, last=last):
             terms: Terms = machine.model(here, moment, machine.targets(here))
-            if look and batch.keys:
-                look(place, terms, here.counts)
+        if look:  # not held back: gradients of sharded weights exist only once exchanged
+            look(place, terms, here)
+        with _held_back(machine, last=last):
             machine.accelerator.backward(machine.world * weighted(terms, counts))
         totals.append({name: term.total.detach() for name, term in terms.losses.items()})
         weights |= {name: (term.weight, term.unit) for name, term in terms.losses.items()}

@@ -123,7 +123,11 @@ class _Encoding:
         encoder, template = self.encoder, self.encoder.template
         parts = template.parts(self.context, prompt=True)
         context, before = encoder.span(parts, pictures, self.numbers)
-        region = self._region(pictures) if "lvr" in self.plan.branches else ()
+        region: tuple[RegionToken, ...] = ()
+        if "lvr" in self.plan.branches:
+            whole = self._region(pictures)
+            region = tuple(thinned(whole, encoder.objective.lvr.max_latents))
+            notes = (*notes, *["latents-thinned"] * (len(region) < len(whole)))
         branches: dict[BranchName, Span] = {}
         for name, turns in self.after.items():
             grown = Growing()
@@ -183,13 +187,12 @@ class _Encoding:
             turns = (*turns[:at], Turn("user", ("",)), *turns[at:])
         return turns
 
-    def _region(self, pictures: Mapping[str, Prepared]) -> tuple[RegionToken, ...]:
-        found = [
+    def _region(self, pictures: Mapping[str, Prepared]) -> list[RegionToken]:
+        return [
             RegionToken(self.numbers[root], token)
             for root, boxes in region_boxes(self.trajectory).items()
             for token in tokens_under(grid_of(self.encoder.processor, pictures[root]), boxes)
         ]
-        return tuple(thinned(found, self.encoder.objective.lvr.max_latents))
 
     def _dropped(self, reason: str, detail: str) -> Dropped:
         return Dropped(self.trajectory.id, self.shard, reason, detail)

@@ -1,10 +1,10 @@
-"""What to do so that samples are not left out, by the reason for which they were."""
+"""What to do so that samples are not left out or changed, by the reason for which they were."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pearl_train.settings.config import DataConfig
+from pearl_train.settings.config import DataConfig, ObjectiveConfig
 
 
 def how_to_keep(reasons: Iterable[str], data: DataConfig) -> str:
@@ -25,3 +25,17 @@ def how_to_keep(reasons: Iterable[str], data: DataConfig) -> str:
         "objective.target.wrong_steps = true",
     }
     return "; ".join(words for reason, words in advice.items() if reason in set(reasons))
+
+
+def how_to_leave(changes: Iterable[str], data: DataConfig, objective: ObjectiveConfig) -> str:
+    """The changes of the configuration that leave samples as they are, as an order.
+
+    >>> how_to_leave(["latents-thinned"], DataConfig(), ObjectiveConfig())
+    'raise objective.lvr.max_latents (64): the published method has a latent for each region token'
+    """
+    advice = {
+        "downscaled": f"raise data.max_tokens ({data.max_tokens})",
+        "latents-thinned": f"raise objective.lvr.max_latents ({objective.lvr.max_latents}): the "
+        "published method has a latent for each region token",
+    }
+    return "; ".join(words for change, words in advice.items() if change in set(changes))

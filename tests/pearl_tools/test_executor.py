@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -341,6 +342,18 @@ def test_depth_record_says_what_it_ran_with() -> None:
     assert (execution.model_id, execution.weights_sha256) == ("fake", "0" * 64)
     assert (execution.device, execution.dtype, execution.seed) == ("cpu", "float32", 0)
     assert set(execution.libraries) == {"torch", "numpy"}
+
+
+def test_depth_record_names_the_library_that_another_model_runs_in() -> None:
+    class Other(FakeDepth):
+        libraries: tuple[str, ...] = ("transformers",)
+
+    execution = ToolExecutor(depth_model=Other()).run(call("depth"), MEDIA).exec
+    assert execution is not None
+    assert execution.libraries == {
+        "transformers": version("transformers"),
+        "numpy": version("numpy"),
+    }
 
 
 def test_depth_covers_the_picture_it_is_of() -> None:

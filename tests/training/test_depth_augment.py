@@ -70,3 +70,58 @@ def test_a_faded_picture_is_paler_and_as_bright(picture: np.ndarray) -> None:
         assert made.dtype == np.uint8
         assert 0.05 < saturation(made) / saturation(picture) < 0.65
         assert made.mean() == pytest.approx(picture.mean(), abs=1)
+
+
+class Chosen:
+    """A generator of which the coins, ``random()``, fall as a test wants them."""
+
+    def __init__(self, *coins: float) -> None:
+        self.coins = list(coins)
+        self._rng = np.random.default_rng(0)
+
+    def random(self) -> float:
+        return self.coins.pop(0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rng, name)
+
+
+NO = 0.99
+
+
+@pytest.mark.parametrize(
+    ("effect", "coins", "least", "most"),
+    [
+        ("nothing", (NO, NO, NO, NO), 0, 0),
+        ("colour", (0, 0.5, NO, NO, NO), 1, 100),
+        ("grey", (0, 0, NO, NO, NO), 1, 100),
+        ("blur", (NO, 0, NO, NO), 0.05, 20),
+        ("noise", (NO, NO, 0, NO), 0.5, 20),
+        ("jpeg", (NO, NO, NO, 0), 0.05, 20),
+    ],
+)
+def test_every_effect_of_film_changes_a_picture_a_little(
+    effect: str, coins: tuple[float, ...], least: float, most: float
+) -> None:
+    picture = np.random.default_rng(1).integers(90, 120, (*SIZE, 3)).astype(np.uint8)
+    picture[30:60, 40:80] = (200, 120, 60)
+    rng = Chosen(*coins)
+    made = augment._film(rng, picture.copy())
+    assert rng.coins == [], "every effect tosses its coin"
+    assert (made.shape, made.dtype) == (picture.shape, np.uint8)
+    change = made.astype(float) - picture
+    assert least <= np.abs(change).mean() <= most
+
+    def grain(image: np.ndarray) -> float:
+        return float(np.abs(np.diff(image[:25].astype(float), axis=1)).mean())
+
+    if effect == "grey":
+        # white balance stays: channels are the same picture, each a little brighter or darker
+        flat = made.reshape(-1, 3).astype(float).T
+        assert np.corrcoef(flat).min() > 0.98
+    if effect == "blur":
+        assert grain(made) < 0.9 * grain(picture)
+        assert made.mean() == pytest.approx(picture.mean(), abs=1)
+    if effect == "noise":
+        assert 0.7 < change.std() < 14
+        assert abs(change.mean()) < 1

@@ -1,6 +1,9 @@
 """The recipe of the depth network: what may still change while a stage is trained."""
 
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,3 +49,67 @@ def test_every_stage_draws_whole_shards_and_settles_before_it_ends() -> None:
         assert stage.cool < stage.steps, stage.name
         assert recipe.learning_rate(stage, 0) < stage.rate
         assert recipe.learning_rate(stage, stage.steps - 1) < 0.02 * stage.rate
+
+
+def test_a_finished_stage_hands_on_the_middle_that_it_keeps(tmp_path: Path) -> None:
+    """Its checkpoint says where it ended, `initial` where it began."""
+    network = train.DepthNetwork()
+    initial = {name: value.clone() for name, value in network.state_dict().items()}
+    ended = {
+        name: value + 1 if value.dtype.is_floating_point else value
+        for name, value in initial.items()
+    }
+    stage = train.Recipe(**{**asdict(STAGE), "kept": 0.25})
+    saved = {
+        "recipe": asdict(stage),
+        "network": initial,
+        "average": ended,
+        "optimiser": torch.optim.AdamW(network.parameters()).state_dict(),
+        "step": stage.steps,
+    }
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    made = train.train(stage, None, tmp_path / "checkpoint.pt", initial=initial)
+    for name, value in initial.items():
+        expected = value + 0.75 if value.dtype.is_floating_point else value
+        torch.testing.assert_close(made[name], expected)
+    other = replace(stage, rate=2e-3)
+    with pytest.raises(SystemExit, match="made by another recipe"):
+        train.train(other, None, tmp_path / "checkpoint.pt", initial=initial)
+
+
+def test_all_stages_are_trained_in_turn_and_exported_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, Any]] = []
+    exported: list[Any] = []
+
+    def scenes(_: Path, stage: Any) -> Any:
+        rendered = [f"toolkit-{stage.name}", "worlds-0"]
+        return train.Scenes([], [], [], [], [], rendered)
+
+    def trained(stage: Any, _: Any, checkpoint: Path, *, initial: Any, device: str) -> Any:
+        begun.append((stage.name, initial))
+        assert checkpoint == tmp_path / f"checkpoint-{stage.name}.pt"
+        return {"of": stage.name}
+
+    monkeypatch.setattr(train, "read_scenes", scenes)
+    monkeypatch.setattr(train, "train", trained)
+    monkeypatch.setattr(train, "export", lambda *given, **more: exported.append((given, more)))
+    monkeypatch.setattr(sys, "argv", ["train.py", "--cache", str(tmp_path), "--device", "cpu"])
+    train.main()
+    assert exported == []
+    names = [stage.name for stage in train.STAGES]
+    before = [None, *({"of": name} for name in names[:-1])]
+    assert begun == list(zip(names, before, strict=True))
+
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--export"])
+    train.main()
+    ((average, stages), more) = exported[0]
+    assert average == {"of": names[-1]}
+    assert [stage["name"] for stage in stages] == names
+    assert more["renderers"] == [
+        "toolkit-objects",
+        "worlds-0",
+        *(f"toolkit-{n}" for n in names[1:]),
+    ]
+    assert more["notes"] == ""

@@ -72,6 +72,6 @@ DEPTH = Tool(
     check=check,
     execute=depth,
     describe=describe,
-    libraries=("torch", "numpy"),
+    libraries=("numpy",),  # those of the depth model are added
     uses_depth_model=True,
 )

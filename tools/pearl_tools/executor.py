@@ -26,7 +26,7 @@ from pearl_tools.settings import ExecutorSettings
 from pearl_tools.tool import CheckedCall, Tool
 from pearl_tools.types import ExecRecord, MediaMap, MediaRecord, Medium, Observation, ToolCall
 
-__all__ = ["ExecutorSettings", "ToolExecutor"]
+__all__ = ["ExecutorSettings", "ToolExecutor", "library_version"]
 
 
 class ToolExecutor:
@@ -177,11 +177,12 @@ class ToolExecutor:
         self, tool: Tool, duration_ms: float, cached: Literal["hit", "miss"]
     ) -> ExecRecord:
         model = self.depth_model() if tool.uses_depth_model else None
+        libraries: tuple[str, ...] = (*(model.libraries if model else ()), *tool.libraries)
         return ExecRecord(
             tool_version=tool.spec.version,
             model_id=model.model_id if model else None,
             weights_sha256=model.weights_sha256 if model else None,
-            libraries={name: _library_version(name) for name in tool.libraries},
+            libraries={name: library_version(name) for name in libraries},
             device=model.device if model else "cpu",
             dtype=model.dtype if model else "uint8",
             seed=self.settings.seed if model else None,
@@ -192,7 +193,8 @@ class ToolExecutor:
 
 
 @cache
-def _library_version(name: str) -> str:
+def library_version(name: str) -> str:
+    """The version of an installed distribution, or ``absent``."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -8,7 +8,9 @@ from __future__ import annotations
 def one_thread(*, depth: bool) -> None:
     """Makes every numeric library of this process use one thread; ``depth`` says if torch will run.
 
-    For programs, not for libraries: it changes the settings of the whole process.
+    For programs, not for libraries: it changes the settings of the whole process. So the
+    commands of the toolkit that compute call it, and neither the executor nor `validate_paths`
+    does: who imports them has the say over their own process.
     """
     import cv2
 

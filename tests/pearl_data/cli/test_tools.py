@@ -164,6 +164,20 @@ def test_depth_of_the_opposite_sign_is_refused_and_an_unclear_one_warned_of(
     assert bool(result.stderr) == (sign == 0)
 
 
+def test_one_call_runs_on_one_thread_as_the_calls_of_a_job_do(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+    monkeypatch.setattr(module, "one_thread", lambda *, depth: threads.append(depth))
+    monkeypatch.setattr(
+        module, "ToolExecutor", lambda settings: ToolExecutor(settings, depth_model=Signed(1))
+    )
+    run_json(photo, "depth", {})
+    run_json(photo, "crop", {"bbox": [0, 0, 1, 1]})
+    run_json(photo, "nothing", {})
+    assert threads == [True, False, False], "torch is loaded for depth alone"
+
+
 def test_call_in_another_dialect_takes_its_names_and_units(photo: Path) -> None:
     arguments = {"bbox_2d": [0, 0, 500, 500], "label": "x", "img_idx": 0}
     _, record = run_json(photo, "image_zoom_in_tool", arguments, "--dialect", "qwen")

@@ -21,7 +21,7 @@ def test_the_example_in_the_help_passes_and_says_how_well() -> None:
     example = (check.help or "").partition("Example: pearl-data tools check ")[2]
     result = invoke(*shlex.split(example))
     assert result.exit_code == 0, result.output
-    assert "depth: embedded, inverse depth" in result.stdout
+    assert "depth: embedded, relative inverse depth of unknown scale, weights " in result.stdout
     assert "ok: larger = nearer, Spearman 0." in result.stdout
 
 

@@ -30,6 +30,7 @@ class Knows:
     """A model that knows the drawn scene, at half its size, up to ``sign``."""
 
     output, weights_sha256, device, dtype = "inverse", "0" * 64, "cpu", "float32"
+    libraries: tuple[str, ...] = ()
 
     def __init__(self, name: str, sign: float = 1) -> None:
         self.model_id = name
@@ -164,6 +165,68 @@ def test_a_ratio_that_leaves_no_pair_is_told(data: Path) -> None:
     assert "; no pair of pixels is further apart than --ratio: lower it, or raise --pairs" in text
     assert "ordinal" in text.splitlines()[1]
     assert report.sets[0].rows[0].ordinal is None
+
+
+def degenerate(kind: str) -> np.ndarray:
+    """A truth after alignment to which every map is right."""
+    depth = np.full((48, 64), 2, np.float32)
+    if kind == "few":
+        depth[:] = np.nan
+        depth[3, 4:23] = scene()[1][20:39, 4]
+    if kind == "one":
+        depth[:] = 0
+        depth[3, 4] = 2
+    return depth
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("wall", "; 1 of one true depth: no AbsRel or delta-1, every map would be right"),
+        ("one", "; 1 of one true depth: no AbsRel or delta-1, every map would be right"),
+        (
+            "few",
+            "; 1 of fewer than 20 known pixels: no AbsRel or delta-1, every map would be right",
+        ),
+    ],
+)
+def test_a_truth_without_ground_for_an_alignment_scores_nothing(
+    tmp_path: Path, kind: str, told: str
+) -> None:
+    write_image(tmp_path / "a.png")
+    np.savez(tmp_path / "a_depth.npz", depth_m=degenerate(kind))
+    report = evaluate([tmp_path], MODELS, Options(pairs=200))
+    for row in report.sets[0].rows:
+        assert (row.abs_rel, row.delta_1) == (None, None)
+    text = tell_depth(report)
+    assert told in text
+    assert told in depth_page(report, Gallery())
+    assert "lower it" not in text, "no --ratio makes pairs of one depth"
+
+
+def test_a_truth_without_ground_does_not_raise_the_mean_of_a_set(tmp_path: Path) -> None:
+    two_folders(tmp_path, 1)
+    (before,) = evaluate([tmp_path], MODELS, Options(pairs=200)).sets
+    write_image(tmp_path / "color" / "wall.png")
+    wall = np.full((48, 64), 2000, np.uint16)
+    Image.fromarray(wall).save(tmp_path / "depth" / "wall.png")
+    (after,) = evaluate([tmp_path], MODELS, Options(pairs=200)).sets
+    assert (after.one_depth, after.rows[0].images) == (1, 2)
+    for row, was in zip(after.rows, before.rows, strict=True):
+        assert row.abs_rel is not None
+        assert was.abs_rel is not None
+        assert row.abs_rel.value == was.abs_rel.value
+
+
+def test_a_unit_that_looks_wrong_is_told_in_every_form(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    np.savez(tmp_path / "a_depth.npz", depth_m=scene()[1] * 1000)
+    report = evaluate([tmp_path], MODELS, Options(pairs=200))
+    (doubt,) = report.sets[0].doubts
+    told = f"warning: {doubt}"
+    assert "looks like another unit" in told
+    assert told in tell_depth(report)
+    assert html.escape(told) in depth_page(report, Gallery())
 
 
 def test_names_of_methods_break_between_their_parts(data: Path) -> None:

@@ -128,6 +128,25 @@ def test_what_is_not_understood_names_its_row(
         read_point_pairs(write(folder, name, content))
 
 
+HEAD = "image,near_x,near_y,far_x,far_y\n"
+
+
+@pytest.mark.parametrize("rows", ["a.png,0.2,0.1,1.0,0.5\n", "a.png,1,1,0,0\na.png,0,0,.5,1\n"])
+def test_fractions_of_the_picture_are_refused_also_with_a_coordinate_of_1(
+    folder: Path, rows: str
+) -> None:
+    line = rows.count("\n") + 1
+    with pytest.raises(
+        BadInput, match=rf"a\.csv, line {line}: expected pixels, got 0\.\d, .* multiply x by its w"
+    ):
+        read_point_pairs(write(folder, "a.csv", HEAD + rows))
+
+
+@pytest.mark.parametrize("rows", ["a.png,0.2,0.1,1.5,0.5\n", "a.png,1,0,0,1\n"])
+def test_pixels_of_a_corner_are_pixels(folder: Path, rows: str) -> None:
+    assert read_point_pairs(write(folder, "a.csv", HEAD + rows))
+
+
 @pytest.mark.parametrize(
     ("point", "told"),
     [

@@ -34,6 +34,7 @@ class Rule:
     """A rule of thumb, or any function of a picture, dressed as a depth model."""
 
     model_id, output, weights_sha256, device, dtype = "rule", "inverse", "0" * 64, "cpu", "float32"
+    libraries: tuple[str, ...] = ()
 
     def __init__(self, rule: Callable[[NDArray[np.uint8]], NDArray[np.float64]]) -> None:
         self.rule = rule

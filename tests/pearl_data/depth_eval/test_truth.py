@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -34,6 +35,34 @@ def test_another_unit_of_png_is_said_not_guessed(tmp_path: Path) -> None:
     write_png(tmp_path / "a_depth.png", per_m=5000)
     depth = read_depth_m(tmp_path / "a_depth.png", None, png_per_m=5000)
     np.testing.assert_allclose(depth, scene()[1], atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "told"),
+    [
+        ("depth_m", 1000, r"of [\d.e+]+ m looks .* taken for m: if they are mm, .* depth_mm$"),
+        ("depth_mm", 1, r"a median depth of 0\.00\d+ m .* if they are m, .* depth_m$"),
+        ("disparity", 1e-4, r"check focal_px and baseline_mm \(in millimetres\) of --calibration$"),
+        ("depth_m", 1, None),
+        ("depth_mm", 1000, None),
+    ],
+)
+def test_a_unit_that_looks_wrong_is_told(
+    tmp_path: Path, name: str, factor: float, told: str | None
+) -> None:
+    np.savez(tmp_path / "a.npz", **{name: scene()[1] * factor})
+    doubt = read_truth(tmp_path / "a.npz", Calibration(100, 50, 0)).doubt
+    assert bool(told) == bool(doubt)
+    assert re.search(told or "", doubt or "")
+
+
+def test_a_png_of_another_unit_names_the_option(tmp_path: Path) -> None:
+    write_png(tmp_path / "a_depth.png", per_m=5000)
+    assert read_truth(tmp_path / "a_depth.png", None).doubt is None
+    doubt = read_truth(tmp_path / "a_depth.png", None, png_per_m=1).doubt
+    assert re.search(
+        r"1 m is taken to be 1 in a PNG: say what it is with --png-per-m$", doubt or ""
+    )
 
 
 @pytest.mark.parametrize(("name", "factor"), [("depth_m", 1), ("depth", 1), ("depth_mm", 1000)])
@@ -122,7 +151,7 @@ def test_what_is_below_0_is_unknown_and_counted(
 ) -> None:
     """0 and what is not finite are marks of the unknown; a sign may be a mistake."""
     np.save(tmp_path / f"a_{name}.npy", np.array([[-3.0, -1e-9, 0, -np.inf, np.nan, 5.0]]))
-    depth, below_0 = read_truth(tmp_path / f"a_{name}.npy", given)
+    depth, below_0, _ = read_truth(tmp_path / f"a_{name}.npy", given)
     assert np.isnan(depth).tolist() == [[True] * 5 + [False]]
     assert below_0 == 2
 

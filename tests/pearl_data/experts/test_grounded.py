@@ -22,6 +22,7 @@ class LeftIsNear:
     """A depth model for which everything gets farther from left to right."""
 
     model_id, weights_sha256, device, dtype = "left-is-near", "0" * 64, "cpu", "float32"
+    libraries: tuple[str, ...] = ()
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         ramp = np.linspace(1, 0, 64, dtype=np.float32)

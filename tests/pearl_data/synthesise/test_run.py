@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pearl_data.depth_eval.selftest import pictures
 from pearl_data.shards import DatasetReader
 from pearl_data.sources import parse_source
 from pearl_data.sources.base import QuestionSettings
-from pearl_data.synthesise import SynthesisSettings, synthesise
+from pearl_data.synthesise import SynthesisSettings, run, synthesise
 from pearl_data.synthesise.block import SlotResult
 from pearl_data.synthesise.run import _Need
 from pearl_data.validate import validate_paths
@@ -67,6 +68,7 @@ class Seer:
     """Knows the self-test's pictures, up to what ``view`` makes of them; elsewhere the row."""
 
     model_id, output, weights_sha256, device, dtype = "seer", "inverse", "0" * 64, "cpu", "float32"
+    libraries: tuple[str, ...] = ()
 
     def __init__(self, view: Callable[[np.ndarray], np.ndarray]) -> None:
         self.view = view
@@ -75,6 +77,60 @@ class Seer:
         shown = {p.image.tobytes(): p.inverse_m for p in pictures()}
         rows = np.arange(32, dtype=np.float32)[:, None].repeat(32, axis=1)
         return [self.view(shown.get(image.tobytes(), rows)).astype(np.float32) for image in images]
+
+
+def of_depth(folder: Path) -> SynthesisSettings:
+    """About distances, on drawn pictures."""
+    path = coco_set(folder, images=24)
+    return settings(path, folder, questions=QuestionSettings(tools=["depth"], seed=3))
+
+
+def test_a_worker_loads_the_depth_model_once_and_uses_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, asked, threads = [], [], []
+
+    class Counting(Seer):
+        def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+            asked.append(len(images))
+            return super().predict(images)
+
+    def load(*_: object, **__: object) -> Seer:
+        loaded.append(Counting(lambda inverse: inverse))
+        return loaded[-1]
+
+    monkeypatch.setattr("pearl_tools.executor.load_depth_model", load)
+    monkeypatch.setattr(run, "one_thread", lambda *, depth: threads.append(depth))
+    monkeypatch.setattr(run, "_bench_of_worker", None)
+    chosen = of_depth(tmp_path / "set")
+    run._open_bench(chosen)
+    for index in range(3):
+        run._run_in_worker(index)
+    assert len(asked) > 1
+    assert len(loaded) == 1
+    assert threads == [True]
+    run._open_bench(settings(tmp_path / "set" / "set.coco.json", tmp_path / "set"))
+    assert threads == [True, False], "torch is not loaded for nothing"
+
+
+def test_the_library_of_another_depth_model_is_part_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(Seer):
+        libraries: tuple[str, ...] = ("transformers", "no-such-library")
+
+    chosen = of_depth(tmp_path / "set")
+
+    def libraries(model: Seer) -> dict[str, str]:
+        monkeypatch.setattr("pearl_tools.executor.load_depth_model", lambda *_, **__: model)
+        found: dict[str, str] = run.configuration(chosen, run._Bench(chosen))["libraries"]
+        return found
+
+    shipped = libraries(Seer(lambda inverse: inverse))
+    assert list(shipped) == ["numpy", "pillow", "opencv-python", "torch", "timm"]
+    other = libraries(Other(lambda inverse: inverse))
+    more = {"transformers": version("transformers"), "no-such-library": "absent"}
+    assert other == {**shipped, **more}
 
 
 def synthesise_with(view: Callable[[np.ndarray], np.ndarray], out: Path) -> None:

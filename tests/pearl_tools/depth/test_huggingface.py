@@ -1,14 +1,27 @@
 """Transformers models under our convention: which way round, only safetensors, clear refusals."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny_depth_models import ARCHITECTURES, depth_anything, glpn, random_model, save
+from tiny_depth_models import (
+    ARCHITECTURES,
+    depth_anything,
+    dpt_of_dinov2,
+    glpn,
+    last_layer,
+    random_model,
+    save,
+)
 from transformers import DepthAnythingForDepthEstimation, DPTForSemanticSegmentation
 
 from pearl_tools.depth import load_depth_model
+from pearl_tools.depth.huggingface import TransformersDepth
+from pearl_tools.depth.outputs import parse_spec
+from pearl_tools.depth.sizes import LONGEST_PX
 from pearl_tools.errors import ModelUnavailable, UnknownModel
 
 OUTPUTS = {
@@ -40,6 +53,76 @@ def test_the_recorded_name_holds_the_kind_and_loads_the_same_model(tmp_path: Pat
     assert model.model_id == f"{tmp_path}#relative_inverse"
     again = load_depth_model(model.model_id)
     assert (again.model_id, again.weights_sha256) == (model.model_id, model.weights_sha256)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("preprocessor_config.json", "image_mean", [0.1, 0.1, 0.9]),
+        ("config.json", "head_in_index", -2),
+    ],
+)
+def test_another_setting_makes_another_model(
+    name: str, field: str, value: object, tmp_path: Path
+) -> None:
+    """Else a synthesis that was interrupted would go on with other maps, unnoticed."""
+    before = load_depth_model(str(random_model("dpt", tmp_path)))
+    path = tmp_path / name
+    settings = json.loads(path.read_text())
+    assert settings[field] != value
+    path.write_text(json.dumps({**settings, field: value}))
+    after = load_depth_model(str(tmp_path))
+    assert after.weights_sha256 != before.weights_sha256
+    image = pictures()[0]
+    assert not np.array_equal(after.predict([image])[0], before.predict([image])[0])
+
+
+def test_a_model_without_a_size_of_its_own_sees_the_whole_picture(tmp_path: Path) -> None:
+    """Its processor pads, which would shift the picture; without, the patches leave out 13 px."""
+    torch.manual_seed(0)
+    network, processor = dpt_of_dinov2()
+    for part in (network.neck, network.head):  # as they begin, all maps are alike to 7 digits
+        for weight in part.parameters():
+            if weight.ndim == 4:
+                torch.nn.init.kaiming_normal_(weight)
+    with torch.no_grad():  # else the ReLU at the end may give nothing but 0
+        last_layer(network).weight.abs_()
+        last_layer(network).bias.fill_(1)
+    model = load_depth_model(str(save(tmp_path, network, processor)))
+    image = np.random.default_rng(0).integers(0, 256, (69, 69, 3), dtype=np.uint8)
+    for window in (np.s_[:, -3:], np.s_[-3:]):
+        other = image.copy()
+        other[window] = 0
+        assert not np.array_equal(model.predict([image])[0], model.predict([other])[0])
+
+
+@pytest.mark.parametrize(("make", "multiple"), [(dpt_of_dinov2, 14), (glpn, 32)])
+@pytest.mark.parametrize(
+    "shape", [(3000, 4000, 3), (5000, 30, 3), (20, 33, 3)], ids=["large", "long", "small"]
+)
+def test_a_model_without_a_size_of_its_own_sees_a_bounded_picture(
+    make: Any, multiple: int, shape: tuple[int, int, int], tmp_path: Path
+) -> None:
+    model = TransformersDepth(parse_spec(str(save(tmp_path, *make()))))
+    network, entered = model._model, []
+
+    def smaller(pixel_values: torch.Tensor, **more: Any) -> Any:
+        entered.append(tuple(pixel_values.shape[-2:]))
+        return network(pixel_values=pixel_values[..., : 2 * multiple, : 2 * multiple], **more)
+
+    model._model = smaller  # what enters is asked; to compute on all of it takes long
+    (given,) = model.predict([np.zeros(shape, np.uint8)])
+    assert np.isfinite(given).all()
+    [(height, width)] = entered
+    assert height % multiple == width % multiple == 0
+    assert multiple <= min(height, width) <= max(height, width) <= LONGEST_PX
+    assert max(height, width) > min(max(shape), LONGEST_PX) - multiple
+    if min(shape[:2]) > 100:
+        assert width / height == pytest.approx(shape[1] / shape[0], rel=0.02)
+
+
+def test_a_model_with_a_size_of_its_own_keeps_it(tmp_path: Path) -> None:
+    assert TransformersDepth(parse_spec(str(random_model("dpt", tmp_path))))._size is None
 
 
 def test_metric_depth_is_turned_into_its_inverse(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from pearl_tools.errors import UsageError
 from pearl_train.asking.evaluate import Answered, Evaluation, line_of, summarise
@@ -30,11 +31,14 @@ from pearl_train.comparing.held_out import Asked
 from pearl_train.comparing.latents import LatentDiagnosis
 from pearl_train.comparing.training_cost import Training, training_cost
 from pearl_train.errors import Diverged
+from pearl_train.model.backbone import Backbone
+from pearl_train.objectives.target import embed_rows
 from pearl_train.report.comparison import render
 from pearl_train.report.comparison_table import MAIN, conclusions, family_tables, table_text
 from pearl_train.run.folder import RunFolder
-from pearl_train.settings.config import Config, ObjectiveConfig, OptimConfig
-from pearl_train.settings.variants import differences, parse_variants
+from pearl_train.settings.config import Config, ObjectiveConfig, OptimConfig, TargetConfig
+from pearl_train.settings.variants import differences, other_choices, parse_variants
+from pearl_train.views.batch import Batch
 
 SETTINGS = (
     "optim.steps=2",
@@ -167,6 +171,38 @@ def test_finished_runs_are_kept_and_others_can_be_added(
     assert again.rows[:5] == found.rows
     assert again.rows[5].result.mode == "pause"
     assert again.rows[5].result.thought_tokens_mean == 2
+
+
+def test_rows_make_the_targets_that_they_share_once(
+    tiny_data: Path,
+    tiny_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+
+    def noted(model: Backbone, batch: Batch, options: TargetConfig) -> Tensor:
+        made.extend(batch.keys)
+        return embed_rows(model, batch, options)
+
+    monkeypatch.setattr("pearl_train.objectives.target_cache.embed_rows", noted)
+    rows = [f"pearl+target.source=frozen-base+weight={weight}" for weight in ("0.2", "0.5")]
+    asked = request(tiny_data, tiny_folder("fast_vlm"), tmp_path / "out", ",".join(rows))
+    compare(asked)
+    assert len(made) == len(set(made)) == 12
+    for row in rows:
+        folder = RunFolder(asked.out / "runs" / row)
+        assert folder.read_config().objective.target.cache is None, "a run may be moved"
+        assert list(folder.targets.iterdir()), "and has its own"
+
+
+def test_another_folder_for_targets_is_no_other_choice(tmp_path: Path) -> None:
+    known = Config()
+    target = msgspec.structs.replace(known.objective.target, cache=str(tmp_path))
+    objective = msgspec.structs.replace(known.objective, target=target)
+    wanted = msgspec.structs.replace(known, objective=objective)
+    assert other_choices(known, wanted) == []
+    assert other_choices(known, msgspec.structs.replace(wanted, seed=1)) == ["seed"]
 
 
 def test_runs_with_other_choices_are_not_mixed_in(

@@ -14,6 +14,12 @@ from pearl_train.settings.load import load_config
 Examine = Callable[..., Examination]
 
 
+@pytest.fixture(autouse=True)
+def in_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine gives the check of learning by heart fewer updates: here it may take long."""
+    monkeypatch.setattr("pearl_train.doctor.overfit.SECONDS", 3600.0)
+
+
 @pytest.fixture
 def examined(tiny_folder: Callable[[str], Path], tiny_data: Path) -> Examine:
     """A function: a model (family or folder), choices, and the last check to run, if not all."""

@@ -207,6 +207,15 @@ def test_samples_too_long_are_counted_with_the_reason(examined: Examine) -> None
     assert "too-long" in few.checks[-1].lines[0]
 
 
+def test_thinned_latents_are_told_with_the_remedy(examined: Examine) -> None:
+    few = ("objective.lvr.max_latents=2",)
+    report = examined("llava", *few, objective="lvr", until="samples").report
+    found = report.checks[-1]
+    assert (found.check, found.status) == ("samples", "warn")
+    assert "with fewer latents than region tokens" in found.told
+    assert found.remedy.startswith("raise objective.lvr.max_latents (2)")
+
+
 @pytest.mark.parametrize("kept", [0, 1, 3])
 def test_a_validation_split_of_which_little_can_be_read(
     kept: int, examined: Examine, tmp_path: Path

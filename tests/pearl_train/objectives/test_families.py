@@ -37,10 +37,12 @@ from pearl_train.views.batch import Batch
 from pearl_train.views.collate import collate
 from pearl_train.views.encode import Encoder, encode_sample
 
+LORA = LoraConfig(rank=4, alpha=8, dropout=0.2)
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "sft": {"name": "sft"},
     "sft, pause": {"name": "sft", "pause_tokens": 4},
     "sft, trajectory": {"name": "sft", "view": "trajectory"},
+    "sft, chat": {"name": "sft", "view": "chat"},
     "tools": {"name": "tools"},
     "lvr": {"name": "lvr"},
     "pearl": {"name": "pearl"},
@@ -51,9 +53,10 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
         "nextlat": NextLatConfig(cross_entropy=1.0),
         "target": TargetConfig(include_image=True),
     },
+    "pearl, chat": {"name": "pearl", "view": "chat"},
+    "pearl, LoRA": {"name": "pearl", "lora": LORA},
     "pearl, ema": {"name": "pearl", "target": TargetConfig(source="ema", read="mean")},
 }
-LORA = LoraConfig(rank=4, alpha=8, dropout=0.2)
 WRONG = 3
 """The sample of the tiny data whose first step failed and is marked as a mistake."""
 
@@ -110,12 +113,16 @@ def test_forward_backward_save_reload(
     family: str, objective: str, make: Make, tmp_path: Path
 ) -> None:
     made = make(family, **OBJECTIVES[objective])
+    pred = torch.tensor(made.trainee.backbone.tokens.pred)
+    untrained = made.trainee.backbone.embed(pred).detach().clone()
     trained = [p for p in made.trainee.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
     first = made.loss()
     first.backward()
     assert torch.isfinite(first)
-    language = made.trainee.backbone.plain.get_decoder().layers.parameters()
+    layers = made.trainee.backbone.plain.get_decoder().layers.parameters()
+    language = [p for p in layers if p.requires_grad]
+    assert language
     assert all(p.grad is not None and p.grad.isfinite().all() for p in language)
     assert any(p.grad.any() for p in trained if p.grad is not None)
     optimizer.step()
@@ -126,6 +133,10 @@ def test_forward_backward_save_reload(
     save_file({name: state[name].contiguous() for name in names}, tmp_path / "weights.safetensors")
     again = make(family, **OBJECTIVES[objective])
     again.trainee.load_state_dict(load_file(tmp_path / "weights.safetensors"), strict=False)
+    rows = made.trainee.backbone.embed(pred)
+    assert torch.equal(again.trainee.backbone.embed(pred), rows)
+    if made.config.objective.name == "pearl":
+        assert (rows != untrained).any(dim=1).all(), "every [PRED] row has learned"
     torch.manual_seed(1)
     expected = made.loss(step=1)
     torch.manual_seed(1)

@@ -20,7 +20,7 @@ from pearl_train.settings.config import (
     TargetConfig,
 )
 from pearl_train.settings.reads import READS
-from pearl_train.training.collapse import Panel
+from pearl_train.training.gradient_norms import term_gradient_norms
 from pearl_train.views.batch import ViewPlan
 from pearl_train.views.collate import muted
 
@@ -157,7 +157,9 @@ def test_a_batch_with_nobody_in_it_runs_and_adds_nothing(name: Any, source: Any)
     assert float(loss.detach()) == 0
     used = [p.grad for p in trainee.backbone.layers.parameters()]
     assert all(gradient is not None and not gradient.any() for gradient in used)
-    Panel(config.objective).look(trainee(batch, moment(config, 0), targets), batch.counts, trainee)
+    term_gradient_norms(
+        trainee(batch, moment(config, 0), targets), batch.counts, trainee.parameters()
+    )
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

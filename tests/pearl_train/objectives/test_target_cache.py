@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from toy_objectives import ToyBackbone, toy_batch, toy_sample
 
 from pearl_data.shards.files import WholeFile
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, UsageError
 from pearl_train.objectives.pearl import target_plan
 from pearl_train.objectives.target import embed_rows, embed_target
 from pearl_train.objectives.target_cache import (
@@ -25,8 +26,11 @@ from pearl_train.objectives.target_cache import (
     processor_fingerprint,
     target_identity,
 )
+from pearl_train.objectives.target_files import shared_folder
 from pearl_train.settings.config import Config, DataConfig, ObjectiveConfig, TargetConfig
 from pearl_train.views.batch import Batch
+from pearl_train.views.encode import Dropped
+from pearl_train.views.tally import Outcome, Tally
 
 FROZEN = Config(objective=ObjectiveConfig(target=TargetConfig(source="frozen-base")))
 SAMPLES = [toy_sample(number) for number in range(6)]
@@ -117,7 +121,9 @@ def test_other_options_are_other_targets(changed: dict[str, Any]) -> None:
 def test_options_that_shape_no_target_are_the_same_target() -> None:
     network = backbone()
     other = ObjectiveConfig(
-        weight=1.0, loss_dropout=0.5, target=TargetConfig(source="frozen-base", ema_decay=0.5)
+        weight=1.0,
+        loss_dropout=0.5,
+        target=TargetConfig(source="frozen-base", ema_decay=0.5, cache="elsewhere"),
     )
     config = Config(seed=7, objective=other, data=DataConfig(workers=3, split="all"))
     assert target_identity(network, config) == target_identity(network, FROZEN)
@@ -162,6 +168,14 @@ def test_a_sample_without_a_target_is_named(tmp_path: Path) -> None:
     cache = TargetCache(tmp_path, Identity("0" * 64, {}), RECORDS)
     with pytest.raises(BadInput, match=r"got none for toy-0, toy-1, toy-2 \(4 of 4\)"):
         cache(batches()[0])
+
+
+def test_a_file_of_the_first_format_is_passed_over(tmp_path: Path) -> None:
+    """A run that made it goes on; it makes its targets anew, for what became of samples."""
+    old = {"names": torch.zeros(2, 32, dtype=torch.uint8), "targets": torch.ones(2, 4)}
+    save_file(old, tmp_path / "targets-00.safetensors", metadata={"made_from": "{}"})
+    cache = TargetCache(tmp_path, target_identity(backbone(), FROZEN), RECORDS)
+    assert cache.missing(RECORDS) == list(RECORDS)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
@@ -218,6 +232,103 @@ def test_ctrl_c_while_targets_are_written_waits_for_them(
     again = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
     assert again.missing(RECORDS) == ["toy-4", "toy-5"]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_became_of_samples_is_kept_with_their_targets(tmp_path: Path) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    tally = Tally()
+    tally.change("toy-0", "downscaled")
+    tally.change("toy-0", "max-pixels")
+    tally.drop(Dropped("toy-5", "shard", "text-too-long", "9 tokens, of 8"))
+    plan = target_plan(FROZEN.objective)
+    assert fill(cache, network, [toy_batch(SAMPLES[:5], plan)], FROZEN, tally=tally) == 5
+    again = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    assert again.missing(RECORDS) == [], "it is known that toy-5 has none"
+    assert again.outcomes(RECORDS) == {
+        "toy-0": Outcome(changes=("downscaled", "max-pixels")),
+        "toy-5": Outcome("text-too-long", "9 tokens, of 8"),
+    }
+    with pytest.raises(BadInput, match="got none for toy-5"):
+        again(batches()[1])
+
+
+def test_samples_without_a_target_are_kept_where_no_other_is_made(tmp_path: Path) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    tally = Tally()
+    for key in RECORDS:
+        tally.drop(Dropped(key, "shard", "too-long"))
+    assert fill(cache, network, [], FROZEN, tally=tally) == 0
+    assert TargetCache(tmp_path, cache.identity, RECORDS).missing(RECORDS) == []
+
+
+def test_a_batch_of_which_some_is_there_gives_the_rest_as_the_whole_does(tmp_path: Path) -> None:
+    """A target is the same to the last bit whatever was made before."""
+    network = backbone()
+    whole = TargetCache(tmp_path / "whole", target_identity(network, FROZEN), RECORDS)
+    fill(whole, network, batches(), FROZEN)
+    part = TargetCache(tmp_path / "part", whole.identity, RECORDS)
+    part.add(["toy-1"], torch.ones(1, whole(batches()[0]).shape[1]))
+    assert fill(part, network, batches(), FROZEN) == 5
+    for batch in batches():
+        other = torch.tensor([key != "toy-1" for key in batch.keys])
+        assert torch.equal(part(batch)[other], whole(batch)[other])
+    assert bool((part(batches()[0])[1] == 1).all()), "and what was there stays"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_runs_share_what_they_make_and_keep_their_own(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*paths: Path) -> None:
+        raise OSError("Invalid cross-device link")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    network, shared = backbone(), tmp_path / "shared"
+    identity = target_identity(network, FROZEN)
+    one, two = (
+        TargetCache(tmp_path / name, identity, RECORDS, shared=shared) for name in ("one", "two")
+    )
+    fill(one, network, batches()[:1], FROZEN)
+    two.borrow(RECORDS)
+    assert two.missing(RECORDS) == ["toy-4", "toy-5"]
+    # both make the rest at once
+    fill(one, network, batches()[1:], FROZEN)
+    fill(two, network, batches()[1:], FROZEN)
+    assert len(list(shared.iterdir())) == 2
+    for file in [*shared.iterdir()]:
+        file.unlink()
+    alone = TargetCache(tmp_path / "two", identity, RECORDS)
+    for batch in batches():
+        assert torch.equal(alone(batch), one(batch))
+
+
+def test_two_who_write_the_same_file_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    network = backbone()
+    cache = TargetCache(tmp_path, target_identity(network, FROZEN), RECORDS)
+    write = WholeFile.write
+
+    def beside(file: WholeFile, data: bytes) -> None:
+        write(file, data)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(WholeFile, "write", write)
+            other = TargetCache(tmp_path, cache.identity, RECORDS)
+            fill(other, network, batches()[:1], FROZEN)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WholeFile, "write", beside)
+        fill(cache, network, batches()[:1], FROZEN)
+    assert [path.name.startswith("targets-") for path in tmp_path.iterdir()] == [True]
+
+
+def test_a_shared_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        UsageError, match=r"objective\.target\.cache: expected a folder, got .*file"
+    ):
+        shared_folder(tmp_path / "file", {})
 
 
 def test_a_long_wait_is_written_down_in_between(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
-from toy_run import toy_config, toy_ingredients
+from toy_run import toy_batches, toy_config, toy_ingredients
 
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.report.card import write_card
@@ -91,6 +94,73 @@ def test_wandb_that_is_not_there_names_the_way_out(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
     with pytest.raises(UsageError, match=r"log\.wandb: .*pip install wandb"):
+        Metrics(folder, toy_config(log={"wandb": True}))
+
+
+class FakeWandb(ModuleType):
+    """Keeps what the package would send."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.begun: list[dict[str, Any]] = []
+        self.sent: list[dict[str, float]] = []
+        self.finished = 0
+
+    def init(self, **options: Any) -> FakeWandb:
+        self.begun.append(options)
+        return self
+
+    def log(self, values: dict[str, float]) -> None:
+        self.sent.append(values)
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+class Gone(Exception):
+    """As if the session were killed."""
+
+
+def test_wandb_gets_one_run_and_no_step_twice_of_a_run_that_was_killed_and_resumed(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in step 10, the run goes on from the checkpoint at 8, and line 9 comes again."""
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    config = toy_config(log={"wandb": True})
+
+    def until_ten(start: int) -> Iterator[Any]:
+        for number, micro_batches in enumerate(toy_batches(config)(start), start):
+            if number == 10:
+                raise Gone
+            yield micro_batches
+
+    with pytest.raises(Gone):
+        fit(toy_ingredients(config, batches=until_ten), config, folder, progress=False)
+    before = len(fake.sent)
+    fit(toy_ingredients(config), config, folder, resume=True, progress=False)
+    assert len(fake.sent) > before
+    first, second = fake.begun
+    assert first["id"] == second["id"] != ""
+    assert second["resume"] == "allow"
+    assert first["dir"] == str(folder.path)
+    assert first["config"]["optim"]["steps"] == 12
+    assert fake.finished == 2
+    given = [(values["step"], name) for values in fake.sent for name in values if name != "step"]
+    assert len(given) == len(set(given)), "each value once per step"
+    lines = {(line["step"], name) for line in read_metrics(folder.metrics) for name in line}
+    assert {(step, name) for step, name in lines if name != "step"} <= set(given)
+    assert {step for step, name in given if name == "loss"} == {3, 6, 9, 10, 12}
+    assert {step for step, name in given if name == "panel/target_std"} == {0, 4, 8, 11}
+    assert any(name.startswith("timing/") for _, name in given)
+
+
+def test_a_record_of_wandb_that_cannot_be_read_is_told(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", FakeWandb())
+    folder.wandb.write_text("{")
+    with pytest.raises(BadInput, match=r"wandb\.json: expected Given as JSON"):
         Metrics(folder, toy_config(log={"wandb": True}))
 
 

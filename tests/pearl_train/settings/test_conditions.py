@@ -96,6 +96,7 @@ UNREAD = [
     ("objective.target.include_answer=false", NO_JEPA),
     ("objective.target.wrong_steps=true", NO_JEPA),
     ("objective.target.ema_decay=0.9", "objective.target.source=frozen-base"),
+    ("objective.target.cache=kept", "objective.target.source=ema"),
     ("objective.target.ema_decay=0.9", NO_JEPA),
     ("objective.nextlat.cross_entropy=1", NO_JEPA),
     ("objective.lvr.weight=1", SFT),

@@ -19,8 +19,8 @@ from pearl_train.training.collapse import (
     Reading,
     judge,
     measure,
-    term_gradient_norms,
 )
+from pearl_train.training.gradient_norms import term_gradient_norms
 
 OPTIONS = ObjectiveConfig()
 
@@ -84,6 +84,17 @@ def test_a_sample_that_a_batch_holds_more_than_once_counts_once() -> None:
     one.see(Terms({}, Views(once.views.predicted[[0] * 8], once.views.target[[0] * 8],
                             ("k0",) * 8, 0)))  # fmt: skip
     assert one.read() is None
+
+
+def test_too_few_samples_are_told_once_with_what_to_do() -> None:
+    panel = Panel(ObjectiveConfig(loss_dropout=0.5))
+    for step, told in enumerate(["expected at least 4 different samples", "", ""]):
+        panel.see(views(FEWEST - 1, step=step))
+        values, warning = panel.report()
+        assert told in warning
+        assert bool(told) == ("raise optim.batch or lower objective.loss_dropout" in warning)
+        assert not panel.collapsed
+        assert values == {}
 
 
 def test_steps_without_a_target_change_nothing() -> None:
@@ -222,7 +233,8 @@ def test_looking_changes_nothing_of_the_training() -> None:
 
     def watched(batch: Any, *arguments: Any) -> Terms:
         terms = forward(batch, *arguments)
-        panel.look(terms, batch.counts, trainee)
+        panel.look(terms, batch.counts, list(trainee.parameters()))
+        panel.see(terms)
         return terms
 
     trainee.forward = watched  # type: ignore[method-assign]

@@ -17,6 +17,7 @@ from pearl_train.settings.config import DataConfig
 from pearl_train.training.loader import TrainingData, numbers_of, shared_questions
 from pearl_train.views.batch import Batch, ViewPlan
 from pearl_train.views.encode import Encoder
+from pearl_train.views.tally import Outcome
 
 Make = Callable[..., Encoder]
 PLAN = ViewPlan(("answer", "pred"), 4, target=True)
@@ -221,6 +222,41 @@ def test_dropped_samples_are_counted_by_reason_and_named(
     assert not kept & dropped.keys()
     assert data.tally.counts() == {"dropped: too-long": len(dropped)}
     assert all(detail.endswith("tokens, of 240") for detail in dropped.values())
+
+
+def test_who_has_no_cached_target_leaves_the_others_where_they_are(
+    tiny_data: Path, encoder: Encoder
+) -> None:
+    """So every objective that is compared sees them in the same steps."""
+    plain, without = (data_of(tiny_data, encoder, batch=4) for _ in range(2))
+    known = {"train-003": Outcome("too-long", "9 of 8"), "train-005": Outcome(changes=("dark",))}
+    without.samples.beforehand = known
+    walked = [keys(list(data.batches(0, 6))) for data in (plain, without)]
+    expected = [
+        [[key for key in micro if key != "train-003"] for micro in step] for step in walked[0]
+    ]
+    assert walked[1] == expected != walked[0]
+    assert without.tally.counts() == {"dropped: too-long": 1, "changed: dark": 1}
+    assert without.tally.dropped == {"too-long": {"train-003": "9 of 8"}}
+    later = data_of(tiny_data, encoder, batch=4)
+    later.samples.beforehand = known
+    assert keys(list(later.batches(2, 6))) == walked[1][2:]
+
+
+def test_some_are_wanted_in_the_batches_of_all(tiny_data: Path, encoder: Encoder) -> None:
+    data = data_of(tiny_data, encoder, micro_batch=5)
+    whole = keys(list(data.once()))
+    assert keys(list(data.once(wanted={3, 11}))) == [whole[0], whole[2]]
+
+
+def test_what_is_tried_for_an_empty_share_is_not_counted(
+    tiny_data: Path, tiny_encoder: Make
+) -> None:
+    """Else the counts would hang on the number of processes."""
+    encoder = tiny_encoder("qwen2_5_vl", max_pixels=80 * 60)
+    data = data_of(tiny_data, encoder, batch=1, rank=0, world=2)
+    assert [batch.keys for batch in next(data.batches())] == [()]
+    assert data.tally.counts() == {}
 
 
 def test_changed_samples_are_counted_by_change(tiny_data: Path, tiny_encoder: Make) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from toy_run import (
     toy_batches,
     toy_config,
     toy_ingredients,
+    toy_moment,
 )
 
 from pearl_train.errors import Collapsed, Diverged, RunInterrupted
@@ -27,6 +29,7 @@ from pearl_train.run.folder import RunFolder
 from pearl_train.run.metrics import read_metrics
 from pearl_train.settings.config import OptimConfig
 from pearl_train.training.checkpoint import Checkpoint, whole
+from pearl_train.training.collapse import FEWEST, Panel
 from pearl_train.training.optim import learning_rate, make_optimizer
 from pearl_train.training.session import fit
 from pearl_train.views.batch import Batch
@@ -89,6 +92,44 @@ def test_the_panel_is_read_from_step_0_to_the_last(run: RunFolder) -> None:
     assert [line["step"] for line in panels] == [0, 4, 8, 11]
 
 
+def test_a_small_first_batch_still_gives_a_baseline_and_the_training_stays_the_same(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    """The samples of the next steps are read as well, before anything is trained."""
+    config = toy_config(optim={"batch": 2, "micro_batch": 2})
+    plain, watched, panel = Toy(), Toy(), Panel(config.objective)
+    fit(toy_ingredients(config, trainee=plain, panel=None), config, run, progress=False)
+    beside = RunFolder(tmp_path / "watched")
+    fit(toy_ingredients(config, trainee=watched, panel=panel), config, beside, progress=False)
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(watched.state_dict()[name], weight)
+    untrained, expected = Toy().eval(), Panel(config.objective)
+    for micro_batches in islice(toy_batches(config)(0), FEWEST // 2):
+        for batch in micro_batches:
+            expected.see(untrained(batch, toy_moment(0), None))
+    first, line = expected.read(), read_metrics(beside.metrics)[0]
+    assert first is not None
+    assert line["step"] == 0
+    assert line["panel/samples"] == FEWEST
+    assert line["panel/target_std"] == pytest.approx(first.target_std)
+    assert panel.first is not None
+    assert panel.first.target_std == pytest.approx(first.target_std)
+
+
+@pytest.mark.parametrize(("batch", "begun"), [(FEWEST, [0]), (FEWEST - 1, [0, 1])])
+def test_samples_are_read_beforehand_only_where_the_first_step_has_too_few(
+    run: RunFolder, batch: int, begun: list[int]
+) -> None:
+    config, asked = toy_config(optim={"batch": batch}), []
+
+    def batches(start: int) -> Iterator[list[Batch]]:
+        asked.append(start)
+        return toy_batches(config)(start)  # type: ignore[no-any-return]
+
+    fit(toy_ingredients(config, batches=batches), config, run, progress=False)
+    assert asked == begun
+
+
 def test_gradients_are_measured_by_the_units_of_the_micro_batch_they_come_from(
     run: RunFolder,
 ) -> None:
@@ -96,9 +137,11 @@ def test_gradients_are_measured_by_the_units_of_the_micro_batch_they_come_from(
     units = []
 
     class Counting(ToyPanel):
-        def look(self, terms: Terms, counts: Mapping[str, float], model: nn.Module) -> None:
+        def look(
+            self, terms: Terms, counts: Mapping[str, float], trained: Sequence[nn.Parameter]
+        ) -> None:
             units.append(counts["samples"])
-            super().look(terms, counts, model)
+            super().look(terms, counts, trained)
 
     config = toy_config(optim={"micro_batch": 2})
     fit(toy_ingredients(config, panel=Counting()), config, run, progress=False)

@@ -87,7 +87,9 @@ def test_a_region_has_a_latent_for_each_of_its_tokens(tiny_encoder: Make) -> Non
         assert not any(span.learn[i] for i in latents)
         assert all(0 <= r.token < encoded.images[r.image].tokens for r in encoded.region)
     few = tiny_encoder("llava", objective=ObjectiveConfig(lvr=LvrConfig(max_latents=2)))
-    assert len(encode(CROP, few).region) == 2
+    thinned = encode(CROP, few)
+    assert (len(thinned.region), thinned.notes) == (2, ("latents-thinned",))
+    assert encode(CROP, tiny_encoder("llava")).notes == ()
 
 
 def test_an_encoder_travels_to_workers(tiny_encoder: Make) -> None:

@@ -62,6 +62,7 @@ class EmbeddedDepth:
     """
 
     output: OutputKind = "inverse"
+    libraries: tuple[str, ...] = ("torch",)
 
     def __init__(self, *, device: str = "cpu") -> None:
         import torch

@@ -24,7 +24,9 @@ class DepthModel(Protocol):
         model_id: `embedded`, or the id, folder or file that was asked for with the kind of its own
             output (`org/model#metric`); again a spec for `load_depth_model`.
         output: that kind, see `pearl_tools.depth.outputs`.
-        weights_sha256: hash of the weights file (of all of them in order, if there are several).
+        weights_sha256: hash of the weights file; of a transformers model, of all its weights and
+            settings (`snapshot_sha256`), since a changed image processor makes another map.
+        libraries: the distributions that compute the map, whose versions the record names.
         device: such as `cpu` or `cuda:0`.
         dtype: of the computation, such as `float32`.
 
@@ -33,6 +35,7 @@ class DepthModel(Protocol):
     model_id: str
     output: OutputKind
     weights_sha256: str
+    libraries: tuple[str, ...]
     device: str
     dtype: str
 

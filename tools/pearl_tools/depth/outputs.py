@@ -26,6 +26,12 @@ OutputKind = Literal["relative_inverse", "inverse", "metric"]
 depth of unknown scale, 0 = infinitely far, larger = nearer. `metric`: metres, larger = farther.
 """
 KINDS: Final[tuple[OutputKind, ...]] = get_args(OutputKind)
+DESCRIBED: Final[Mapping[OutputKind, str]] = {
+    "relative_inverse": "relative inverse depth of unknown scale and shift",
+    "inverse": "relative inverse depth of unknown scale",
+    "metric": "metric depth",
+}
+"""The same in the words that people read."""
 
 NEAREST_M: Final = 1e-3
 """Metric depth below this counts as this: its inverse must stay finite."""

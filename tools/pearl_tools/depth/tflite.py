@@ -34,6 +34,7 @@ class LiteRtDepth:
     """
 
     output: OutputKind
+    libraries: tuple[str, ...] = ("ai-edge-litert", "opencv-python")
 
     def __init__(self, spec: Spec) -> None:
         path = Path(spec.place)

@@ -1,0 +1,124 @@
+"""Files of cached targets: safetensors that appear whole under a name of their content.
+
+A file holds targets by their content keys and, in its metadata, what became of samples on the way:
+what was changed for a target, and which samples have none and why. Files are never changed, so one
+may lie in several folders, where the file system allows as the same bytes. Left out: what a content
+key is made of (:mod:`pearl_train.objectives.target_cache`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import msgspec
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from pearl_data.shards.files import WholeFile
+from pearl_data.trajectory import canonical_json
+from pearl_tools.errors import BadInput, UsageError
+from pearl_train.run.undisturbed import undisturbed
+from pearl_train.views.tally import Outcome
+
+_KEY_BYTES = 32
+_TOLD = "told"
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """The metadata of a file; outcomes by the content key in hex."""
+
+    made_from: dict[str, Any] = {}
+    outcomes: dict[str, Outcome] = {}
+
+
+class Stored(NamedTuple):
+    """What a file holds: ``targets`` (n, H) in float32 under ``keys``, and what became of samples
+    of which there is something to tell.
+    """
+
+    keys: list[bytes]
+    targets: Tensor
+    outcomes: dict[bytes, Outcome]
+
+
+def target_files(folder: Path) -> list[Path]:
+    """The files of targets in ``folder``, in the order of their names."""
+    return sorted(folder.glob("targets-*.safetensors"))
+
+
+def read_targets(path: Path) -> Stored:
+    """What is in ``path``; ``BadInput`` where that is damaged or no number."""
+    try:
+        with safe_open(path, "pt") as file:
+            keys, targets = file.get_tensor("names"), file.get_tensor("targets")
+            told = (file.metadata() or {}).get(_TOLD, "{}")  # the first format had none
+        outcomes = msgspec.json.decode(told, type=_Told).outcomes
+        found = {bytes.fromhex(key): outcome for key, outcome in outcomes.items()}
+    except Exception as error:
+        raise BadInput(
+            f"{path}: expected cached targets, got {error}; delete it, and it is made anew"
+        ) from error
+    if not bool(torch.isfinite(targets).all()):
+        raise BadInput(
+            f"{path}: expected finite cached targets, got NaN or infinity; delete it, and "
+            "it is made anew"
+        )
+    return Stored([key.tobytes() for key in keys.numpy()], targets, found)
+
+
+def write_targets(
+    folder: Path,
+    keys: Sequence[bytes],
+    targets: Tensor,
+    outcomes: Mapping[bytes, Outcome],
+    made_from: Mapping[str, Any],
+) -> Path:
+    """Write ``targets`` (n, H), which may be none, as one file of ``folder``."""
+    names = torch.tensor([list(key) for key in keys], dtype=torch.uint8).reshape(-1, _KEY_BYTES)
+    found = {key.hex(): outcome for key, outcome in outcomes.items()}
+    told = canonical_json({"made_from": dict(made_from), "outcomes": found})
+    content = save(
+        {"names": names, "targets": targets.detach().float().cpu().contiguous()},
+        metadata={_TOLD: told.decode()},  # one entry: safetensors writes several in any order
+    )
+    path = folder / f"targets-{hashlib.sha256(content).hexdigest()[:24]}.safetensors"
+    _write(path, content)
+    return path
+
+
+def share_file(path: Path, folder: Path) -> None:
+    """Have the file ``path`` in ``folder``, too: as a link, or a copy where there can be none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, folder / path.name)
+    except FileExistsError:
+        return
+    except OSError:  # another file system, or one without links
+        _write(folder / path.name, path.read_bytes())
+
+
+def shared_folder(path: Path, parts: Mapping[str, Any]) -> Path:
+    """The folder below ``path`` for targets whose bits follow from ``parts``; ``UsageError`` where
+    ``path`` is none.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(
+            f"objective.target.cache: expected a folder, got {path}, which is a file; name a "
+            "folder, which may be new"
+        )
+    return path / hashlib.sha256(canonical_json(parts)).hexdigest()[:16]
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # two processes may write the same content at once: each under a name of its own
+    with undisturbed(), WholeFile(path, apart=uuid4().hex[:8]) as file:
+        file.write(content)
+        file.commit()

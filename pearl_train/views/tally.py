@@ -1,0 +1,101 @@
+"""What was left out of a run and what was changed for it, by reason and sample.
+
+Kept by key, so that a sample counts once however often it comes, whichever process meets it, and
+before or after a stop. Left out: what to do about it (:mod:`pearl_train.views.left_out`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pearl_train.views.encode import Dropped
+
+
+class Outcome(NamedTuple):
+    """What became of a sample: the ``reason`` for which it is left out, with a ``detail``, or the
+    ``changes`` made to keep it.
+    """
+
+    reason: str = ""
+    detail: str = ""
+    changes: tuple[str, ...] = ()
+
+
+@dataclass
+class Tally:
+    """What the loader left out and what it changed, so far: keys of samples by reason.
+
+    ``dropped`` and ``changed`` map reasons (``too-long`` ...) and changes (``downscaled`` ...) to
+    keys with a detail; a sample that comes again in another epoch counts once.
+    """
+
+    dropped: dict[str, dict[str, str]] = field(default_factory=dict)
+    changed: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """How many samples, by ``dropped: reason`` and ``changed: what``."""
+        found = Counter({f"dropped: {name}": len(keys) for name, keys in self.dropped.items()})
+        found.update({f"changed: {name}": len(keys) for name, keys in self.changed.items()})
+        return dict(found)
+
+    def drop(self, dropped: Dropped) -> None:
+        """Count one dropped sample."""
+        self.dropped.setdefault(dropped.reason, {})[dropped.key] = dropped.detail
+
+    def change(self, key: str, what: str) -> None:
+        """Count one changed sample."""
+        self.changed.setdefault(what, {})[key] = ""
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """What became of each sample of which there is something to tell, by its key."""
+        changes: dict[str, list[str]] = {}
+        for what, keys in self.changed.items():
+            for key in keys:
+                changes.setdefault(key, []).append(what)
+        found = {key: Outcome(changes=tuple(sorted(names))) for key, names in changes.items()}
+        for reason, details in self.dropped.items():
+            found |= {key: Outcome(reason, detail) for key, detail in details.items()}
+        return found
+
+    def merge(self, other: Tally) -> None:
+        """Count what ``other`` counted, too; a sample that both know counts once."""
+        for mine, theirs in ((self.dropped, other.dropped), (self.changed, other.changed)):
+            for reason, keys in theirs.items():
+                mine.setdefault(reason, {}).update(keys)
+
+
+class Account:
+    """The tallies of a run by what they are of, over all its processes and sessions.
+
+    The names begin those of the counts: nothing for training, ``validation, `` for that.
+    """
+
+    def __init__(self, tallies: Mapping[str, Tally]) -> None:
+        self._tallies = tallies
+
+    def state(self) -> dict[str, Any]:
+        """All of it as JSON, the same for the same samples in whatever order they came."""
+        return {
+            name: {"dropped": _in_order(tally.dropped), "changed": _in_order(tally.changed)}
+            for name, tally in self._tallies.items()
+        }
+
+    def add(self, state: Mapping[str, Any]) -> None:
+        """Count what another process or an earlier session counted, as :meth:`state` gave it."""
+        for name, tally in self._tallies.items():
+            tally.merge(Tally(**state.get(name, {})))
+
+    def counts(self) -> dict[str, int]:
+        """How many samples, by what they are of and why."""
+        return {
+            f"{name}{reason}": number
+            for name, tally in self._tallies.items()
+            for reason, number in tally.counts().items()
+        }
+
+
+def _in_order(found: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    return {reason: dict(sorted(keys.items())) for reason, keys in sorted(found.items())}
