@@ -66,6 +66,50 @@ def test_a_name_points_at_its_cell_in_the_picture_and_in_the_depth_map(
     assert said == [" cube", " cube"]
 
 
+def test_a_character_points_at_the_cells_that_show_it(scene: Any, processor: Any) -> None:
+    """In every picture before it; other tags, numbers and what is not learnt point nowhere."""
+    rng = random.Random(0)
+    sample = samples.named(rng, scene)
+    user, assistant = sample.messages[0], sample.messages[-1]
+    text = {**assistant, "content": [{"type": "text", "text": "K at [0.7, 0.7]: K, not 3 or Y 7."}]}
+    sample = sample._replace(messages=[user, text])
+    batch = batches.to_batch([sample], processor)
+    tags = scenes_tags()
+    batch.cells[0, 3, [4, 5]] = tags.index("K")
+    batch.cells[0, 3, 9] = tags.index("7")
+    tokenizer = processor.tokenizer
+    image_id = tokenizer.convert_tokens_to_ids(vocabulary.IMAGE)
+    letters = [tokenizer(tag).input_ids[0] for tag in tags]
+    ids = batch.ids[0].tolist()
+    first = ids.index(image_id)
+    point = {tokenizer(".").input_ids[0]}
+    found = grounding.glances_in(batch, image_id, letters, point)
+    assert found.row.tolist() == [0, 0, 0]
+    assert [tokenizer.decode(ids[column]) for column in found.column.tolist()] == ["K", "K", "7"]
+    shown = [row.nonzero()[:, 0].tolist() for row in found.shown]
+    assert shown == [[first + 4, first + 5]] * 2 + [[first + 9]]
+    batch.labels[:] = batches.IGNORED
+    assert not len(grounding.glances_in(batch, image_id, letters, point).row)
+
+
+def scenes_tags() -> tuple[str, ...]:
+    """The characters that tags show, as the cells number them."""
+    return tuple(cells.KINDS[3])
+
+
+def test_looking_at_any_of_the_cells_is_looking_there() -> None:
+    row, column = torch.tensor([0]), torch.tensor([3])
+    attention = torch.zeros(1, 3, 4, 4)
+    attention[0, 2, 3, :2] = 0.5
+    targets = torch.tensor([[True, True, False, False]])
+
+    def cost(targets: torch.Tensor) -> float:
+        return float(grounding.look_among(attention, row, column, targets, head=2))
+
+    assert cost(targets) == pytest.approx(0, abs=1e-5)
+    assert cost(~targets) > 10
+
+
 def test_looking_at_the_right_place_costs_nothing() -> None:
     rows, columns = torch.tensor([0, 0]), torch.tensor([3, 2])
     attention = torch.zeros(1, 2, 4, 4)
@@ -118,6 +162,7 @@ def test_every_term_has_a_gradient(scene: Any, processor: Any) -> None:
     model.set_attn_implementation("eager")
     rng = random.Random(1)
     batch = batches.to_batch([samples.readings(rng, scene)], processor)
+    batch.cells[0, 3, 4] = 0  # a tag, of which the texts say nothing
     tokens = torch.randn(2, 36, network.WIDTH, requires_grad=True)
     output = type("Seen", (), {"pooler_output": tokens})()
     read = model.model(

@@ -15,7 +15,10 @@ which a stage names those it wants (`recipe.Stage.ties`):
   then says which cell that is (`where`);
 - one head of the third layer looks from there at the same cell of the depth map (`read`), and the
   state then says what tenth of the range is read there (`value`);
-- one head of the last layer looks from where a decimal is to come back at the name (`fetch`).
+- one head of the last layer looks from where a decimal is to come back at the name (`fetch`);
+- one head of the third layer looks from where the character of a tag is to come at the cells that
+  show it (`glance`): that their tokens resemble it was not enough (260 steps of `letter`, by chance
+  still).
 
 Words said again (`recalled.py`) are two hops, in texts without pictures: one head of the first
 layer looks at the token before (`before`), and one of the third from where a token is to come at
@@ -45,6 +48,8 @@ from pearl_data.rendering import COLOURS, LABEL_CHARACTERS, SHAPES
 FIND_LAYER, READ_LAYER, FETCH_LAYER = 1, 2, 3
 #: The same of the second head: at the token before, and at what is to be said again.
 BEFORE_LAYER, RECALL_LAYER = 0, 2
+#: The same of the third head: at the cells that show a tag.
+GLANCE_LAYER = 2
 #: Rows of `cells.KINDS`.
 _COLOUR_ROW, _SHAPE_ROW, _TAG_ROW, _DEPTH_ROW = 0, 1, 3, 4
 
@@ -116,6 +121,43 @@ def named_in(batch: Batch, image_id: int) -> Named:
     return Named(*torch.tensor(rows, dtype=torch.long).reshape(-1, 5).unbind(1))
 
 
+class Glances(NamedTuple):
+    """Characters of tags that are learnt: row and column of each (N,), and which columns of its row
+    are cells before it that show such a tag (N, S).
+    """
+
+    row: Tensor
+    column: Tensor
+    shown: Tensor
+
+
+def glances_in(batch: Batch, image_id: int, letters: Sequence[int], not_after: set[int]) -> Glances:
+    """The characters of a batch that some picture before them shows on a tag; a digit within a
+    number, after a token of `not_after`, is none.
+    """
+    rows, columns, shown, taken = [], [], [], 0
+    for row, (ids, labels) in enumerate(
+        zip(batch.ids.tolist(), batch.labels.tolist(), strict=True)
+    ):
+        starts = [at for at, token in enumerate(ids) if token == image_id][::IMAGE_TOKENS]
+        tags = batch.cells[taken : taken + len(starts), _TAG_ROW]
+        taken += len(starts)
+        for column in range(1, len(ids)):
+            token = ids[column]
+            if labels[column] == IGNORED or token not in letters or ids[column - 1] in not_after:
+                continue
+            there = torch.zeros(len(ids), dtype=torch.bool)
+            for start, cells in zip(starts, tags, strict=True):
+                if start < column:
+                    there[start : start + IMAGE_TOKENS] = cells == letters.index(token)
+            if there.any():
+                rows.append(row)
+                columns.append(column)
+                shown.append(there)
+    places = torch.tensor([rows, columns], dtype=torch.long)
+    return Glances(*places, torch.stack(shown) if shown else torch.zeros(0, 0, dtype=torch.bool))
+
+
 class Recalled(NamedTuple):
     """Tokens that stood in their row before, (N,) each: their row and column, and the column there,
     of the longest stretch of tokens that is the same, the last of equals.
@@ -164,6 +206,16 @@ def look_at(
     return -(share.float() + 1e-6).log().mean()
 
 
+def look_among(
+    attention: Tensor, row: Tensor, column: Tensor, targets: Tensor, *, head: int
+) -> Tensor:
+    """Mean of -log of how much a head looks from (`row`, `column`) at `targets` (N, S), taken
+    together; attention (B, heads, S, S).
+    """
+    share = (attention[row, head, column].float() * targets).sum(dim=-1)
+    return -(share + 1e-6).log().mean()
+
+
 def spoken(tokens: Tensor, wanted: Tensor, embeddings: Tensor) -> Tensor:
     """Mean cross-entropy of what cells (N, 36) show, where it is known and has a word, by the
     likeness of projected tokens (N, 36, H) to the words' embeddings (W, H), which do not learn from
@@ -184,6 +236,7 @@ class Grounding:
         self.readers = readers
         self.ties = ties
         self._image_id = tokenizer.convert_tokens_to_ids(IMAGE)
+        self._in_numbers = {tokenizer(text).input_ids[0] for text in ("[", *".0123456789")}
         self._colours, self._shapes, self._letters, self._digits = (
             [tokenizer(word).input_ids[0] for word in words]
             for words in (
@@ -225,6 +278,11 @@ class Grounding:
             known = tenth != UNKNOWN
             losses["value"] = cross_entropy(
                 self.readers.value(states[READ_LAYER + 1][known]), tenth[known]
+            )
+        seen = glances_in(batch, self._image_id, self._letters, self._in_numbers)
+        if len(seen.row):
+            losses["glance"] = look_among(
+                attentions[GLANCE_LAYER], seen.row, seen.column - 1, seen.shown, head=2
             )
         # a token is foreseen by the state before it
         row, column = (batch.source[:, 1:] != UNKNOWN).nonzero().unbind(1)

@@ -56,9 +56,20 @@ STAGES = (
         ties=("spoken", "letter", "place", "where", "find", "read", "shade", "value", "fetch",
               "before", "recall"),
     ),
+    Stage(
+        name="tags",
+        learns="words",
+        mix="letters",
+        steps=300,
+        rate=1e-3,
+        warm=30,
+        cool=160,
+        ties=("spoken", "letter", "glance", "place", "where", "find", "read", "shade", "value",
+              "fetch", "before", "recall"),
+    ),
 )  # fmt: skip
 """In turn, each from the weights of the one before."""
-LAST_STAGE = "letters"
+LAST_STAGE = "tags"
 """The stage that training ends with unless told otherwise."""
 
 
