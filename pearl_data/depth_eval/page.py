@@ -106,7 +106,8 @@ def _pictures(gallery: Gallery) -> Iterator[Markup]:
     yield from _shown(
         "Pictures",
         "Depth is coloured on the scale of the truth, by the logarithm of inverse depth; "
-        "predictions are aligned to it by one scale and shift. Grey: depth not known.",
+        "predictions are aligned to it by one scale and shift. Grey: depth not known or all alike, "
+        "error not to be told.",
         (_error_bar(420, 15), "colours of errors"),
         gallery.maps,
     )
@@ -185,7 +186,8 @@ def _card(seen: Seen) -> Markup:
         _depth("truth", span, seen.inverse_m, limits),
     ]
     for row, aligned in zip(seen.rows, seen.aligned, strict=True):
-        error = Image.fromarray(colour_error(aligned, seen.inverse_m, known))
+        told = known & (row.abs_rel is not None)  # else every map is right after alignment
+        error = Image.fromarray(colour_error(aligned, seen.inverse_m, told))
         ordinal, spearman, abs_rel = (
             cell(estimate).split(" ")[0] for estimate in (row.ordinal, row.spearman, row.abs_rel)
         )

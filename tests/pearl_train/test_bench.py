@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench import train
+from bench import runners, train
 from bench.shapes import PARAMETERS, QWEN2_5_VL_3B, make
 from bench.variants import CORE, MORE, RATIOS, RELEASE
 from pearl_train.model.load import load_model
@@ -59,7 +59,7 @@ def test_one_variant_at_a_time_is_there_while_it_is_measured(
 ) -> None:
     """Else the peak on a GPU would be that of all of them together."""
     there: list[int] = []
-    build, measure = train._backbone, train._measured
+    build, measure = runners._backbone, train._measured
     networks: list[Callable[[], object]] = []
 
     def built(*arguments: object) -> object:
@@ -72,7 +72,7 @@ def test_one_variant_at_a_time_is_there_while_it_is_measured(
         return measure(*arguments)
 
     monkeypatch.setattr(train, "_peak_flops", lambda *_: 1e9)
-    monkeypatch.setattr(train, "_backbone", built)
+    monkeypatch.setattr(runners, "_backbone", built)
     monkeypatch.setattr(train, "_measured", measured)
     monkeypatch.setattr(train, "CORE", {name: CORE[name] for name in _RATED})
     for limit in (train.IN_TURNS, 0):

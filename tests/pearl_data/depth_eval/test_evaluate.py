@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 import shutil
@@ -23,6 +25,7 @@ from pearl_data.depth_eval.point_pairs import PointPair
 from pearl_data.depth_eval.records import DepthReport, LeftOut
 from pearl_data.depth_eval.rule import NAME, LowerIsNearer
 from pearl_data.depth_eval.text import cell, left_out_lines, tell_depth
+from pearl_data.report.depth_colours import UNKNOWN
 from pearl_tools.errors import BadInput
 
 
@@ -195,12 +198,19 @@ def test_a_truth_without_ground_for_an_alignment_scores_nothing(
 ) -> None:
     write_image(tmp_path / "a.png")
     np.savez(tmp_path / "a_depth.npz", depth_m=degenerate(kind))
-    report = evaluate([tmp_path], MODELS, Options(pairs=200))
+    gallery = Gallery()
+    report = evaluate([tmp_path], MODELS, Options(pairs=200), look=gallery.look)
     for row in report.sets[0].rows:
         assert (row.abs_rel, row.delta_1) == (None, None)
     text = tell_depth(report)
     assert told in text
-    assert told in depth_page(report, Gallery())
+    page = depth_page(report, gallery)
+    assert told in page
+    errors = re.findall(r'src="data:image/jpeg;base64,([^"]+)" alt="its error"', page)
+    assert len(errors) == len(report.methods)
+    for picture in errors:
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+        assert (abs(shown.astype(int) - UNKNOWN) < 4).all(), "white would say that all is right"
     assert "lower it" not in text, "no --ratio makes pairs of one depth"
 
 
