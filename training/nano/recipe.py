@@ -67,9 +67,20 @@ STAGES = (
         ties=("spoken", "letter", "glance", "place", "where", "find", "read", "shade", "value",
               "fetch", "before", "recall"),
     ),
+    Stage(
+        name="surer",
+        learns="words",
+        mix="letters",
+        steps=500,
+        rate=1e-3,
+        warm=30,
+        cool=300,
+        ties=("spoken", "letter", "glance", "place", "where", "find", "read", "shade", "value",
+              "fetch", "before", "recall"),
+    ),
 )  # fmt: skip
 """In turn, each from the weights of the one before."""
-LAST_STAGE = "tags"
+LAST_STAGE = "surer"
 """The stage that training ends with unless told otherwise."""
 
 
