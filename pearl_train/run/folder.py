@@ -17,6 +17,7 @@ RUN/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +95,14 @@ class RunFolder:
     def read_data(self) -> DataFacts:
         """What the run reads; raises ``BadInput`` where that is not to be understood."""
         return read_json(self.data, DataFacts)
+
+    def note_left_out(self, counts: Mapping[str, int]) -> None:
+        """Write down how many samples were left out or changed until now, by what and why."""
+        facts = self.read_data()
+        known = {**facts.left_out, **counts}
+        if known != facts.left_out:
+            left_out = dict(sorted(known.items()))
+            write_json(self.data, msgspec.structs.replace(facts, left_out=left_out))
 
 
 def trained_on(folder: RunFolder, manifest_sha256: str, split: str | None) -> bool:

@@ -84,6 +84,7 @@ def train(
                 session.began(_session(accelerator, _reached(folder)))
             raise
         first_process(lambda: _begin(folder, config, made.facts))
+        session.counts_with(made.left_out.counts)
         found = fit(
             made.ingredients,
             config,

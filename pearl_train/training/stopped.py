@@ -7,7 +7,7 @@ waits for no checkpoint, leaves the same.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -28,6 +28,15 @@ class Session:
     def __init__(self, folder: RunFolder, *, main: bool) -> None:
         self._folder, self._main = folder, main
         self.begun = self.trained = False
+        self._counts: Callable[[], Mapping[str, int]] = dict
+
+    def counts_with(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """``counts`` says how many samples were left out or changed until then."""
+        self._counts = counts
+
+    def note_left_out(self) -> None:
+        """Write that down."""
+        self._folder.note_left_out(self._counts())
 
     def began(self, entry: dict[str, Any]) -> None:
         """It has a step to go on from; ``entry`` is added to ``environment.json``."""
@@ -56,11 +65,11 @@ def told_if_stopped(folder: RunFolder, *, main: bool) -> Iterator[Session]:
             raise
         stop = _at_once(folder, session)
         if session.begun and main and not _finished(folder):
-            _tell(folder, stop, trained=session.trained)
+            _tell(folder, stop, session)
         raise stop from error
     except Exception as error:  # whatever it was, of the run the same can be shown
         if session.begun and main:
-            _tell(folder, error, trained=session.trained)
+            _tell(folder, error, session)
         raise
 
 
@@ -108,14 +117,15 @@ def draw(folder: RunFolder) -> None:
     draw_curves(folder.metrics, folder.curves, title=folder_name(folder.path))
 
 
-def _tell(folder: RunFolder, error: Exception, *, trained: bool) -> None:
+def _tell(folder: RunFolder, error: Exception, session: Session) -> None:
     """Note how the last session ended and show the run; of one that failed, if it has a step."""
     try:
         lines = read_metrics(folder.metrics)
         if lines or isinstance(error, RunInterrupted | Diverged):
             step = max((int(line["step"]) for line in lines), default=0)
-            kind = _kind(error, trained=trained)
+            kind = _kind(error, trained=session.trained)
             note_stop(folder.environment, Stop(step=step, why=why(error), kind=kind))
+            session.note_left_out()
             try:
                 draw(folder)
             except KeyboardInterrupt:

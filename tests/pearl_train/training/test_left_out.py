@@ -81,6 +81,9 @@ def test_a_stop_forgets_nothing_that_was_left_out_or_changed(
     straight = train(config, tiny_data, tmp_path / "straight", progress=False)
     assert straight.left_out == {"changed: downscaled": 2}
     stopped_after(3, config, tiny_data, tmp_path / "stopped", monkeypatch)
+    stopped = RunFolder(tmp_path / "stopped")
+    assert stopped.read_data().left_out == {"changed: downscaled": 2}
+    assert "- changed: downscaled: 2 samples\n" in stopped.card.read_text()
     again = train(config, tiny_data, tmp_path / "stopped", resume=True, progress=False)
     assert told(again) == told(straight)
 
