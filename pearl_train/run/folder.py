@@ -42,6 +42,11 @@ class DataFacts(Record, frozen=True, kw_only=True):
     validation_samples: int = 0
     left_out: dict[str, int] = {}
 
+    def with_left_out(self, counts: Mapping[str, int]) -> DataFacts:
+        """The same with what was counted since: samples left out or changed, by what and why."""
+        known = {**self.left_out, **counts}
+        return msgspec.structs.replace(self, left_out=dict(sorted(known.items())))
+
 
 class RunFolder:
     """The places in the folder of one run."""
@@ -98,11 +103,9 @@ class RunFolder:
 
     def note_left_out(self, counts: Mapping[str, int]) -> None:
         """Write down how many samples were left out or changed until now, by what and why."""
-        facts = self.read_data()
-        known = {**facts.left_out, **counts}
-        if known != facts.left_out:
-            left_out = dict(sorted(known.items()))
-            write_json(self.data, msgspec.structs.replace(facts, left_out=left_out))
+        known = self.read_data()
+        if (now := known.with_left_out(counts)) != known:
+            write_json(self.data, now)
 
 
 def trained_on(folder: RunFolder, manifest_sha256: str, split: str | None) -> bool:

@@ -96,8 +96,7 @@ def train(
         )
         session.has_trained()
         # what a release that kept it in no checkpoint wrote at the end of this run stays told
-        known = {**folder.read_data().left_out, **made.left_out.counts()}
-        left_out = dict(sorted(known.items()))
+        left_out = folder.read_data().with_left_out(made.left_out.counts()).left_out
         first_process(lambda: _finish(folder, config, made, left_out))
     return msgspec.structs.replace(found, left_out=left_out)
 

@@ -34,6 +34,10 @@ class Stage:
     ties: tuple[str, ...] = ()
 
 
+_TIES = (
+    "spoken", "place", "where", "find", "read", "shade", "value", "fetch", "before", "recall",
+)  # fmt: skip
+_TAGS = (*_TIES, "letter", "glance")
 STAGES = (
     Stage(name="eyes", learns="eyes", mix="eyes", steps=2_600, cool=700),
     Stage(
@@ -42,8 +46,7 @@ STAGES = (
         mix="words",
         steps=1_400,
         cool=400,
-        ties=("spoken", "place", "where", "find", "read", "shade", "value", "fetch",
-              "before", "recall"),
+        ties=_TIES,
     ),
     Stage(
         name="letters",
@@ -53,8 +56,7 @@ STAGES = (
         rate=1e-3,
         warm=30,
         cool=160,
-        ties=("spoken", "letter", "place", "where", "find", "read", "shade", "value", "fetch",
-              "before", "recall"),
+        ties=(*_TIES, "letter"),
     ),
     Stage(
         name="tags",
@@ -64,8 +66,7 @@ STAGES = (
         rate=1e-3,
         warm=30,
         cool=160,
-        ties=("spoken", "letter", "glance", "place", "where", "find", "read", "shade", "value",
-              "fetch", "before", "recall"),
+        ties=_TAGS,
     ),
     Stage(
         name="surer",
@@ -75,11 +76,13 @@ STAGES = (
         rate=1e-3,
         warm=30,
         cool=300,
-        ties=("spoken", "letter", "glance", "place", "where", "find", "read", "shade", "value",
-              "fetch", "before", "recall"),
+        ties=_TAGS,
     ),
-)  # fmt: skip
-"""In turn, each from the weights of the one before."""
+)
+"""In turn, each from the weights of the one before. First the eyes; then the words, tied to what
+the eyes see; then tags, which the projector must pass on (`letter`) and a head must look at
+(`glance`).
+"""
 LAST_STAGE = "surer"
 """The stage that training ends with unless told otherwise."""
 
