@@ -2,6 +2,9 @@
 right.
 """
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,11 +13,12 @@ from scripts import load_script
 from pearl_tools.depth.network import DepthNetwork
 
 photographs = load_script("training/depth/photographs.py")
+LABELLED = photographs.labelled()
 
 
-@pytest.mark.parametrize("name", list(photographs.PHOTOGRAPHS))
+@pytest.mark.parametrize("name", list(LABELLED))
 def test_labels_lie_in_the_picture_and_put_nothing_before_itself(name: str) -> None:
-    layers, nearer = photographs.PHOTOGRAPHS[name]
+    layers, nearer = LABELLED[name]
     assert all(0 <= x < 1 and 0 <= y < 1 for points in layers.values() for x, y in points)
     assert {layer for pair in nearer for layer in pair} == set(layers)
     behind: dict[str, set[str]] = {layer: set() for layer in layers}
@@ -24,6 +28,28 @@ def test_labels_lie_in_the_picture_and_put_nothing_before_itself(name: str) -> N
         for layer, others in behind.items():
             behind[layer] = others.union(*(behind[other] for other in others))
     assert not [layer for layer, others in behind.items() if layer in others]
+
+
+def test_every_labelled_photograph_is_there(shared_data: Path) -> None:
+    for name in LABELLED:
+        image = photographs.picture(shared_data / name)
+        assert image.ndim == 3, name
+        assert min(image.shape[:2]) > 100, name
+
+
+def test_the_missing_corner_of_a_jigsaw_is_put_back(tmp_path: Path) -> None:
+    whole = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
+    holed = whole.copy()
+    holed[4:, 6:] = 0
+    pieces = {"image1": holed, "image2": 255 - whole[4:, 6:], "image3": whole[4:, 6:]}
+    for name, piece in pieces.items():
+        # the name says JPEG, but what lies there must not change on the way for this test
+        packed = cv2.imencode(".png", piece[..., ::-1])[1]
+        (tmp_path / f"{name}.jpg").write_bytes(packed.tobytes())
+    (tmp_path / "request.json").write_text('{"answer": "(B)"}')
+    assert np.array_equal(photographs.picture(tmp_path), whole)
+    with pytest.raises(SystemExit, match="expected a photograph"):
+        photographs.picture(tmp_path / "none.jpg")
 
 
 def test_pairs_of_layers_count_alike_and_ties_are_wrong() -> None:

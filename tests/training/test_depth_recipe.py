@@ -85,7 +85,7 @@ def test_all_stages_are_trained_in_turn_and_exported_together(
 
     def scenes(_: Path, stage: Any) -> Any:
         rendered = [f"toolkit-{stage.name}", "worlds-0"]
-        return train.Scenes([], [], [], [], [], rendered)
+        return train.Scenes([], [], [], [], [], [], rendered, {})
 
     def trained(stage: Any, _: Any, checkpoint: Path, *, initial: Any, device: str) -> Any:
         begun.append((stage.name, initial))

@@ -11,6 +11,7 @@ from pearl_data.rendering import Scene, TextureBank, render
 
 worlds = load_script("training/depth/worlds.py", neighbours=True)
 interiors = load_script("training/depth/interiors.py", neighbours=True)
+company = load_script("training/depth/company.py", neighbours=True)
 
 SIZE = (64, 48)
 #: Kind of world -> how high its camera is held, in metres.
@@ -31,6 +32,7 @@ THINGS = {
     "meadow": "tree plant rock person crate chair contraption car",
     "drone": "house tree car plant crate",
 }
+COMPANY = "figure animal chair crate house lamp plant post shelf table tree trinket"
 INTERIOR = "cupboard shelf sofa table plant lamp bed crate chair person machine trinket"
 
 
@@ -86,6 +88,38 @@ def test_all_things_of_an_interior_stand_in_some(monkeypatch: pytest.MonkeyPatch
     assert {name for name in names if met[name] > 1} == set(names)
 
 
+def test_all_who_keep_company_are_in_some_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = COMPANY.split()
+    met = listen(company, names, monkeypatch)
+    for seed in range(40):
+        rng = np.random.default_rng((seed, 17))
+        company.sample_company(rng, seed, TextureBank(), *SIZE)
+    assert {name for name in names if met[name] > 1} == set(names)
+
+
+@pytest.mark.parametrize("kind", sorted(set(company.KINDS)))
+def test_company_is_close(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody is nearer than the rest by far, and takes a good part of the picture."""
+    monkeypatch.setattr(company, "KINDS", (kind,))
+    shares = []
+    for seed in range(4):
+        drawn = company.draw_company(seed, TextureBank(), *SIZE)
+        assert np.isfinite(drawn.depth_m).all()
+        near = drawn.depth_m[drawn.instance > 0]
+        assert near.min() < 0.7 * np.quantile(drawn.depth_m[drawn.instance == 0], 0.8)
+        shares.append(near.size / drawn.depth_m.size)
+    assert max(shares) > 0.15
+
+
+@pytest.mark.parametrize(("seated", "low_m", "high_m"), [(False, 1.4, 2.6), (True, 1.0, 2.0)])
+def test_somebody_is_as_tall_as_people_are(low_m: float, high_m: float, *, seated: bool) -> None:
+    for seed in range(3):
+        make = worlds.Maker(np.random.default_rng(seed), TextureBank())
+        company.figure(make, worlds.Spot(0.0, 6.0, 0.0, 0.3), seated=seated)
+        assert {part.owner for part in make.parts} == ({1, 2} if seated else {1})
+        assert low_m < seen_height_m(make) < high_m
+
+
 @pytest.mark.parametrize(
     ("name", "low_m", "high_m"),
     [("person", 1.1, 2.4), ("plant", 0.2, 3.5), ("car", 0.8, 2.6), ("tree", 1.5, 6)],
@@ -109,9 +143,9 @@ def listen(module: Any, names: list[str], monkeypatch: pytest.MonkeyPatch) -> Co
     def counted(name: str) -> Any:
         original = getattr(module, name)
 
-        def made(*arguments: Any) -> Any:
+        def made(*arguments: Any, **named: Any) -> Any:
             met[name] += 1
-            return original(*arguments)
+            return original(*arguments, **named)
 
         return made
 
@@ -126,7 +160,7 @@ def seen_height_m(make: Any) -> float:
     rng = np.random.default_rng(0)
     camera = worlds.look((0, 0, 1), (0, 6, 1), hfov_deg=60)
     lights, air = worlds.lamps(rng, low, high)
-    shell = worlds._shell(make, low, high, outdoors=True)
+    shell = worlds.shell(make, low, high, outdoors=True)
     scene = Scene(
         seed=0,
         setting="room",

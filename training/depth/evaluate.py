@@ -4,9 +4,9 @@
     python training/depth/evaluate.py --model path/to/model --scenes 100
     python training/depth/evaluate.py --model weights.safetensors --renders
 
-Half as many worlds (`worlds.py`), interiors (`interiors.py`) and glossy scenes (`reflections.py`)
-follow. A pair counts if its true
-depths differ by a factor above 1.25. Object pairs compare the median prediction in the boxes of the
+Half as many worlds (`worlds.py`), interiors (`interiors.py`), glossy scenes (`reflections.py`) and
+pictures of company (`company.py`) follow. A pair counts if its true depths differ by a factor above
+1.25. Object pairs compare the median prediction in the boxes of the
 objects' visible pixels. Pairs of one picture are not independent, so the Wilson intervals are too
 narrow. The held-out frames (`held_out.py`) are added if PEARL_SHARED (default ../shared) has them;
 they never take part in training or selection: `--renders` leaves them out while weights are
@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from company import draw_company
 from export import read_card, write_card
 from held_out import measure, table
 from interiors import draw_interior
@@ -148,7 +149,12 @@ def predict(model: DepthModel, image: npt.NDArray[np.uint8]) -> Map:
 def evaluate(model: DepthModel, scenes: int) -> list[Figure]:
     """All figures of rendered scenes; deterministic."""
     tally = Tally()
-    sources = (("worlds", draw_world), ("interiors", draw_interior), ("glossy", draw_glossy))
+    sources = (
+        ("worlds", draw_world),
+        ("interiors", draw_interior),
+        ("glossy", draw_glossy),
+        ("company", draw_company),
+    )
     progress = Progress("evaluate", scenes + len(sources) * (scenes // 2), "scenes")
     for index in range(scenes):
         drawn = held_out_scene(index)

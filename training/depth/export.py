@@ -58,9 +58,10 @@ def export(
             "data": (
                 f"pictures of 256x192 rendered by pearl_data.rendering ({', '.join(renderers)}): "
                 "scenes of the data toolkit (mixed: three in four of wild colours), worlds of "
-                "training/depth/worlds.py, interiors of training/depth/interiors.py and glossy "
-                "scenes of training/depth/reflections.py, as many of each as a stage says; the "
-                "only photographs are scikit-image's CC0 and public-domain ones, as textures"
+                "training/depth/worlds.py, interiors of interiors.py, glossy scenes of "
+                "reflections.py and people of company.py beside it, as many of each as a stage "
+                "says; the only photographs are scikit-image's CC0 and public-domain ones, as "
+                "textures"
             ),
             "machine": f"{platform.system()} {platform.machine()}, {_processor(device)}, "
             f"torch {torch.__version__}",
@@ -153,9 +154,9 @@ Made by `{card["script"]}` at commit `{card["commit"]}`; this file is written fr
 ## Figures
 
 Ordinal accuracy on {card["evaluated_scenes"]} rendered scenes with seeds of their own, half clean
-and half wild, beside the rules of thumb, and on half as many worlds, interiors and glossy scenes.
-"Lower is wrong" are the pairs where the nearer object is the higher one. The intervals take pairs
-of one picture for independent and are far too narrow.
+and half wild, beside the rules of thumb, and on half as many worlds, interiors, glossy scenes and
+pictures of company. "Lower is wrong" are the pairs where the nearer object is the higher one. The
+intervals take pairs of one picture for independent and are far too narrow.
 
 {rows_table}
 

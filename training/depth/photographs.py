@@ -4,12 +4,12 @@
     python training/depth/photographs.py --tilt 0 --tilt 0.2 --tilt 0.5
 
 Renders alone cannot choose: a stage that was better on every rendered set was worse on photographs.
-The frames with true depth (`held_out.py`) take no part in training; these eight pictures of
-PEARL_SHARED (default ../shared) have no part in the figures that are reported, nor their labels in
-training, but four of them are also textures of the training scenes. A layer is a list of points
-(fractions of the picture, origin at the top left) at about one distance, layers run from near to
-far, and only pairs that nobody would argue about are listed.
-Leaves out training.
+The frames with true depth (`held_out.py`) take no part in training; these 26 pictures of
+PEARL_SHARED (default ../shared; four of scikit-image, four of COCO, 18 news photographs of BLINK)
+have no part in the figures that are reported, nor their labels in training, but four of them are
+also textures of the training scenes. In `photographs.json` a layer is a list of points (fractions
+of the picture, origin at the top left) at about one distance, and only pairs of layers that nobody
+would argue about are listed, the nearer first. Leaves out training.
 """
 
 import argparse
@@ -39,116 +39,31 @@ class Photograph(NamedTuple):
     nearer: list[tuple[str, str]]
 
 
-PHOTOGRAPHS = {
-    "photos/coffee.png": Photograph(
-        {
-            "saucer front": [(0.5, 0.93), (0.4, 0.92)],
-            "rim front": [(0.48, 0.5)],
-            "spoon": [(0.6, 0.74)],
-            "rim back": [(0.47, 0.06)],
-            "spoon tip": [(0.68, 0.19)],
-            "table front": [(0.1, 0.95), (0.92, 0.95)],
-            "table back": [(0.9, 0.1), (0.8, 0.05), (0.1, 0.31)],
-            "floor": [(0.05, 0.05), (0.1, 0.03)],
-        },
-        [
-            ("saucer front", "table back"), ("saucer front", "floor"),
-            ("saucer front", "spoon tip"), ("rim front", "table back"), ("rim front", "floor"),
-            ("rim front", "rim back"), ("spoon", "spoon tip"), ("spoon", "table back"),
-            ("spoon", "floor"), ("table front", "table back"), ("table front", "floor"),
-            ("table back", "floor"), ("rim back", "floor"),
-        ],
-    ),
-    "photos/astronaut.png": Photograph(
-        {
-            "helmet": [(0.72, 0.93), (0.62, 0.84)],
-            "person": [(0.35, 0.6), (0.42, 0.63), (0.4, 0.22), (0.42, 0.08), (0.2, 0.7)],
-            "behind": [(0.05, 0.3), (0.02, 0.75), (0.82, 0.25), (0.77, 0.4), (0.85, 0.62)],
-            "backdrop": [(0.24, 0.1), (0.65, 0.2), (0.95, 0.2), (0.66, 0.36), (0.24, 0.24)],
-        },
-        [
-            ("helmet", "person"), ("helmet", "behind"), ("helmet", "backdrop"),
-            ("person", "behind"), ("person", "backdrop"), ("behind", "backdrop"),
-        ],
-    ),
-    "photos/chelsea.png": Photograph(
-        {
-            "nose": [(0.58, 0.79), (0.5, 0.83)],
-            "face": [(0.4, 0.3), (0.7, 0.5), (0.5, 0.3), (0.45, 0.6)],
-            "ear": [(0.8, 0.12)],
-            "room": [(0.95, 0.2), (0.93, 0.46), (0.95, 0.8), (0.03, 0.15)],
-        },
-        [("nose", "ear"), ("nose", "room"), ("face", "ear"), ("face", "room"), ("ear", "room")],
-    ),
-    "photos/rocket.jpg": Photograph(
-        {
-            "rocket": [(0.505, 0.6), (0.505, 0.85), (0.503, 0.37), (0.5, 0.97)],
-            "sky": [(0.4, 0.2), (0.6, 0.3), (0.2, 0.2), (0.8, 0.15), (0.4, 0.6), (0.6, 0.7)],
-        },
-        [("rocket", "sky")],
-    ),
-    "coco/000000000785.jpg": Photograph(
-        {
-            "snow in front": [(0.2, 0.97), (0.5, 0.98), (0.85, 0.97)],
-            "skier": [(0.62, 0.4), (0.66, 0.6), (0.57, 0.2), (0.67, 0.42), (0.62, 0.83)],
-            "snow behind": [(0.15, 0.5), (0.85, 0.45), (0.3, 0.4)],
-            "slope": [(0.1, 0.3), (0.9, 0.32), (0.35, 0.28)],
-            "hill": [(0.3, 0.13), (0.1, 0.1), (0.47, 0.18)],
-            "sky": [(0.87, 0.05), (0.72, 0.06), (0.6, 0.04)],
-        },
-        [
-            ("snow in front", "snow behind"), ("snow in front", "slope"), ("snow in front", "hill"),
-            ("snow in front", "sky"), ("skier", "snow behind"), ("skier", "slope"),
-            ("skier", "hill"), ("skier", "sky"), ("snow behind", "slope"), ("snow behind", "hill"),
-            ("snow behind", "sky"), ("slope", "hill"), ("slope", "sky"), ("hill", "sky"),
-        ],
-    ),
-    "coco/000000040083.jpg": Photograph(
-        {
-            "boxes": [(0.3, 0.93), (0.55, 0.95), (0.2, 0.92)],
-            "men": [(0.14, 0.55), (0.18, 0.4), (0.23, 0.69), (0.7, 0.65), (0.69, 0.48)],
-            "umbrella": [(0.6, 0.05), (0.3, 0.08), (0.2, 0.18)],
-            "car": [(0.35, 0.54), (0.44, 0.5)],
-            "van": [(0.49, 0.43)],
-            "street": [(0.07, 0.3), (0.63, 0.38), (0.12, 0.37)],
-        },
-        [
-            ("boxes", "men"), ("boxes", "car"), ("boxes", "van"), ("boxes", "street"),
-            ("men", "car"), ("men", "van"), ("men", "street"), ("umbrella", "car"),
-            ("umbrella", "van"), ("umbrella", "street"), ("car", "van"),
-        ],
-    ),
-    "coco/000000196141.jpg": Photograph(
-        {
-            "ground in front": [(0.2, 0.96), (0.5, 0.97)],
-            "catcher": [(0.85, 0.7), (0.81, 0.62), (0.78, 0.83), (0.89, 0.54)],
-            "batter": [(0.52, 0.4), (0.49, 0.2), (0.5, 0.6), (0.46, 0.55)],
-            "people behind": [(0.91, 0.35), (0.9, 0.45), (0.08, 0.25), (0.08, 0.32)],
-            "trees and cars": [(0.2, 0.03), (0.75, 0.04), (0.18, 0.18), (0.6, 0.05)],
-        },
-        [
-            ("ground in front", "people behind"), ("ground in front", "trees and cars"),
-            ("ground in front", "batter"), ("catcher", "batter"), ("catcher", "people behind"),
-            ("catcher", "trees and cars"), ("batter", "people behind"),
-            ("batter", "trees and cars"), ("people behind", "trees and cars"),
-        ],
-    ),
-    "coco/000000197388.jpg": Photograph(
-        {
-            "skier in front": [(0.85, 0.62), (0.76, 0.75), (0.87, 0.86), (0.9, 0.5)],
-            "snow in front": [(0.2, 0.95), (0.4, 0.97)],
-            "blue skier": [(0.46, 0.4), (0.44, 0.55), (0.46, 0.72), (0.52, 0.29)],
-            "skiers behind": [(0.05, 0.29), (0.05, 0.44), (0.9, 0.3), (0.94, 0.43)],
-            "valley": [(0.25, 0.13), (0.65, 0.15), (0.7, 0.32), (0.2, 0.4), (0.6, 0.04)],
-        },
-        [
-            ("skier in front", "blue skier"), ("skier in front", "skiers behind"),
-            ("skier in front", "valley"), ("snow in front", "skiers behind"),
-            ("snow in front", "valley"), ("blue skier", "skiers behind"),
-            ("blue skier", "valley"), ("skiers behind", "valley"),
-        ],
-    ),
-}  # fmt: skip
+def labelled() -> dict[str, Photograph]:
+    """The photographs of `photographs.json` by their place under PEARL_SHARED/data."""
+    stored = json.loads(Path(__file__).with_suffix(".json").read_text())
+    return {
+        name: Photograph(row["layers"], [(near, far) for near, far in row["nearer"]])
+        for name, row in stored.items()
+    }
+
+
+def picture(place: Path) -> npt.NDArray[np.uint8]:
+    """RGB of a photograph; a folder is a jigsaw of BLINK, whose missing corner is put back."""
+    if place.is_dir():
+        answer = json.loads((place / "request.json").read_text())["answer"]
+        image = _read(place / "image1.jpg")
+        corner = _read(place / {"(A)": "image2.jpg", "(B)": "image3.jpg"}[answer])
+        image[-corner.shape[0] :, -corner.shape[1] :] = corner
+        return image
+    return _read(place)
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    stored = cv2.imread(str(path))
+    if stored is None:
+        raise SystemExit(f"{path}: expected a photograph there; set PEARL_SHARED")
+    return np.ascontiguousarray(np.asarray(stored, np.uint8)[..., ::-1])
 
 
 def share_in_order(near: npt.NDArray[np.float32], photograph: Photograph) -> float:
@@ -220,10 +135,8 @@ def main() -> None:
     models = [model_of(name, tilt) for name, tilt in asked]
     names = [name if tilt is None else f"{name}, tilt {tilt}" for name, tilt in asked]
     table: dict[str, list[float]] = {}
-    for name, photograph in PHOTOGRAPHS.items():
-        stored = cv2.imread(str(root / name))
-        assert stored is not None, name
-        image = np.ascontiguousarray(stored[..., ::-1])
+    for name, photograph in labelled().items():
+        image = picture(root / name)
         maps = [lower(*image.shape[:2]), *(model.predict([image])[0] for model in models)]
         table[name] = [share_in_order(near, photograph) for near in maps]
     table["mean"] = [float(column) for column in np.mean(list(table.values()), axis=0)]
@@ -234,7 +147,7 @@ def main() -> None:
         return
     print(" " * 24 + "  ".join(f"{Path(name).name[-18:]:>18s}" for name in columns))
     for name, row in table.items():
-        print(f"{name:24s}" + "  ".join(f"{value:18.3f}" for value in row))
+        print(f"{name[-24:]:24s}" + "  ".join(f"{value:18.3f}" for value in row))
 
 
 if __name__ == "__main__":

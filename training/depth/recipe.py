@@ -34,8 +34,13 @@ class Recipe:
         interiors_share: share of all picked before that interiors replace.
         glossy: scenes of `reflections.py`.
         glossy_share: share of all picked before that glossy scenes replace.
-        first: numbers of the first scenes among mixed, clean, worlds, interiors and glossy,
-            multiples of `SHARD`; a stage that begins where those before it ended sees fresh ones.
+        company: scenes of `company.py`.
+        company_share: share of all picked before that company replaces.
+        lower: if not 0, how often of two pixels the lower is the nearer in worlds, interiors,
+            glossy scenes and company as they are drawn (`framing.py`).
+        first: numbers of the first scenes among mixed, clean, worlds, interiors, glossy
+            and company, multiples of `SHARD`; a stage that begins where those before it ended sees
+            fresh ones.
         steps, batch: length of the training.
         settle: step from which most toolkit scenes are clean and augmentation is gentle. Starting
             with the hard pictures and settling on the plain ones learns objects faster than mixing.
@@ -62,7 +67,10 @@ class Recipe:
     interiors_share: float = 0.0
     glossy: int = 0
     glossy_share: float = 0.0
-    first: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    company: int = 0
+    company_share: float = 0.0
+    lower: float = 0.0
+    first: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
     steps: int
     settle: int
     batch: int = 16
@@ -129,7 +137,7 @@ STAGES = (
         worlds_share=0.45,
         interiors=2_250,
         interiors_share=0.4,
-        first=(2_000, 3_000, 8_000, 2_500, 0),
+        first=(2_000, 3_000, 8_000, 2_500, 0, 0),
         steps=3_200,
         settle=2_800,
         rate=8e-4,
@@ -148,7 +156,7 @@ STAGES = (
         interiors_share=0.4,
         glossy=2_000,
         glossy_share=0.25,
-        first=(2_000, 3_000, 8_000, 2_500, 0),
+        first=(2_000, 3_000, 8_000, 2_500, 0, 0),
         steps=2_300,
         settle=1_950,
         rate=8e-4,
@@ -157,6 +165,28 @@ STAGES = (
         faded=0.3,
         kept=0.5,
         seed=5,
+    ),
+    Recipe(
+        name="company",
+        mixed=500,
+        clean=500,
+        worlds=3_000,
+        worlds_share=0.45,
+        interiors=3_000,
+        interiors_share=0.4,
+        glossy=1_500,
+        glossy_share=0.25,
+        company=3_000,
+        company_share=0.3,
+        lower=0.85,
+        first=(3_250, 3_750, 11_500, 5_000, 2_000, 0),
+        steps=7_000,
+        settle=5_000,
+        rate=8e-4,
+        cool=2_500,
+        restyled=0.35,
+        faded=0.3,
+        seed=6,
     ),
 )
 """In turn, each from the averaged weights of the one before. First the scenes in which position
@@ -199,7 +229,8 @@ def shrunk(stage: Recipe) -> Recipe:
         worlds=min(stage.worlds, SHARD),
         interiors=min(stage.interiors, SHARD),
         glossy=min(stage.glossy, SHARD),
-        first=(0, 0, 0, 0, 0),
+        company=min(stage.company, SHARD),
+        first=(0, 0, 0, 0, 0, 0),
         steps=4,
         settle=2,
         cool=min(stage.cool, 2),

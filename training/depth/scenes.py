@@ -1,11 +1,12 @@
 """The rendered pictures that the depth network learns from, cached in whole shards.
 
-Four sources: `toolkit`, the scenes of the data toolkit, `worlds`, those of `worlds.py`,
-`interiors`, those of `interiors.py`, and `glossy`, others of the latter two with something in them
-that reflects (`reflections.py`). A shard is one `.npz` of raw arrays: image uint8 (N, H, W, 3),
-inverse depth float16 (N, H, W) in 1/m, instance uint8 (N, H, W). It appears under its name only
-when whole. A cache folder is named after its source and the *pixels* of two reference pictures, so
-a changed renderer never mixes its pictures with older ones. Leaves out augmentation (`augment.py`).
+Five sources: `toolkit`, the scenes of the data toolkit, `worlds`, those of `worlds.py`,
+`interiors`, those of `interiors.py`, `glossy`, others of the latter two with something in them
+that reflects (`reflections.py`), and `company`, those of `company.py`. A shard is one `.npz` of
+raw arrays: image uint8 (N, H, W, 3), inverse depth float16 (N, H, W) in 1/m, instance uint8
+(N, H, W). It appears under its name only when whole. A cache folder is named after its source and
+the *pixels* of two reference pictures, so a changed renderer never mixes its pictures with older
+ones. Leaves out augmentation (`augment.py`).
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
+from company import draw_company
 from interiors import draw_interior
 from reflections import draw_glossy
 from worlds import draw_world
@@ -101,11 +103,17 @@ def training_glossy(index: int, bank: TextureBank) -> Rendered:
     return draw_glossy(TRAIN_SEED + index, bank, WIDTH, HEIGHT)
 
 
+def training_company(index: int, bank: TextureBank) -> Rendered:
+    """Training company number `index`, drawn at 256 x 192."""
+    return draw_company(TRAIN_SEED + index, bank, WIDTH, HEIGHT)
+
+
 SOURCES: dict[str, Draw] = {
     "toolkit": training_scene,
     "worlds": training_world,
     "interiors": training_interior,
     "glossy": training_glossy,
+    "company": training_company,
 }
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from augment import augment
 from export import export, read_card
+from framing import chances, lower_is_nearer
 from losses import WEIGHTS, objective
 from recipe import LATE_CLEAN_SHARE, STAGES, Recipe, continues, learning_rate, shrunk
 from safetensors.torch import load_file
@@ -40,14 +41,18 @@ Scene = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16], npt.NDArray[np.uin
 
 
 class Scenes(NamedTuple):
-    """The rendered scenes of a stage, by shards, and how many there are."""
+    """The rendered scenes of a stage, by shards, what rendered them, and the cumulated chances of
+    the scenes of a source that are not drawn evenly.
+    """
 
     mixed: list[Shard]
     clean: list[Shard]
     worlds: list[Shard]
     interiors: list[Shard]
     glossy: list[Shard]
+    company: list[Shard]
     rendered_by: list[str]
+    cumulated: dict[str, npt.NDArray[np.float64]]
 
     def pick(self, recipe: Recipe, rng: np.random.Generator, *, settled: bool) -> list[Scene]:
         """The scenes of one batch: of the toolkit, then in part replaced by those of each other
@@ -56,15 +61,19 @@ class Scenes(NamedTuple):
         rows = rng.integers(recipe.mixed, size=recipe.batch)
         picked = [_row(self.mixed, int(row)) for row in rows]
         others = (
-            (self.clean, recipe.clean if settled else 0, LATE_CLEAN_SHARE),
-            (self.worlds, recipe.worlds, recipe.worlds_share),
-            (self.interiors, recipe.interiors, recipe.interiors_share),
-            (self.glossy, recipe.glossy, recipe.glossy_share),
+            ("clean", self.clean, recipe.clean if settled else 0, LATE_CLEAN_SHARE),
+            ("worlds", self.worlds, recipe.worlds, recipe.worlds_share),
+            ("interiors", self.interiors, recipe.interiors, recipe.interiors_share),
+            ("glossy", self.glossy, recipe.glossy, recipe.glossy_share),
+            ("company", self.company, recipe.company, recipe.company_share),
         )
-        for shards, count, share in others:
+        for name, shards, count, share in others:
             if count:
                 replaced = rng.random(recipe.batch) < share
-                rows = rng.integers(count, size=recipe.batch)
+                if name in self.cumulated:
+                    rows = np.searchsorted(self.cumulated[name], rng.random(recipe.batch))
+                else:
+                    rows = rng.integers(count, size=recipe.batch)
                 picked = [
                     _row(shards, int(row)) if now else scene
                     for row, now, scene in zip(rows, replaced, picked, strict=True)
@@ -90,15 +99,25 @@ def read_scenes(root: Path, recipe: Recipe) -> Scenes:
             rendered_by.append(cache.name)
         return [read_shard(cache, number) for number in numbers]
 
-    mixed, clean, worlds, interiors, glossy = recipe.first
-    return Scenes(
+    mixed, clean, worlds, interiors, glossy, company = recipe.first
+    scenes = Scenes(
         shards("toolkit", mixed, recipe.mixed),
         shards("toolkit", MIXED + clean, recipe.clean),
         shards("worlds", worlds, recipe.worlds),
         shards("interiors", interiors, recipe.interiors),
         shards("glossy", glossy, recipe.glossy),
+        shards("company", company, recipe.company),
         rendered_by,
+        {},
     )
+    if recipe.lower:
+        for name in ("worlds", "interiors", "glossy", "company"):
+            maps = [shard.log_inverse for shard in getattr(scenes, name)]
+            if maps:
+                shares = np.concatenate([lower_is_nearer(shard) for shard in maps])
+                cumulated = chances(shares, recipe.lower).cumsum()
+                scenes.cumulated[name] = cumulated / cumulated[-1]
+    return scenes
 
 
 def batches(recipe: Recipe, scenes: Scenes, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

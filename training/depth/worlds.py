@@ -90,15 +90,15 @@ def sample_world(
         lights, air = lamps(rng, low, high)
     else:
         camera, low, high = _outdoors(make, kind)
-        lights, air = _daylight(rng, high[1])
-    shell = _shell(make, low, high, outdoors=kind in ("street", "meadow", "drone"))
+        lights, air = daylight(rng, high[1])
+    structure = shell(make, low, high, outdoors=kind in ("street", "meadow", "drone"))
     return Scene(
         seed=seed,
         setting="room",
         width=width,
         height=height,
         camera=camera,
-        parts=(shell, *make.parts),
+        parts=(structure, *make.parts),
         objects=(),
         lights=lights,
         atmosphere=air,
@@ -154,11 +154,11 @@ def _indoors(
     against: tuple[Thing, ...] = (shelf, shelf, sofa, table, lamp, crate, plant)
     free: tuple[Thing, ...] = (table, chair, chair, crate, plant, lamp, person, contraption, sofa)
     for _ in range(make.count(3, 12)):
-        _by_wall(make, against, taken, wide, deep)
+        by_wall(make, against, taken, wide, deep)
     for _ in range(make.count(1, 8)):
         spot = (rng.uniform(-0.42, 0.42) * wide, rng.uniform(0.1, 0.9) * deep)
         _place(make, free, taken, spot, float(rng.uniform(0, 2 * np.pi)))
-    _on_walls(make, wide, deep, tall)
+    on_walls(make, wide, deep, tall)
     return aim(rng, (x, y, min(z, 0.9 * tall)), yaw, pitch), low, high
 
 
@@ -178,13 +178,14 @@ def _place(
     taken.append((*at, 0.6 * thing(make, Spot(*at, 0.0, yaw))))
 
 
-def _by_wall(
+def by_wall(
     make: Maker,
     choice: Sequence[Thing],
     taken: list[tuple[float, float, float]],
     wide: float,
     deep: float,
 ) -> None:
+    """One of these things against a wall, its back to it."""
     wall, along = make.count(0, 3), make.rng.uniform(0.1, 0.9)
     off = make.rng.uniform(0.25, 0.5)
     # A thing's back is its +y side, so it is turned until that faces the wall.
@@ -200,7 +201,7 @@ def _by_wall(
     _place(make, choice, taken, (float(at[0]), float(at[1])), float(yaw))
 
 
-def _on_walls(make: Maker, wide: float, deep: float, tall: float) -> None:
+def on_walls(make: Maker, wide: float, deep: float, tall: float) -> None:
     """Pictures, windows, doors, beams and hanging lamps."""
     rng = make.rng
     for _ in range(make.count(0, 6)):
@@ -336,7 +337,7 @@ def _scatter(
         _place(make, choice, taken, at, float(make.rng.uniform(0, 6.28)), gap_m=0.06 * away)
 
 
-def _shell(
+def shell(
     make: Maker,
     low: tuple[float, float, float],
     high: tuple[float, float, float],
@@ -405,7 +406,8 @@ def lamps(
     )
 
 
-def _daylight(rng: np.random.Generator, reach_m: float) -> tuple[tuple[Light, ...], Atmosphere]:
+def daylight(rng: np.random.Generator, reach_m: float) -> tuple[tuple[Light, ...], Atmosphere]:
+    """Sun or an overcast sky, at times with haze up to `reach_m`."""
     sun = unit((rng.uniform(-1.5, 1.5), rng.uniform(-1.2, 1.0), rng.uniform(0.4, 1.6)))
     overcast = rng.random() < 0.35
     strength = (0.05, 0.2) if overcast else (0.4, 1.0)
