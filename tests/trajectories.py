@@ -28,7 +28,7 @@ from pearl_data.trajectory import (
     Task,
     Trajectory,
 )
-from pearl_tools.depth import depth_picture
+from pearl_tools.depth import DepthModel, depth_picture
 from pearl_tools.errors import tool_error
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.media import encode_npy, encode_png, open_image
@@ -97,12 +97,18 @@ def store(medium: Medium) -> tuple[MediaRecord, dict[str, bytes]]:
 class Builder:
     """A trajectory in the making: real calls on one drawn picture."""
 
-    def __init__(self, seed: int, suffix: str, settings: ExecutorSettings | None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        suffix: str,
+        settings: ExecutorSettings | None,
+        depth_model: DepthModel | None = None,
+    ) -> None:
         pixels, self.colour, self.square = draw(seed)
         self.seed = seed
         root = open_image(encode_picture(pixels, suffix), id="i0")
         self.media = {"i0": root}
-        self.executor = ToolExecutor(settings, depth_model=RampModel())
+        self.executor = ToolExecutor(settings, depth_model=depth_model or RampModel())
         self.steps: list[Step] = []
 
     def call(self, tool: str, arguments: dict[str, Any], thought: str) -> Call:
@@ -183,11 +189,12 @@ def build_sample(
     suffix: str = "jpg",
     split: str = "train",
     settings: ExecutorSettings | None = None,
+    depth_model: DepthModel | None = None,
 ) -> Sample:
     """A valid sample: a root ``i0`` and a crop ``o1``; then, as asked, a crop or a zoom of the
     crop, a depth map of the root, and before all a call that fails.
     """
-    builder = Builder(seed, suffix, settings)
+    builder = Builder(seed, suffix, settings, depth_model)
     x0, y0, x1, y1 = builder.square
     if failed_call:
         wrong = {"image": "i0", "bbox": [1.2, 1.2, 1.5, 1.5]}

@@ -29,7 +29,7 @@ for command in (synth, validate, audit, show, tools):
 
 def main() -> None:
     """Run the command line."""
-    run_program(cli, interrupted="interrupted; run the same command again to go on")
+    run_program(cli, interrupted="interrupted")
 
 
 if __name__ == "__main__":

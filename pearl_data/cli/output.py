@@ -1,4 +1,6 @@
-"""What commands of ``pearl-data`` share: ``--depth-model``, what a wrong one is, leaving."""
+"""What commands of ``pearl-data`` share: ``--depth-model``, ``--device``, what a wrong one is,
+leaving.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from pearl_tools.devices import require_device
 from pearl_tools.errors import UnknownModel, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +26,24 @@ def depth_model_option(command: F) -> F:
         help="`embedded`, the id or folder of a transformers depth model, or a .tflite file; "
         "MODEL#metric and the like overrule what its output is declared to be.",
     )(command)
+
+
+def device_option(command: F) -> F:
+    """Adds ``--device``: where the depth model runs; one that is not here is misuse (exit 2)."""
+    return click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        callback=_device,
+        help="Where the depth model runs: cpu, cuda, cuda:1, mps, xpu; a .tflite file on the CPU.",
+    )(command)
+
+
+def _device(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        return require_device(value)
+    except UsageError as error:
+        raise UsageError(f"--device: {error}") from error
 
 
 @contextmanager

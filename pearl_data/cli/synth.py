@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pearl_data.cli.output import depth_model_option, naming_a_model
+from pearl_data.cli.output import depth_model_option, device_option, naming_a_model
 from pearl_data.command_line import FiniteRange, json_option, print_json
 
 
@@ -58,6 +58,7 @@ from pearl_data.command_line import FiniteRange, json_option, print_json
     help="Longer side to which the model shrinks pictures.",
 )
 @depth_model_option
+@device_option
 @click.option(
     "--val-share",
     default=0.0,
@@ -81,6 +82,7 @@ def synth(
     small_px: int,
     model_px: int,
     depth_model: str,
+    device: str,
     val_share: float,
     samples_per_shard: int,
     as_json: bool,
@@ -98,6 +100,7 @@ def synth(
     from pearl_data.sources import parse_source
     from pearl_data.sources.base import QuestionSettings
     from pearl_data.synthesise import SynthesisSettings, synthesise
+    from pearl_tools.errors import Interrupted
     from pearl_tools.executor import ExecutorSettings
 
     spec = parse_source(source, images)
@@ -112,13 +115,16 @@ def synth(
             small_px=small_px,
             per_image=per_image,
         ),
-        executor=ExecutorSettings(depth_model=depth_model, seed=seed),
+        executor=ExecutorSettings(depth_model=depth_model, device=device, seed=seed),
         limit=limit,
         val_share=val_share,
         samples_per_shard=samples_per_shard,
     )
-    with naming_a_model():
-        summary = synthesise(out, settings, workers=workers)
+    try:
+        with naming_a_model():
+            summary = synthesise(out, settings, workers=workers)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; run the same command again to go on") from None
     page = out / "index.html"
     audit = audit_paths([out])
     write_index([out], page, title=out.name, audit=audit)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from pearl_data.cli.output import depth_model_option, leave, naming_a_model
+from pearl_data.cli.output import depth_model_option, device_option, leave, naming_a_model
 from pearl_data.cli.tools_check import check
 from pearl_data.cli.tools_eval import evaluation
 from pearl_data.command_line import json_option, print_json
@@ -98,6 +98,7 @@ def _signature(schema: dict[str, Any]) -> str:
     help="What happens to a box partly outside the picture; clamping is recorded.",
 )
 @depth_model_option
+@device_option
 def run(
     name: str,
     media: Path,
@@ -107,6 +108,7 @@ def run(
     dialect: str,
     on_partly_outside: OnPartlyOutside,
     depth_model: str,
+    device: str,
 ) -> None:
     """Run one call of tool NAME on the picture MEDIA, which is i0.
 
@@ -116,7 +118,9 @@ def run(
 
     Example: pearl-data tools run crop photo.png --arguments '{"bbox": [0.5, 0.5, 1, 1]}' --out cut
     """
-    settings = ExecutorSettings(on_partly_outside=on_partly_outside, depth_model=depth_model)
+    settings = ExecutorSettings(
+        on_partly_outside=on_partly_outside, depth_model=depth_model, device=device
+    )
     with naming_a_model():
         executor = ToolExecutor(settings)
         observation = _observe(name, media, arguments, dialect, executor)

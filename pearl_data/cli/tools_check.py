@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from pearl_data.cli.output import depth_model_option, leave, naming_a_model
+from pearl_data.cli.output import depth_model_option, device_option, leave, naming_a_model
 from pearl_data.command_line import json_option, print_json
 
 
 @click.command()
 @click.argument("name", type=click.Choice(["depth"]))
 @depth_model_option
+@device_option
 @json_option
-def check(name: str, depth_model: str, as_json: bool) -> None:
+def check(name: str, depth_model: str, device: str, as_json: bool) -> None:
     """Run the self-test of tool NAME, on pictures that are drawn here and of known depth.
 
     Says whether larger means nearer in the maps of the depth model, with Spearman's correlation;
@@ -28,7 +29,7 @@ def check(name: str, depth_model: str, as_json: bool) -> None:
 
     one_thread(depth=True)
     with naming_a_model():
-        model = load_depth_model(depth_model)
+        model = load_depth_model(depth_model, device=device)
     found = check_model(model)
     if as_json:
         print_json(found)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from pearl_data.cli.output import leave
+from pearl_data.cli.output import leave, naming_a_model
 from pearl_data.command_line import json_option, print_json
 
 
 @click.command(epilog="Example: pearl-data validate scenes --replay")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--replay", is_flag=True, help="Run every call again and compare the pixels.")
+@click.option(
+    "--depth-model",
+    metavar="MODEL",
+    help="Where the depth model of the records is now, if not under the name they give; its weights"
+    " must be theirs. With --replay.",
+)
 @json_option
-def validate(paths: tuple[Path, ...], *, replay: bool, as_json: bool) -> None:
+def validate(
+    paths: tuple[Path, ...], *, replay: bool, depth_model: str | None, as_json: bool
+) -> None:
     """Report everything wrong with PATHS: dataset folders, tar shards, .json or .jsonl records.
 
     Hashes, boxes, references and the pixels of stored views are always checked. Exit 0: nothing
@@ -22,11 +31,15 @@ def validate(paths: tuple[Path, ...], *, replay: bool, as_json: bool) -> None:
     """
     from pearl_data.validate import validate_paths
     from pearl_data.validate.report import report_lines
+    from pearl_tools.errors import UsageError
     from pearl_tools.threads import one_thread
 
     if replay:
         one_thread(depth=True)
-    report = validate_paths(paths, replay=replay, progress=True)
+    elif depth_model:
+        raise UsageError("--depth-model: expected --replay beside it; nothing else runs depth")
+    with naming_a_model() if depth_model else nullcontext():
+        report = validate_paths(paths, replay=replay, depth_model=depth_model, progress=True)
     if as_json:
         print_json(report)
     else:

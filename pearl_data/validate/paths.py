@@ -31,23 +31,29 @@ from pearl_data.validate.replay import Replayer, recorded_settings
 from pearl_data.validate.report import ReplayCount, ValidationReport
 from pearl_data.validate.schema import read_record
 from pearl_tools.errors import BadInput
+from pearl_tools.executor import ExecutorSettings
 
 #: Samples whose chains run side by side, so that depth calls share batches.
 REPLAY_GROUP = 8
 
 
 def validate_paths(
-    paths: Sequence[Path], *, replay: bool = False, progress: bool = False
+    paths: Sequence[Path],
+    *,
+    replay: bool = False,
+    depth_model: str | None = None,
+    progress: bool = False,
 ) -> ValidationReport:
     """Everything wrong with ``paths``: dataset folders, tars (also gz) or folders of them,
     ``.json`` (one record or a list), ``.jsonl``.
 
     In datasets and tars the stored bytes are checked too: file hashes, and the pixels of views and
     depth maps; of bare records those pictures that lie beside the file as ``{key}.{name}``.
-    ``replay`` runs all calls again, so then every root must be there. A path without any record is
-    a finding. Raises ``UsageError`` for a path that is none of these.
+    ``replay`` runs all calls again, so then every root must be there, and ``depth_model`` says
+    where the depth model is if no longer where the records say. A path without any record is a
+    finding. Raises ``UsageError`` for a path that is none of these.
     """
-    run = _Run(replay=replay)
+    run = _Run(replay=replay, depth_model=depth_model)
     kinds = [(path, kind_of(path)) for path in map(Path, paths)]
     with Progress("validate", None, "documents") if progress else nullcontext() as line:
         run.progress = line
@@ -65,8 +71,9 @@ class _Id(msgspec.Struct):
 class _Run:
     """One validation: what has been found and counted so far."""
 
-    def __init__(self, *, replay: bool) -> None:
+    def __init__(self, *, replay: bool, depth_model: str | None) -> None:
         self.replay = replay
+        self._depth_model = depth_model
         self.progress: Progress | None = None
         self.files = self.documents = self.with_findings = 0
         self.findings: list[Finding] = []
@@ -84,12 +91,16 @@ class _Run:
             self.keys = {} if kind == "tars" else self.keys
             for tar in tars_in(path) if kind == "tars" else [path]:
                 self.files += 1
-                self.tar(tar, Replayer() if self.replay else None)
+                self.tar(tar, self._replayer())
         else:
             self.files += 1
             self.records(path, kind)
         if (self.documents, len(self.findings)) == before:
             self.found(no_records(path), path)
+
+    def _replayer(self, settings: ExecutorSettings | None = None) -> Replayer | None:
+        """One for samples made with ``settings``, if they are to be replayed."""
+        return Replayer(settings, depth_model=self._depth_model) if self.replay else None
 
     def dataset(self, folder: Path) -> None:
         """A dataset folder: the bytes of all its files, then every sample."""
@@ -100,13 +111,12 @@ class _Run:
             self.found(finding("parse.checksum", "", "a whole manifest", error), folder / MANIFEST)
             for path in sorted((folder / "shards").glob("*.tar")):
                 self.files += 1
-                self.tar(path, Replayer() if self.replay else None)
+                self.tar(path, self._replayer())
             return
         for each in verify_dataset(folder, manifest):
             self.found(each, folder / each.file)
-        replayer = None
-        if self.replay:
-            replayer = Replayer(recorded_settings(manifest.header.config))
+        replayer = self._replayer(recorded_settings(manifest.header.config))
+        if replayer:
             self.replayers.append(replayer)
         for shard in manifest.shards:
             if shard.name and (folder / shard.name).is_file():
@@ -132,7 +142,7 @@ class _Run:
     def records(self, path: Path, kind: Kind) -> None:
         """Bare records: one, a list, or one per line; with the pictures that lie beside them."""
         self.keys = {}
-        replayer = Replayer() if self.replay else None
+        replayer = self._replayer()
         if replayer:
             self.replayers.append(replayer)
         alone = 0

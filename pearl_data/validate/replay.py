@@ -21,7 +21,7 @@ from pearl_data.trajectory import Call, Result
 from pearl_data.validate.geometry import settings_of
 from pearl_data.validate.report import ReplayCount
 from pearl_tools.depth import DepthModel
-from pearl_tools.errors import ToolFailure, UsageError
+from pearl_tools.errors import ModelUnavailable, ToolFailure, UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.media import open_image
 from pearl_tools.pixels import decode_npy
@@ -98,11 +98,15 @@ class Replayer:
     """Runs samples again, in groups, and keeps the counts by tool.
 
     ``settings`` are those of the run that made the samples; without them each call's own record
-    says how boxes were treated. ``depth_model`` replaces the model that the settings name.
+    says how boxes were treated. ``depth_model`` replaces the model that the settings name: a model,
+    or a name or folder to load it by.
     """
 
     def __init__(
-        self, settings: ExecutorSettings | None = None, *, depth_model: DepthModel | None = None
+        self,
+        settings: ExecutorSettings | None = None,
+        *,
+        depth_model: DepthModel | str | None = None,
     ) -> None:
         self._depth_model = depth_model
         self._settings = _runnable(settings) if settings else None
@@ -153,7 +157,7 @@ class Replayer:
 
     def _run(self, settings: ExecutorSettings, asked: list[tuple[_Chain, _Place]]) -> None:
         if settings not in self._executors:
-            self._executors[settings] = ToolExecutor(settings, depth_model=self._depth_model)
+            self._executors[settings] = self._executor(settings)
         requests = [
             (
                 ToolCall(id=place.call.id, tool=place.call.tool, arguments=place.call.arguments),
@@ -162,9 +166,23 @@ class Replayer:
             for chain, place in asked
             if place.call.arguments is not None
         ]
-        observations = self._executors[settings].run_many(requests)
+        try:
+            observations = self._executors[settings].run_many(requests)
+        except ModelUnavailable as error:
+            if self._depth_model is not None:
+                raise  # what somebody has just named
+            msg = (
+                f"replay of {asked[0][0].sample.trajectory.id}: its {error}; if the model is "
+                "elsewhere now, say where with --depth-model"
+            )
+            raise ModelUnavailable(msg) from error
         for (chain, place), observation in zip(asked, observations, strict=True):
             self._count(place.call, _compare(chain, place, observation))
+
+    def _executor(self, settings: ExecutorSettings) -> ToolExecutor:
+        if isinstance(self._depth_model, str):
+            return ToolExecutor(msgspec.structs.replace(settings, depth_model=self._depth_model))
+        return ToolExecutor(settings, depth_model=self._depth_model)
 
     def _count(self, call: Call, outcome: str) -> None:
         self._counts.setdefault(call.tool, Counter())[outcome] += 1

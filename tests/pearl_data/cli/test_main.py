@@ -54,6 +54,14 @@ def test_misuse_exits_2(tmp_path: Path) -> None:
     assert run("nonsense").returncode == 2
 
 
+def test_a_depth_model_without_a_replay_is_misuse(tmp_path: Path) -> None:
+    done = run("validate", str(tmp_path), "--depth-model", "embedded")
+    assert done.returncode == 2
+    assert "--depth-model: expected --replay" in done.stderr
+    done = run("validate", str(tmp_path), "--help")
+    assert "--depth-model MODEL" in done.stdout
+
+
 def test_a_source_that_is_not_there_exits_1_with_its_name(tmp_path: Path) -> None:
     arguments = ["synth", "--tools", "crop", "--source", "coco:none.json"]
     done = run(*arguments, "--images", str(tmp_path), "--out", str(tmp_path / "x"))

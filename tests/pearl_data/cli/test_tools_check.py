@@ -54,6 +54,15 @@ def test_a_name_that_no_model_has_is_misuse(name: str) -> None:
     assert str(result.exception).startswith(f"--depth-model: depth model '{name}': expected")
 
 
+@pytest.mark.parametrize(("device", "got"), [("cuda:99", "'cuda:99' ("), ("gpu", "'gpu'")])
+def test_a_device_that_is_not_here_is_misuse(device: str, got: str) -> None:
+    for command in (["check", "depth"], ["run", "depth", __file__, "--arguments", "{}"]):
+        result = CliRunner().invoke(tools, [*command, "--device", device])
+        assert isinstance(result.exception, UsageError)
+        assert str(result.exception).startswith("--device: expected ")
+        assert got in str(result.exception)
+
+
 def test_only_learned_tools_have_a_self_test() -> None:
     result = invoke("crop")
     assert result.exit_code == 2

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from tiny_depth_models import random_model
 from trajectories import RampModel, build_sample, store
 
 from pearl_data.shards import Sample
 from pearl_data.trajectory import canonical_json
 from pearl_data.validate import Finding, check_sample
 from pearl_data.validate.replay import Replayer, recorded_settings
+from pearl_tools.depth import load_depth_model
+from pearl_tools.errors import ModelUnavailable
 from pearl_tools.executor import ExecutorSettings
 from pearl_tools.media import encode_npy, encode_png, pixel_sha256
 from pearl_tools.types import Medium
@@ -193,3 +197,25 @@ def test_depth_members_are_never_unpickled() -> None:
     bad = encode_npy(np.zeros((2, 2), np.float32)).replace(b"<f4", b"|O ")
     found = check_sample(Sample(sample.trajectory, {**sample.members, "o2.npy": bad}))
     assert "execution.decode" in {each.code for each in found}
+
+
+def test_a_model_that_has_moved_is_found_where_it_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Depth of a local model: its folder is recorded as it was typed, relative to a place."""
+    (tmp_path / "then").mkdir()
+    monkeypatch.chdir(tmp_path / "then")
+    random_model("dpt", Path("model"))
+    settings = ExecutorSettings(depth_model="model")
+    made = build_sample("a", depth=True, depth_model=load_depth_model("model"))
+    assert Replayer(settings).run([made]) == [[]]
+    (tmp_path / "now").mkdir()
+    monkeypatch.chdir(tmp_path / "now")
+    with pytest.raises(ModelUnavailable, match=r"replay of a: its .*'model'.*--depth-model"):
+        Replayer(settings).run([made])
+    moved = Replayer(settings, depth_model=str(tmp_path / "then/model"))
+    assert moved.run([made]) == [[]]
+    assert moved.counts()["depth"].equal == 1
+    random_model("dpt", Path("other"), seed=1)
+    (found,) = Replayer(settings, depth_model="other").run([made])
+    assert [each.path for each in found] == ["steps[1].calls[0].exec.weights_sha256"]
