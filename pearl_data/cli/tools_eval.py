@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from pearl_data.cli.output import leave, naming_a_model
+from pearl_data.cli.output import device_option, leave, naming_a_model
 from pearl_data.command_line import FiniteRange, json_option, print_json
-from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.errors import BadInput, Interrupted, UsageError
+
+
+@contextmanager
+def _keeping_nothing() -> Iterator[None]:
+    """Inside, whoever stops the command hears that it begins anew next time."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted; nothing is kept: it begins anew when run again") from error
 
 
 @click.group(name="eval")
@@ -32,6 +42,7 @@ def evaluation() -> None:
     metavar="MODEL",
     help="As for `tools check depth`; may be given several times, for a table of models.",
 )
+@device_option
 @click.option(
     "--calibration",
     metavar="TEXT|FILE",
@@ -74,10 +85,12 @@ def evaluation() -> None:
 )
 @json_option
 @click.pass_context
+@_keeping_nothing()
 def depth(
     context: click.Context,
     data: tuple[Path, ...],
     depth_models: tuple[str, ...],
+    device: str,
     calibration: str | None,
     png_per_m: float,
     images: Path | None,
@@ -95,6 +108,8 @@ def depth(
     `disp0.pfm` and `calib.txt`), one picture of such a folder, or files of point pairs: CSV with
     image,near_x,near_y,far_x,far_y, or JSON [{"image": .., "near": [x, y], "far": [x, y]}], or the
     same as JSON lines, or DA-2K's. Depth and disparity of 0, below 0 or not finite are unknown.
+    Two files of depth for one picture are refused, and so is an array whose name contradicts its
+    file's; of `depth` and `depth_mm` the one that says a unit holds.
     Prints ordinal accuracy, Spearman, AbsRel and delta-1 with 95 % intervals: bootstrap, or
     Wilson's (*) of fewer than 20 pairs or tiles with depth. Exits 1 where pictures had to be left
     out, and names them.
@@ -123,9 +138,9 @@ def depth(
     )
     gallery = Gallery()
     with naming_a_model():
-        loaded = [load_depth_model(spec) for spec in dict.fromkeys(depth_models)]
+        loaded = [load_depth_model(spec, device=device) for spec in dict.fromkeys(depth_models)]
     models = list({model.model_id: model for model in loaded}.values())
-    report = evaluate(data, models, options, look=gallery.look if html else None)
+    report = evaluate(data, models, options, look=gallery.look if html else None, progress=True)
     if as_json:
         print_json(report)
     else:
@@ -135,7 +150,7 @@ def depth(
         if not as_json:
             click.echo(f"look at it: {html}")
     left_out = [left for found in report.sets for left in found.left_out]
-    for left in left_out:
+    for left in left_out if as_json else []:  # else the table has told
         click.echo(f"left out: {left.reason}", err=True)
     if left_out:
         leave(1)

@@ -5,7 +5,8 @@ Leaves out tables (`text.py`) and the page (`page.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +29,7 @@ from pearl_data.depth_eval.measures import (
 from pearl_data.depth_eval.point_pairs import (
     PointPair,
     check_inside,
+    check_points,
     holds_pairs,
     read_point_pairs,
 )
@@ -41,6 +43,7 @@ from pearl_data.depth_eval.records import (
     SetReport,
 )
 from pearl_data.depth_eval.rule import LowerIsNearer
+from pearl_data.progress import Progress
 from pearl_tools.depth import DepthModel
 from pearl_tools.depth.outputs import KINDS
 from pearl_tools.errors import BadInput, ToolFailure
@@ -102,7 +105,15 @@ class _Picture(NamedTuple):
     below_0: int = 0
     one_depth: bool = False
     few_pixels: bool = False
-    doubt: str | None = None
+    doubts: tuple[str, ...] = ()
+
+
+Material = Found | dict[Path, list[PointPair]]
+"""What a place holds to be measured."""
+
+
+class _NotFinite(BadInput):
+    """A method gives no numbers for a picture."""
 
 
 def evaluate(
@@ -111,6 +122,7 @@ def evaluate(
     options: Options = Options(),  # noqa: B008 - an immutable record
     *,
     look: Look | None = None,
+    progress: bool = False,
 ) -> DepthReport:
     """The measures of ``models`` and of the rule on every place.
 
@@ -119,43 +131,32 @@ def evaluate(
         models: as :func:`~pearl_tools.depth.load_depth_model` loads them.
         options: see there.
         look: is shown every picture, one at a time.
+        progress: count pictures on stderr.
 
     Raises:
-        BadInput: a place without anything to measure. Pictures that cannot be read, or whose depth
-            cannot, are left out and told in the report while there are others.
+        BadInput: a place without anything to measure, or of points beyond their pictures; told
+            before the first prediction. Pictures that cannot be read, or whose depth cannot, or for
+            which a model gives values that are not finite, are left out for all methods and told in
+            the report while there are others.
 
     """
     methods = [*models, LowerIsNearer()]
     names = labels(methods)
+    gathered = [(place, _gather(place, options)) for place in places]
+    total = sum(len(held.frames if isinstance(held, Found) else held) for _, held in gathered)
     sets = []
-    for place in places:
-        if holds_pairs(place):
-            alone, seen = 0, list(_on_points(place, methods, names, options, look))
-        else:
-            frames = find_frames(place)
-            alone = frames.alone
-            seen = list(_on_frames(place, frames, methods, names, options, look))
-        found = [picture for picture in seen if isinstance(picture, _Picture)]
-        left_out = [picture for picture in seen if isinstance(picture, LeftOut)]
-        if not found:
-            like = f"; so are all {len(seen)} pictures of {place}" if len(seen) > 1 else ""
-            raise BadInput(left_out[0].reason + like)
-        sets.append(
-            SetReport(
-                name=str(place),
-                alone=alone,
-                left_out=left_out,
-                below_0=sum(picture.below_0 for picture in found),
-                one_depth=sum(picture.one_depth for picture in found),
-                few_pixels=sum(picture.few_pixels for picture in found),
-                doubts=[picture.doubt for picture in found if picture.doubt],
-                rows=_rows([picture.measured for picture in found], names, options.seed),
-                pictures=[
-                    PictureRows(name=p.name, rows=_rows([p.measured], names, options.seed))
-                    for p in found
-                ],
-            )
-        )
+    with Progress("eval", total, "pictures") if progress else nullcontext() as line:
+        for place, held in gathered:
+            seen = []
+            for picture in _measured(place, held, methods, names, options, look):
+                seen.append(picture)
+                if line:
+                    line.advance()
+            sets.append(_set(place, held, seen, names, options.seed))
+    left_out = [left for found in sets for left in found.left_out]
+    if left_out and len(left_out) == total:
+        like = f"; all {total} pictures had to be left out" if total > 1 else ""
+        raise BadInput(left_out[0].reason + like)
     return DepthReport(
         ratio=options.ratio,
         pairs_drawn=options.pairs,
@@ -190,6 +191,49 @@ def _parts(model_id: str) -> list[str]:
     return (place if kind in KINDS else model_id).rstrip("/").split("/")
 
 
+def _gather(place: Path, options: Options) -> Material:
+    if not holds_pairs(place):
+        return find_frames(place)
+    pairs = read_point_pairs(place, options.images)
+    check_points(pairs)
+    return pairs
+
+
+def _measured(
+    place: Path,
+    held: Material,
+    methods: Sequence[DepthModel],
+    names: Sequence[str],
+    options: Options,
+    look: Look | None,
+) -> Iterator[_Picture | LeftOut]:
+    if isinstance(held, Found):
+        return _on_frames(place, held, methods, names, options, look)
+    return _on_points(place, held, methods, names, options, look)
+
+
+def _set(
+    place: Path,
+    held: Material,
+    seen: Sequence[_Picture | LeftOut],
+    names: Sequence[str],
+    seed: int,
+) -> SetReport:
+    found = [picture for picture in seen if isinstance(picture, _Picture)]
+    return SetReport(
+        name=str(place),
+        alone=held.alone if isinstance(held, Found) else 0,
+        truths_alone=[p.name for p in held.truths] if isinstance(held, Found) else [],
+        left_out=[picture for picture in seen if isinstance(picture, LeftOut)],
+        below_0=sum(picture.below_0 for picture in found),
+        one_depth=sum(picture.one_depth for picture in found),
+        few_pixels=sum(picture.few_pixels for picture in found),
+        doubts=[doubt for picture in found for doubt in picture.doubts],
+        rows=_rows([picture.measured for picture in found], names, seed),
+        pictures=[PictureRows(name=p.name, rows=_rows([p.measured], names, seed)) for p in found],
+    )
+
+
 def _on_frames(
     place: Path,
     found: Found,
@@ -205,13 +249,17 @@ def _on_frames(
             yield LeftOut(name=frame.name, reason=_reason(error))
             continue
         depth = truth.depth_m
+        try:
+            maps = [_predict(method, image, depth.shape, frame.image) for method in methods]
+        except _NotFinite as error:
+            yield LeftOut(name=frame.name, reason=str(error))
+            continue
         rng = np.random.default_rng((options.seed, index))
         pairs = draw_pairs(depth, options.pairs, options.ratio, rng)
         measured, aligned = [], []
-        for method in methods:
+        for inverse in maps:
             # the same tiles for all, so that differences can be drawn too
             draws = np.random.default_rng((options.seed, index, 1))
-            inverse = _predict(method, image, depth.shape)
             one, map_ = measure_map(inverse, depth, pairs, draws)
             measured.append(one)
             aligned.append(map_)
@@ -229,29 +277,33 @@ def _on_frames(
             below_0=truth.below_0,
             one_depth=alike,
             few_pixels=not alike and is_few(depth),
-            doubt=truth.doubt,
+            doubts=truth.doubts,
         )
 
 
 def _on_points(
     place: Path,
+    held: Mapping[Path, list[PointPair]],
     methods: Sequence[DepthModel],
     names: Sequence[str],
     options: Options,
     look: Look | None,
 ) -> Iterator[_Picture | LeftOut]:
     base = options.images or place.parent
-    for index, (path, pairs) in enumerate(read_point_pairs(place, options.images).items()):
+    for index, (path, pairs) in enumerate(held.items()):
         name = str(path.relative_to(base) if path.is_relative_to(base) else path)
         try:
-            opened = open_image(path.read_bytes(), name=str(path))
-        except (ToolFailure, OSError) as error:
+            image = np.asarray(open_image(path.read_bytes(), name=str(path)).pixels, np.uint8)
+            height, width = image.shape[:2]
+            check_inside(pairs, path, width, height)  # its header may have said otherwise
+        except (ToolFailure, BadInput, OSError) as error:
             yield LeftOut(name=name, reason=_reason(error))
             continue
-        image = np.asarray(opened.pixels, np.uint8)
-        height, width = image.shape[:2]
-        check_inside(pairs, path, width, height)
-        maps = [_predict(method, image, (height, width)) for method in methods]
+        try:
+            maps = [_predict(method, image, (height, width), path) for method in methods]
+        except _NotFinite as error:
+            yield LeftOut(name=name, reason=str(error))
+            continue
         scores = [score_points(map_, pairs) for map_ in maps]
         measured = [
             measure_points(found, np.random.default_rng((options.seed, index, 1)))
@@ -270,11 +322,11 @@ def _reason(error: BadInput | ToolFailure | OSError) -> str:
     return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
-def _predict(method: DepthModel, image: NDArray[np.uint8], shape: Sequence[int]) -> Map:
+def _predict(method: DepthModel, image: NDArray[np.uint8], shape: Sequence[int], path: Path) -> Map:
     (inverse,) = method.predict([image])
     if not np.isfinite(inverse).all():
-        raise BadInput(
-            f"depth model {method.model_id!r} gives values that are not finite; run "
+        raise _NotFinite(
+            f"{path}: depth model {method.model_id!r} gives values that are not finite; run "
             "`pearl-data tools check depth` on it"
         )
     resized = cv2.resize(inverse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
@@ -282,7 +334,9 @@ def _predict(method: DepthModel, image: NDArray[np.uint8], shape: Sequence[int])
 
 
 def _rows(pictures: Sequence[Sequence[Measured]], names: Sequence[str], seed: int) -> list[Row]:
-    """A row per method over ``pictures``; the rule is the last."""
+    """A row per method over ``pictures``, of which none have no rows; the rule is the last."""
+    if not pictures:
+        return []
     by_method = list(zip(*pictures, strict=True))
     ordinal = [_combined([m.ordinal for m in measured], seed) for measured in by_method]
     rule = ordinal[-1]
@@ -297,6 +351,7 @@ def _rows(pictures: Sequence[Sequence[Measured]], names: Sequence[str], seed: in
             spearman=_estimate(_combined([m.spearman for m in measured], seed)),
             abs_rel=_estimate(_combined([m.abs_rel for m in measured], seed)),
             delta_1=_estimate(_combined([m.delta_1 for m in measured], seed), is_share=True),
+            flipped=sum(m.flipped for m in measured),
         )
         for name, measured, found in zip(names, by_method, ordinal, strict=True)
     ]

@@ -4,14 +4,15 @@ Two layouts are known: a folder of pictures beside a folder of depth (`color/0.j
 and both in one folder, told apart by the ends of their names (`x.jpg` or `x_left.png` with
 `x_depth.png` or `x_disp.npz`; also without an x, as in Middlebury's `im0.png` and `disp0.pfm`).
 Capitals make no difference: folders and ends may be written in them, and `IMG_1.JPG` is paired with
-`img_1.png`, unless several files differ only by them: those are told. Pictures without a partner
-are counted.
+`img_1.png`, unless several files differ only by them: those are told. Several files of depth for
+one picture are refused, as are several pictures of one name (`0.jpg` and `0.png`); of `x.jpg` and
+`x_left.png` the first has the depth of x. What has no partner is counted.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl_data.depth_eval.calibration import Calibration
+from pearl_data.depth_eval.point_pairs import FORMS
 from pearl_data.depth_eval.truth import SUFFIXES, Truth, read_truth
 from pearl_tools.errors import BadInput, ToolFailure
 from pearl_tools.media import open_image
@@ -41,10 +43,13 @@ class Frame(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a folder holds: pictures with their depth, and pictures ``without``."""
+    """What a folder holds: pictures with their depth, pictures ``without``, and files of depth
+    without a picture, ``truths``.
+    """
 
     frames: list[Frame]
     without: list[Path]
+    truths: list[Path]
 
     @property
     def alone(self) -> int:
@@ -56,13 +61,14 @@ def find_frames(place: Path) -> Found:
     """The frames in folder ``place``, in order of name; a picture file means its frame alone.
 
     Raises:
-        BadInput: there is none; the message says which names would be understood.
+        BadInput: there is none; the message says which names would be understood. Or several files
+            of depth for one picture, or several pictures of one name for one file of depth.
 
     """
     if place.is_file() and place.suffix.lower() not in IMAGE_SUFFIXES:
         raise BadInput(
-            f"{place}: expected a folder, a picture, or a file of point pairs that ends in .csv or "
-            f".json, got {place.suffix or 'no ending'}"
+            f"{place}: expected a folder, a picture, or a file of point pairs that ends in "
+            f"{', '.join(FORMS[:-1])} or {FORMS[-1]}, got {place.suffix or 'no ending'}"
         )
     found = _of_picture(place) if place.is_file() else _of_folder(place)
     if not found.frames:
@@ -106,10 +112,16 @@ def open_frame(
 
 def _seen(found: Found) -> str:
     """What there is instead, by name: three say what went wrong with all."""
-    if not found.without:
-        return "none"
-    names = ", ".join(path.name for path in found.without[:3])
-    return f"{found.alone} without ({names}{', ...' if found.alone > 3 else ''})"
+    pictures, truths = (
+        first_names([path.name for path in paths]) for paths in (found.without, found.truths)
+    )
+    seen = f"{found.alone} without ({pictures})" if pictures else "none"
+    return f"{seen}, and {len(found.truths)} of depth alone ({truths})" if truths else seen
+
+
+def first_names(names: Sequence[str]) -> str:
+    """``a.png, b.png, c.png, ...``."""
+    return ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
 
 
 def _unread(folder: Path) -> str:
@@ -149,7 +161,8 @@ def _of_picture(place: Path) -> Found:
     if here.name.lower() in IMAGE_FOLDERS:
         beside = _in_two_folders(folder, here.parent, only=place)
         among = (beside.frames if beside else []) + among
-    return Found(among[:1], [] if among else [place])
+    _refuse_rivals(place, [frame.truth for frame in among])
+    return Found(among[:1], [] if among else [place], [])
 
 
 def _folder_named(names: Sequence[str], folder: Path) -> Path | None:
@@ -169,16 +182,29 @@ def _in_two_folders(images: Path, folder: Path, only: Path | None = None) -> Fou
 
 
 def _in_one_folder(folder: Path, only: Path | None = None) -> Found:
-    truths = _by_beginning(_files(folder, SUFFIXES), TRUTH_ENDS)
-    taken = set(truths.values())
+    truths = [named for group in _by_end(folder, SUFFIXES, TRUTH_ENDS) for named in group]
+    taken = {path for _, path in truths}
     pictures = [path for path in _files(folder, IMAGE_SUFFIXES) if path not in taken]
-    images = _by_beginning(pictures, IMAGE_ENDS)
-    frames = _pair(sorted(images.items()), list(truths.items()), only).frames
-    named = {frame.image for frame in frames if frame.name}
+    images: list[tuple[str, Path]] = []
+    for group in _by_end(folder, IMAGE_SUFFIXES, IMAGE_ENDS):
+        earlier = {name for name, _ in images}  # an earlier end wins
+        images += [(n, path) for n, path in group if path not in taken and n not in earlier]
+    frames = _pair(sorted(images), truths, only).frames
+    named: dict[Path, list[Path]] = defaultdict(list)
+    for frame in frames:
+        if frame.name:
+            named[frame.image].append(frame.truth)
+    for image, rivals in named.items():  # x_left.png has both names, x and x_left
+        _refuse_rivals(image, rivals)
     bare = [f._replace(name=f.image.stem) for f in frames if not f.name and f.image not in named]
-    frames = sorted([*bare, *(frame for frame in frames if frame.name)])
-    paired = {frame.image for frame in frames}
-    return Found(frames, [path for path in pictures if path not in paired])
+    return _found(sorted([*bare, *(frame for frame in frames if frame.name)]), pictures, taken)
+
+
+def _found(frames: list[Frame], pictures: Iterable[Path], truths: Iterable[Path]) -> Found:
+    """``frames`` with what of all pictures and files of depth is in none."""
+    paired = {path for frame in frames for path in (frame.image, frame.truth)}
+    without, alone = ([p for p in paths if p not in paired] for paths in (pictures, sorted(truths)))
+    return Found(frames, without, alone)
 
 
 def _pair(
@@ -190,11 +216,13 @@ def _pair(
     with other capitals. ``only`` asks for one picture: what is wrong elsewhere does not matter.
 
     Raises:
-        BadInput: several truths for one picture, or several pictures for one truth of other
-            capitals.
+        BadInput: several truths for one picture, or several pictures of one name or of other
+            capitals for one truth.
 
     """
-    named = {name for name, _ in pictures}
+    named: dict[str, list[Path]] = defaultdict(list)
+    for name, picture in pictures:
+        named[name].append(picture)
     exact: dict[str, list[Path]] = defaultdict(list)
     other: dict[str, list[Path]] = defaultdict(list)
     for name, truth in truths:
@@ -202,42 +230,55 @@ def _pair(
         if name not in named:
             other[name.lower()].append(truth)
     rivals: dict[str, set[str]] = defaultdict(set)
-    for name in named - set(exact):
+    for name in set(named) - set(exact):
         rivals[name.lower()].add(name)
     frames = []
     for name, picture in pictures:
         if only is not None and picture != only:
             continue
         candidates = exact.get(name) or other.get(name.lower()) or []
-        if len(candidates) > 1:
-            raise BadInput(
-                f"{picture}: expected one file of depth, got {' and '.join(map(str, candidates))}; "
-                "remove or rename all but one"
-            )
+        _refuse_rivals(picture, candidates)
         if candidates and name not in exact and len(rivals[name.lower()]) > 1:
             raise BadInput(
                 f"{candidates[0]}: expected one picture of this name, got "
                 f"{' and '.join(sorted(rivals[name.lower()]))}, which differ only by capitals; "
                 "rename them"
             )
+        if candidates and only is None and len(named[name]) > 1:
+            raise BadInput(
+                f"{candidates[0]}: expected one picture of this name, got "
+                f"{' and '.join(map(str, named[name]))}; remove or rename all but one"
+            )
         frames += [Frame(name, picture, truth) for truth in candidates]
-    paired = {frame.image for frame in frames}
-    return Found(frames, [picture for _, picture in pictures if picture not in paired])
+    return _found(frames, (path for _, path in pictures), (path for _, path in truths))
 
 
-def _by_beginning(paths: Sequence[Path], ends: Sequence[str]) -> dict[str, Path]:
-    """Paths by their names without one of ``ends``; an earlier end, then an earlier path, wins.
-    What is called as an end is, `im0` or `disp0`, has the empty name.
+def _refuse_rivals(picture: Path, truths: Iterable[Path]) -> None:
+    """Refuses several files of depth for one picture: they may contradict one another."""
+    rivals = sorted(set(truths))
+    if len(rivals) > 1:
+        raise BadInput(
+            f"{picture}: expected one file of depth, got {' and '.join(map(str, rivals))}; "
+            "remove or rename all but one"
+        )
+
+
+def _by_end(
+    folder: Path, suffixes: Sequence[str], ends: Sequence[str]
+) -> Iterator[list[tuple[str, Path]]]:
+    """For each of ``ends`` the files that have it, under their names without it. What is called as
+    an end is, `im0` or `disp0`, has the empty name.
     """
-    found: dict[str, Path] = {}
+    paths = _files(folder, suffixes)
     for end in ends:
+        group = []
         for path in paths:
             stem = path.stem.lower()
             if stem.endswith(end):
-                found.setdefault(path.stem[: len(stem) - len(end)], path)
+                group.append((path.stem[: len(stem) - len(end)], path))
             elif stem == end.removeprefix("_"):
-                found.setdefault("", path)
-    return found
+                group.append(("", path))
+        yield group
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -39,8 +39,9 @@ class Pairs(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One picture's measures; None where the truth has no depth but only pairs. The last two are
-    also None where the truth is no ground for an alignment.
+    """One picture's measures; None where the truth has no depth but only pairs. ``abs_rel`` and
+    ``delta_1`` are also None where the truth is no ground for an alignment. ``flipped`` says that
+    the best scale is below 0, so that the alignment made the map one depth (:func:`align`).
     """
 
     pairs: int
@@ -49,6 +50,7 @@ class Measured(NamedTuple):
     spearman: Resampled | None
     abs_rel: Resampled | None
     delta_1: Resampled | None
+    flipped: bool = False
 
 
 def draw_pairs(depth_m: Map, count: int, ratio: float, rng: np.random.Generator) -> Pairs:
@@ -93,7 +95,8 @@ def measure_map(
     wrong = np.abs(truth / aligned[rows, columns] - 1)  # |z' - z| / z
     ratio = truth / aligned[rows, columns]
     good = np.maximum(ratio, 1 / ratio) < DELTA
-    grounded = not (is_one_depth(depth_m) or is_few(depth_m))
+    alike = is_one_depth(depth_m)
+    grounded = not (alike or is_few(depth_m))
     return (
         Measured(
             pairs=pairs.near_row.size,
@@ -102,6 +105,7 @@ def measure_map(
             spearman=_correlation(inverse[rows, columns], truth, tiles, weights),
             abs_rel=_mean(wrong, tiles, weights) if grounded else None,
             delta_1=_mean(good.astype(np.float64), tiles, weights) if grounded else None,
+            flipped=not alike and is_flipped(inverse[rows, columns], truth),
         ),
         aligned.astype(np.float32),
     )
@@ -149,6 +153,12 @@ def align(inverse: Floats, at: Map, truth: Floats) -> Floats:
     scale = max(float(spread @ truth) / variance, 0.0) if variance > 0 else 0.0
     shift = float(truth.mean()) - scale * float(given.mean())
     return np.maximum(scale * inverse + shift, float(truth.min()))
+
+
+def is_flipped(at: Map, truth: Floats) -> bool:
+    """Whether the best scale is below 0: ``at`` is more the opposite of ``truth`` than it."""
+    given = at.astype(np.float64)
+    return float((given - given.mean()) @ truth) < 0
 
 
 def _tile_weights(tiles: Ints, rng: np.random.Generator) -> Floats:

@@ -18,12 +18,13 @@ from pearl_data.depth_eval.evaluate import Seen, SeenPoints
 from pearl_data.depth_eval.pair_marks import mark_bar, mark_pairs
 from pearl_data.depth_eval.records import DepthReport, Row, SetReport
 from pearl_data.depth_eval.text import (
+    FLAT,
     HEADS,
     cell,
     count_words,
     figures,
     left_out_lines,
-    left_out_words,
+    set_words,
 )
 from pearl_data.html import Markup, data_uri, join, page, tag
 from pearl_data.report.depth_colours import (
@@ -106,8 +107,8 @@ def _pictures(gallery: Gallery) -> Iterator[Markup]:
     yield from _shown(
         "Pictures",
         "Depth is coloured on the scale of the truth, by the logarithm of inverse depth; "
-        "predictions are aligned to it by one scale and shift. Grey: depth not known or all alike, "
-        "error not to be told.",
+        "predictions are aligned to it by one scale and shift. One that is the opposite of the "
+        "truth is shown flat. Grey: depth not known or all alike, error not to be told.",
         (_error_bar(420, 15), "colours of errors"),
         gallery.maps,
     )
@@ -135,16 +136,14 @@ def _shown(
 
 
 def _table(found: SetReport, rows: Sequence[Row], head: str, name: str = "") -> Markup:
-    lines = [tag("tr", *(tag("th", h) for h in ("", *HEADS)))]
+    lines = [tag("tr", *(tag("th", h) for h in ("", *HEADS)))] if rows else []
     for row in rows:
         cells = [tag("td", _breakable(row.method)), *(tag("td", text) for text in figures(row))]
         lines.append(tag("tr", *cells))
     return tag(
         "section",
         tag(head, name or found.name),
-        tag(
-            "p", count_words(rows[0]) + ("" if name else left_out_words(found)), class_="soft small"
-        ),
+        tag("p", count_words(rows[0]) if name else set_words(found), class_="soft small"),
         *(tag("p", line, class_="bad small") for line in ([] if name else left_out_lines(found))),
         tag("div", tag("table", *lines), class_="scroll"),
     )
@@ -162,7 +161,8 @@ def _notes(report: DepthReport) -> Markup:
     )
     aligned = (
         "AbsRel and delta-1: depth after one scale and shift of inverse depth per picture, least "
-        "squares; means over pictures. Spearman: with true inverse depth."
+        "squares; means over pictures. No scale is below 0: a method is, where it is the "
+        f"{FLAT} everywhere. Spearman: with true inverse depth."
     )
     notes = [ordinal, aligned, report.interval + ".", *methods]
     told = (tag("p", note, class_="soft small") for note in notes)
@@ -191,9 +191,10 @@ def _card(seen: Seen) -> Markup:
         ordinal, spearman, abs_rel = (
             cell(estimate).split(" ")[0] for estimate in (row.ordinal, row.spearman, row.abs_rel)
         )
-        ranks = f"ordinal {ordinal}, Spearman {spearman}"
+        words = f"ordinal {ordinal}, Spearman {spearman}"
+        words += "; the opposite of the truth, shown flat" if row.flipped else ""
         cells += [
-            _depth(row.method, ranks, aligned, limits),
+            _depth(row.method, words, aligned, limits),
             _cell("its error", f"AbsRel {abs_rel}", error),
         ]
     return _row(f"{seen.place}: {seen.name}", cells, LEAST)

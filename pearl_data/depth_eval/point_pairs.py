@@ -18,15 +18,37 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+import struct
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from PIL import Image
+
 from pearl_data.depth_eval.json_text import parse_json
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, ToolFailure
+from pearl_tools.media import open_image
 
 COLUMNS: Final = ("near_x", "near_y", "far_x", "far_y")
 FORMS: Final = (".csv", ".json", ".jsonl")
+_ORIENTATION: Final = 0x0112
+_ON_ITS_SIDE: Final = range(5, 9)
+"""EXIF orientations of which width and height change places."""
+#: What Pillow raises about damaged headers and EXIF.
+_DAMAGED: Final = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 class PointPair(NamedTuple):
@@ -72,9 +94,28 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
     if absent:
         raise BadInput(
             f"{pairs[absent[0]][0].where}: expected a picture, {absent[0]} is no file, like "
-            f"{len(absent)} of {len(pairs)} pictures; {_remedy(absent[0])}"
+            f"{len(absent)} of {len(pairs)} pictures; {_remedy(absent[0], images)}"
         )
     return pairs
+
+
+def check_points(pairs: Mapping[Path, Sequence[PointPair]]) -> None:
+    """Refuses points beyond any of the pictures, of which only headers are read: before hours of
+    work. Pictures that cannot be read are passed over; whoever measures them says why.
+
+    Raises:
+        BadInput: as :func:`check_inside`.
+
+    """
+    for image, found in pairs.items():
+        size = _size_of_header(image)
+        if size is None or not _beyond(found, *size):
+            continue
+        try:
+            opened = open_image(image.read_bytes(), name=str(image))  # a header is not all
+        except (ToolFailure, OSError):
+            continue
+        check_inside(found, image, opened.facts.width, opened.facts.height)
 
 
 def check_inside(pairs: Sequence[PointPair], image: Path, width: int, height: int) -> None:
@@ -84,12 +125,7 @@ def check_inside(pairs: Sequence[PointPair], image: Path, width: int, height: in
         BadInput: the message names the first such row and counts the others.
 
     """
-    wrong = [
-        (pair.where, name, point)
-        for pair in pairs
-        for name, point in (("near", pair.near), ("far", pair.far))
-        if not (0 <= point[0] < width and 0 <= point[1] < height)
-    ]
+    wrong = _beyond(pairs, width, height)
     if not wrong:
         return
     where, name, (x, y) = wrong[0]
@@ -100,6 +136,37 @@ def check_inside(pairs: Sequence[PointPair], image: Path, width: int, height: in
         f"below {height}, got {name} ({x:g}, {y:g}){others}; correct the row, or see whether x and "
         "y are swapped or the picture has another size than the one that was annotated"
     )
+
+
+def _beyond(
+    pairs: Sequence[PointPair], width: int, height: int
+) -> list[tuple[str, str, tuple[float, float]]]:
+    """Row, name and place of every point beyond a picture."""
+    return [
+        (pair.where, name, point)
+        for pair in pairs
+        for name, point in (("near", pair.near), ("far", pair.far))
+        if not (0 <= point[0] < width and 0 <= point[1] < height)
+    ]
+
+
+def _size_of_header(image: Path) -> tuple[int, int] | None:
+    """Width and height of the upright picture, None where they cannot be read.
+
+    A PNG may have its EXIF behind the pixels; Pillow would read all of them to find it, and so it
+    is not asked for.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of many pixels: none is decoded
+        try:
+            with Image.open(image) as opened:
+                width, height = opened.size
+                if opened.format == "PNG" and "exif" not in opened.info:
+                    return width, height
+                turned = opened.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+        except _DAMAGED:
+            return None
+    return (height, width) if turned else (width, height)
 
 
 def _refuse_shares(path: Path, pairs: Sequence[PointPair]) -> None:
@@ -129,11 +196,13 @@ def _is_file(image: Path, where: str) -> bool:
         ) from error
 
 
-def _remedy(absent: Path) -> str:
+def _remedy(absent: Path, images: Path | None) -> str:
     beside = absent.parent.iterdir() if absent.parent.is_dir() else ()
     for path in beside:
         if path.name.lower() == absent.name.lower() and path.is_file():
             return f"correct the name, {path.name} is"
+    if images:
+        return f"--images {images} has no such file: name the folder that the names begin in"
     return "pass --images with their folder"
 
 
@@ -158,7 +227,8 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, PointPair]]:
             if beyond or any(row[name] is None for name in ("image", *COLUMNS)):
                 raise BadInput(f"{where}: expected {len(names)} values as in line 1, got {given}")
             near_x, near_y, far_x, far_y = (_number(row[n], f"{where}: {n}") for n in COLUMNS)
-            yield _name(row["image"], where), _pair((near_x, near_y), (far_x, far_y), where)
+            name = _name(row["image"].rstrip(), where)
+            yield name, _pair((near_x, near_y), (far_x, far_y), where)
     except csv.Error as error:
         raise BadInput(
             f"{path}, after line {reader.line_num}: expected CSV, got {error}"

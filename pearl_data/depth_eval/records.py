@@ -26,6 +26,8 @@ class Row(Record, frozen=True, kw_only=True):
     ``ordinal``: share of the ``pairs`` in the right order, ties half. ``over_rule``: that less the
     rule's, on the same pairs. The others are means over pictures and None for sets of point pairs;
     ``abs_rel`` and ``delta_1`` are over those pictures that can be aligned to their truth.
+    ``flipped`` counts pictures on which the method is the opposite of the truth (the best scale of
+    an alignment is below 0): it is then taken for one depth everywhere, and drawn so.
     """
 
     method: str
@@ -37,6 +39,7 @@ class Row(Record, frozen=True, kw_only=True):
     spearman: Estimate | None
     abs_rel: Estimate | None
     delta_1: Estimate | None
+    flipped: int = 0
 
 
 class PictureRows(Record, frozen=True, kw_only=True):
@@ -47,24 +50,28 @@ class PictureRows(Record, frozen=True, kw_only=True):
 
 
 class LeftOut(Record, frozen=True, kw_only=True):
-    """A picture that was not measured, because it or its depth cannot be used, and why."""
+    """A picture that was not measured, because it, its depth or what a model says of it cannot be
+    used, and why. It is left out for all methods, so that all are measured on the same.
+    """
 
     name: str
     reason: str
 
 
 class SetReport(Record, frozen=True, kw_only=True):
-    """All methods on one set.
+    """All methods on one set; without ``rows`` where all its pictures are in ``left_out``.
 
     ``alone`` counts pictures without depth, which were left out, like those in ``left_out``;
+    ``truths_alone`` names files of depth without a picture;
     ``below_0`` pixels whose depth or disparity is a number below 0, which count as unknown.
     ``one_depth`` counts pictures whose truth is all alike, ``few_pixels`` others of which fewer
     than 20 pixels are known: they have neither AbsRel nor delta-1, since every map would be right
-    after alignment. ``doubts`` says of which pictures the unit of depth looks wrong, and why.
+    after alignment. ``doubts`` says of which pictures the depth looks wrong, and why.
     """
 
     name: str
     alone: int
+    truths_alone: list[str] = []
     left_out: list[LeftOut] = []
     below_0: int = 0
     one_depth: int = 0

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
+from pearl_data.depth_eval.frames import first_names
 from pearl_data.depth_eval.measures import FEWEST_PIXELS
 from pearl_data.depth_eval.records import DepthReport, Estimate, Row, SetReport
 
@@ -19,6 +20,8 @@ _ORDINAL: Final = (
 _ALIGNED: Final = (
     "AbsRel, delta-1: after one scale and shift of inverse depth per picture; means over pictures"
 )
+#: What an alignment makes of a method that says the opposite of the truth.
+FLAT: Final = "opposite of the truth, there taken for one depth"
 _UNALIGNED: Final = "no AbsRel or delta-1, every map would be right after alignment"
 
 
@@ -41,11 +44,22 @@ def count_words(row: Row) -> str:
     return ", ".join(counts + ([_count(row.pixels, "pixel")] if row.pixels else []))
 
 
-def left_out_words(found: SetReport) -> str:
-    """What was not measured, and why no order: ``; 1 without depth left out``, or nothing."""
+def set_words(found: SetReport) -> str:
+    """How much a set rests on, what was not measured and why no order: ``5 pictures, 61,234 pairs;
+    1 without depth left out``.
+    """
+    return (count_words(found.rows[0]) if found.rows else "none measured") + _left_out_words(found)
+
+
+def _left_out_words(found: SetReport) -> str:
     alone = f"; {found.alone} without depth left out" if found.alone else ""
+    if found.truths_alone:
+        files = f"{_count(len(found.truths_alone), 'file')} of depth without a picture"
+        alone += f"; {files} ({first_names(found.truths_alone)})"
     if found.left_out:
         alone += f"; {len(found.left_out)} that cannot be used left out"
+    if not found.rows:
+        return alone
     row = found.rows[0]
     if found.one_depth:
         alone += f"; {found.one_depth} of one true depth: {_UNALIGNED}"
@@ -59,9 +73,20 @@ def left_out_words(found: SetReport) -> str:
 
 
 def left_out_lines(found: SetReport) -> list[str]:
-    """Why pictures were left out and what looks wrong, one a line; of very many the first ones."""
+    """Why pictures were left out, what looks wrong and which methods say the opposite, one a line;
+    of very many the first ones.
+    """
     reasons = [left.reason for left in found.left_out]
-    return [*_first("left out", reasons), *_first("warning", found.doubts)]
+    flipped = [
+        f"{row.method}: on {row.flipped} of {_count(row.images, 'picture')} the {FLAT}"
+        for row in found.rows
+        if row.flipped
+    ]
+    return [
+        *_first("left out", reasons),
+        *_first("warning", found.doubts),
+        *_first("note", flipped),
+    ]
 
 
 def _first(what: str, reasons: list[str]) -> list[str]:
@@ -96,9 +121,10 @@ def cell(estimate: Estimate | None, *, signed: bool = False) -> str:
 
 
 def _set(found: SetReport, *, by_picture: bool) -> Iterator[str]:
-    yield f"{found.name}: {count_words(found.rows[0])}{left_out_words(found)}"
+    yield f"{found.name}: {set_words(found)}"
     yield from (f"  {line}" for line in left_out_lines(found))
-    yield from _table(found.rows)
+    if found.rows:
+        yield from _table(found.rows)
     for picture in found.pictures if by_picture and len(found.pictures) > 1 else []:
         yield f"  {picture.name}: {count_words(picture.rows[0])}"
         yield from _table(picture.rows)

@@ -1,8 +1,11 @@
 """True depth from files: 16-bit PNG, numpy arrays, PFM, disparity with its calibration.
 
-What the numbers of a file are is said by the name of its array, its file or its folder, never
-guessed from the values; values that look like another unit are told, not changed. Leaves out which
-file belongs to which picture (`frames.py`).
+What the numbers of a file are is said by the names of its array and of its file, else of its
+folder, never guessed from the values; values that look like another unit, or like a mark for "not
+measured", are told, not changed. Array and file must not contradict each other: `depth` alone says
+no unit, so that of the other holds (`x_depth_mm.npz` with an array `depth` holds millimetres), and
+it is metres where neither says one; depth in a file of disparity, or millimetres in one of metres,
+are refused. Leaves out which file belongs to which picture (`frames.py`).
 """
 
 from __future__ import annotations
@@ -43,6 +46,14 @@ FARTHEST_M: Final = 1e6
 LIKELY_M: Final = (0.05, 1000.0)
 """Half of a picture nearer or farther than this is most likely metres taken for millimetres or the
 reverse: told."""
+LIKELY_AT_MOST: Final = 0.01
+"""Where so large a share of pixels holds the largest number of its type, such as 65535, that may be
+a sensor's mark for "not measured": told."""
+_WORDS: Final[dict[Measure, str]] = {
+    "depth_m": "depth in metres",
+    "depth_mm": "depth in millimetres",
+    "disparity_px": "disparity",
+}
 #: How .npy and .npz begin, also a .npz of nothing.
 _NUMPY: Final = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 _PFM: Final = re.compile(
@@ -70,13 +81,24 @@ _DAMAGED: Final = (
 
 class Truth(NamedTuple):
     """True depth in metres, float32 (H, W), nan where it is not known; ``below_0`` counts pixels
-    that are unknown because their depth or disparity is a number below 0; ``doubt`` says why the
-    unit looks wrong, and what sets it.
+    that are unknown because their depth or disparity is a number below 0; ``doubts`` say why the
+    unit looks wrong, and what sets it, and that many pixels may not have been measured.
     """
 
     depth_m: NDArray[np.float32]
     below_0: int
-    doubt: str | None = None
+    doubts: tuple[str, ...] = ()
+
+
+class _Stored(NamedTuple):
+    """The numbers of a file and what they are (of a PNG in a unit that the caller says); ``array``
+    is their name in it, ``most`` the largest number that their type holds, None of fractions.
+    """
+
+    measure: Measure
+    values: Floats
+    array: str | None = None
+    most: int | None = None
 
 
 def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float = 1000.0) -> Truth:
@@ -88,16 +110,18 @@ def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float 
         png_per_m: what 1 m is in a PNG: 1000 for millimetres, 5000 for TUM's files.
 
     Raises:
-        BadInput: unreadable, of unknown meaning, or disparity without a calibration.
+        BadInput: unreadable, of unknown meaning, of an array and a file whose names contradict each
+            other, or disparity without a calibration.
 
     """
     with np.errstate(all="ignore"):  # what overflows is out of range, and refused below
         if path.suffix.lower() == ".png":
-            measure, values = _from_png(path, png_per_m)
+            stored = _from_png(path)
         elif path.suffix.lower() == ".pfm":
-            measure, values = _from_pfm(path)
+            stored = _from_pfm(path)
         else:
-            measure, values = _from_numpy(path)
+            stored = _from_numpy(path)
+        measure, values = stored.measure, stored.values
         if values.ndim != 2 or values.size == 0:
             raise BadInput(
                 f"{path}: expected a map (height, width), got shape {values.shape}; "
@@ -108,20 +132,25 @@ def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float 
         if measure == "disparity_px":
             depth[known] = _of_disparity(path, values[known], calibration)
         else:
-            depth[known] = values[known] / (1000 if measure == "depth_mm" else 1)
+            is_png = path.suffix.lower() == ".png"
+            per_m = png_per_m if is_png else 1000 if measure == "depth_mm" else 1
+            depth[known] = values[known] / per_m
     _check_range(path, depth[known])
     below_0 = int(np.count_nonzero(np.isfinite(values) & (values < 0)))
-    doubt = _doubt(path, measure, depth[known], png_per_m)
-    return Truth(depth.astype(np.float32), below_0, doubt)
+    doubts = (_doubt(path, stored, depth[known], png_per_m), _doubt_of_most(path, stored, depth))
+    return Truth(depth.astype(np.float32), below_0, tuple(doubt for doubt in doubts if doubt))
 
 
 def measure_of_name(path: Path) -> Measure | None:
-    """What the end of the file's or the name of the folder's name says, or None."""
-    for text in (path.stem.lower(), path.parent.name.lower()):
-        for name, measure in NAMES.items():
-            if text == name or text.endswith(f"_{name}"):
-                return measure
-    return None
+    """What the end of the file's name or, without one, of the folder's name says, or None."""
+    name = _end_of(path.stem) or _end_of(path.parent.name)
+    return NAMES[name] if name else None
+
+
+def _end_of(text: str) -> str | None:
+    """The one of :data:`NAMES` that ``text`` is or ends in, in capitals or not."""
+    lower = text.lower()
+    return next((name for name in NAMES if lower == name or lower.endswith(f"_{name}")), None)
 
 
 def _of_disparity(path: Path, values: Floats, calibration: Calibration | None) -> Floats:
@@ -148,27 +177,49 @@ def _check_range(path: Path, depth_m: Floats) -> None:
         )
 
 
-def _doubt(path: Path, measure: Measure, depth_m: Floats, png_per_m: float) -> str | None:
+def _doubt(path: Path, stored: _Stored, depth_m: Floats, png_per_m: float) -> str | None:
     """What to say of a median depth that no ordinary picture has; None of any other."""
     if not depth_m.size:
         return None
     median = float(np.median(depth_m))
     if LIKELY_M[0] <= median <= LIKELY_M[1]:
         return None
-    if measure == "disparity_px":
+    if stored.measure == "disparity_px":
         remedy = "check focal_px and baseline_mm (in millimetres) of --calibration"
     elif path.suffix.lower() == ".png":
         remedy = f"1 m is taken to be {png_per_m:g} in a PNG: say what it is with --png-per-m"
     else:
-        now, other = ("mm", "m") if measure == "depth_mm" else ("m", "mm")
+        now, other = ("mm", "m") if stored.measure == "depth_mm" else ("m", "mm")
         remedy = (
-            f"its numbers are taken for {now}: if they are {other}, name the array or the end of "
-            f"the file depth_{other}"
+            f"its numbers are taken for {now}: if they are {other}, name {_naming(path, stored)} "
+            f"depth_{other}"
         )
     return f"{path}: a median depth of {median:.3g} m looks like another unit; {remedy}"
 
 
-def _from_png(path: Path, per_m: float) -> tuple[Measure, Floats]:
+def _naming(path: Path, stored: _Stored) -> str:
+    """Which names have to change for another unit: those that say the present one, or any."""
+    by_array = stored.array in ("depth_m", "depth_mm")
+    by_file = _end_of(path.stem) in ("depth_m", "depth_mm")
+    if by_array and by_file:
+        return "the array and the end of the file"
+    return "the array" if stored.array and not by_file else "the end of the file"
+
+
+def _doubt_of_most(path: Path, stored: _Stored, depth_m: Floats) -> str | None:
+    """What to say of pixels that hold the largest number, where they are more than a few."""
+    at_most = stored.values == stored.most
+    count = int(np.count_nonzero(at_most))
+    if stored.most is None or count < max(1, LIKELY_AT_MOST * at_most.size):
+        return None
+    return (
+        f"{path}: {100 * count / at_most.size:.0f} % of its pixels hold {stored.most}, the largest "
+        f"number of their type, and are taken for {depth_m[at_most][0]:.3g} m; if that says that "
+        "nothing was measured there, write 0 instead, which is unknown"
+    )
+
+
+def _from_png(path: Path) -> _Stored:
     try:
         with Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as image:
             mode, size, values = image.mode, image.size, np.asarray(image)
@@ -184,10 +235,10 @@ def _from_png(path: Path, per_m: float) -> tuple[Measure, Floats]:
             f"{path}: the scale of disparity in a PNG differs from set to set; save it in pixels "
             "as .npz under the name `disparity`"
         )
-    return "depth_m", values.astype(np.float64) / per_m
+    return _Stored("depth_m", values.astype(np.float64), most=65535)
 
 
-def _from_numpy(path: Path) -> tuple[Measure, Floats]:
+def _from_numpy(path: Path) -> _Stored:
     data = path.read_bytes()
     if not data.startswith(_NUMPY):  # numpy takes anything else for a pickle
         raise BadInput(
@@ -210,10 +261,11 @@ def _from_numpy(path: Path) -> tuple[Measure, Floats]:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         got = values.dtype if isinstance(values, np.ndarray) else "a member that is no array"
         raise BadInput(f"{path}: expected real numbers, got {got}; save the map as float32")
-    return _measure(path, name), values.astype(np.float64)
+    most = None if values.dtype.kind == "f" else int(np.iinfo(values.dtype).max)
+    return _Stored(_measure(path, name), values.astype(np.float64), name, most)
 
 
-def _from_pfm(path: Path) -> tuple[Measure, Floats]:
+def _from_pfm(path: Path) -> _Stored:
     """Rows lie from the bottom up; a scale below 0 means that the low byte comes first."""
     data = path.read_bytes()
     head = _PFM.match(data)
@@ -228,24 +280,40 @@ def _from_pfm(path: Path) -> tuple[Measure, Floats]:
         )
     order = "<f4" if head["scale"].startswith(b"-") else ">f4"
     values = np.frombuffer(data, order, offset=head.end()).reshape(shape)[::-1]
-    return _measure(path, None), values.astype(np.float64)
+    return _Stored(_measure(path, None), values.astype(np.float64))
 
 
 def may_be_disparity(path: Path) -> bool:
     """Whether a file may hold disparity; what cannot be read may hold anything."""
+    names: list[str] = []
     if path.suffix.lower() == ".npz":
         try:
             with np.load(path, allow_pickle=False) as stored:
                 names = [name for name in stored.files if name in NAMES]
         except _DAMAGED:
             return True
-        if names:
-            return any(NAMES[name] == "disparity_px" for name in names)
+    own = _end_of(path.stem)  # also where an array contradicts it, which is told on reading
+    names += [own] if own else []
+    if names:
+        return any(NAMES[name] == "disparity_px" for name in names)
     return measure_of_name(path) == "disparity_px"
 
 
-def _measure(path: Path, name: str | None) -> Measure:
-    measure = NAMES.get(name or "") or measure_of_name(path)
+def _measure(path: Path, array: str | None) -> Measure:
+    """What an array of this name holds in this file; a name that says a unit decides over `depth`,
+    which says none.
+    """
+    of_array = array if array in NAMES else None
+    of_file = _end_of(path.stem)
+    said = [name for name in (of_array, of_file) if name]
+    measures = {NAMES[name] for name in said if name != "depth"}
+    if len(measures) > 1 or ("disparity_px" in measures and "depth" in said):
+        first, second = (f"`{name}` ({_WORDS[NAMES[name]]})" for name in said)
+        raise BadInput(
+            f"{path}: expected the names of its array and of the file to say the same, got the "
+            f"array {first} in a file that ends in {second}; rename the one that is wrong"
+        )
+    measure = measures.pop() if measures else NAMES["depth"] if said else measure_of_name(path)
     if measure is None:
         raise BadInput(
             f"{path}: nothing says what its numbers are; name the array one of {', '.join(NAMES)}, "

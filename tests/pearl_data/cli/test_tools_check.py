@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from tiny_depth_models import random_model
+from tiny_depth_models import fitted_model, flip, random_model
+from transformers import AutoModelForDepthEstimation
 
 from pearl_data.cli.tools import tools
 from pearl_data.cli.tools_check import check
@@ -35,6 +36,18 @@ def test_a_model_that_knows_nothing_exits_1_with_the_reason(tmp_path: Path) -> N
     assert "random" in told["told"]
 
 
+def test_a_model_that_says_the_opposite_exits_1_with_the_remedy(tmp_path: Path) -> None:
+    folder = fitted_model("depth_anything", tmp_path)
+    model = AutoModelForDepthEstimation.from_pretrained(folder)
+    flip(model)
+    model.save_pretrained(folder)
+    result = invoke("depth", "--depth-model", folder)
+    assert result.exit_code == 1
+    assert "refused: larger = farther, Spearman -0." in result.stdout
+    assert f"use --depth-model '{folder}#metric'" in result.stdout
+    assert invoke("depth", "--depth-model", f"{folder}#metric").exit_code == 0
+
+
 def test_json_says_whether_it_passed() -> None:
     result = invoke("depth", "--json")
     assert result.exit_code == 0, result.output
@@ -56,7 +69,11 @@ def test_a_name_that_no_model_has_is_misuse(name: str) -> None:
 
 @pytest.mark.parametrize(("device", "got"), [("cuda:99", "'cuda:99' ("), ("gpu", "'gpu'")])
 def test_a_device_that_is_not_here_is_misuse(device: str, got: str) -> None:
-    for command in (["check", "depth"], ["run", "depth", __file__, "--arguments", "{}"]):
+    for command in (
+        ["check", "depth"],
+        ["eval", "depth", __file__],
+        ["run", "depth", __file__, "--arguments", "{}"],
+    ):
         result = CliRunner().invoke(tools, [*command, "--device", device])
         assert isinstance(result.exception, UsageError)
         assert str(result.exception).startswith("--device: expected ")

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pearl_data.cli.tools import tools
 from pearl_data.cli.tools_eval import depth
-from pearl_tools.errors import BadInput, ModelUnavailable, UsageError
+from pearl_tools.errors import BadInput, Interrupted, ModelUnavailable, UsageError
 
 
 @pytest.fixture
@@ -133,10 +133,32 @@ def test_a_picture_that_cannot_be_read_is_a_finding(photos: Path) -> None:
     np.save(photos / "b_depth.npy", np.ones((4, 4)))
     result = invoke(photos, "--json")
     assert result.exit_code == 1
-    assert result.stderr.startswith("left out: ")
-    assert str(photos / "b.jpg") in result.stderr
     (left,) = json.loads(result.stdout)["sets"][0]["left_out"]
-    assert (left["name"], left["reason"] in result.stderr) == ("b", True)
+    assert left["name"] == "b"
+    assert str(photos / "b.jpg") in left["reason"]
+    assert f"\nleft out: {left['reason']}\n" in result.stderr
+    result = invoke(photos)
+    assert result.exit_code == 1
+    assert f"\n  left out: {left['reason']}\n" in result.stdout
+    assert "left out" not in result.stderr  # once is enough
+
+
+def test_progress_goes_to_stderr(photos: Path) -> None:
+    result = invoke(photos, "--json")
+    assert result.stderr.startswith("eval 1/1 pictures, ")
+    json.loads(result.stdout)
+
+
+def test_who_stops_it_is_not_promised_that_it_goes_on(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pearl_data.depth_eval.evaluate.evaluate", stopped)
+    result = invoke(photos)
+    assert isinstance(result.exception, Interrupted)
+    assert str(result.exception) == "interrupted; nothing is kept: it begins anew when run again"
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,80 @@ def test_two_files_of_depth_for_one_picture_are_told(tmp_path: Path) -> None:
         find_frames(tmp_path)
 
 
+@pytest.mark.parametrize("other", ["a_depth.npy", "a_disp.npz", "a_left_depth.npy"])
+def test_two_files_of_depth_in_one_folder_are_told_and_neither_is_a_picture(
+    tmp_path: Path, other: str
+) -> None:
+    write_image(tmp_path / "a_left.png")
+    write_png(tmp_path / "a_depth.png")
+    (np.savez if other.endswith(".npz") else np.save)(tmp_path / other, scene()[1])
+    told = r"a_left\.png: expected one file of depth, got .*/a_.* and .*/a_.*; remove or rename all"
+    with pytest.raises(BadInput, match=told):
+        find_frames(tmp_path)
+    with pytest.raises(BadInput, match=told):
+        find_frames(tmp_path / "a_left.png")
+    write_image(tmp_path / "b.png")
+    write_png(tmp_path / "b_depth.png")
+    assert len(find_frames(tmp_path / "b.png").frames) == 1  # not its matter
+
+
+def test_depth_beside_a_picture_and_in_the_folder_of_depth_are_two_files(tmp_path: Path) -> None:
+    two_folders(tmp_path)
+    write_png(tmp_path / "color" / "1_depth.png")
+    with pytest.raises(
+        BadInput, match=r"1\.png: expected one file of depth, got .* and .*; remove"
+    ):
+        find_frames(tmp_path / "color" / "1.png")
+
+
+def test_two_files_of_depth_without_a_beginning_are_told(tmp_path: Path) -> None:
+    write_image(tmp_path / "im0.png")
+    write_png(tmp_path / "depth.png")
+    np.savez(tmp_path / "disp0.npz", disparity())
+    with pytest.raises(
+        BadInput, match=r"im0\.png: expected one file of depth, got .*depth\.png and"
+    ):
+        find_frames(tmp_path)
+
+
+@pytest.mark.parametrize("truth", ["depth/0.png", "color/0_depth.png"])
+def test_two_pictures_of_one_name_are_told(tmp_path: Path, truth: str) -> None:
+    for form in ("jpg", "png"):
+        write_image(tmp_path / "color" / f"0.{form}")
+    place = tmp_path if truth.startswith("depth") else tmp_path / "color"
+    write_png(tmp_path / truth)
+    told = r"0(_depth)?\.png: expected one picture of this name, got .*0\.jpg and .*0\.png; remove"
+    with pytest.raises(BadInput, match=told):
+        find_frames(place)
+    for form in ("jpg", "png"):  # who names one has chosen
+        picture = tmp_path / "color" / f"0.{form}"
+        assert find_frames(picture).frames == [("0", picture, tmp_path / truth)]
+
+
+def test_of_two_ends_of_a_picture_the_earlier_has_the_depth(tmp_path: Path) -> None:
+    for name in ("x.jpg", "x_left.png"):
+        write_image(tmp_path / name)
+    write_png(tmp_path / "x_depth.png")
+    found = find_frames(tmp_path)
+    assert [frame.image.name for frame in found.frames] == ["x.jpg"]
+    assert [path.name for path in found.without] == ["x_left.png"]
+
+
+def test_depth_without_a_picture_is_known(tmp_path: Path) -> None:
+    two_folders(tmp_path / "two")
+    (tmp_path / "two" / "color" / "0.png").unlink()
+    found = find_frames(tmp_path / "two")
+    assert [path.name for path in found.truths] == ["0.png"]
+    for name in "abcd":
+        write_png(tmp_path / "one" / f"{name}_depth.png")
+    told = r"found none, and 4 of depth alone \(a_depth\.png, b_depth\.png, c_depth\.png, \.\.\.\)"
+    with pytest.raises(BadInput, match=told):
+        find_frames(tmp_path / "one")
+    write_image(tmp_path / "one" / "a.png")
+    assert [path.name[0] for path in find_frames(tmp_path / "one").truths] == ["b", "c", "d"]
+    assert find_frames(tmp_path / "one" / "a.png").truths == []
+
+
 def test_a_folder_without_depth_says_what_names_would_do(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
     with pytest.raises(BadInput, match=r"x\.jpg .*with x_depth\.png"):
@@ -130,9 +204,10 @@ def test_a_folder_without_depth_says_what_names_would_do(tmp_path: Path) -> None
 
 
 def test_a_file_that_is_neither_picture_nor_pairs_is_told_what_would_be(tmp_path: Path) -> None:
-    (tmp_path / "p.jsonl").write_text("{}")
-    with pytest.raises(BadInput, match=r"point pairs that ends in \.csv or \.json, got \.jsonl"):
-        find_frames(tmp_path / "p.jsonl")
+    (tmp_path / "p.txt").write_text("{}")
+    told = r"point pairs that ends in \.csv, \.json or \.jsonl, got \.txt"
+    with pytest.raises(BadInput, match=told):
+        find_frames(tmp_path / "p.txt")
 
 
 def test_depth_of_another_shape_or_without_values_is_refused(tmp_path: Path) -> None:

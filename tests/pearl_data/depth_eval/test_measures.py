@@ -12,6 +12,7 @@ from pearl_data.depth_eval.measures import (
     Pairs,
     align,
     draw_pairs,
+    is_flipped,
     measure_map,
     measure_points,
     score_points,
@@ -92,6 +93,15 @@ def test_pairs_are_clear_known_and_nearer_first() -> None:
     far = depth[pairs.far_row, pairs.far_column]
     assert near.size > 1000
     assert (far > 1.5 * near).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "flipped"), [([1, 2, 4], False), ([4, 2, 1], True), ([0.1, 0.1, 0.1], False)]
+)
+def test_a_map_is_flipped_where_its_best_scale_is_below_0(
+    given: list[float], flipped: bool
+) -> None:
+    assert is_flipped(np.array(given, np.float32), np.array([0.2, 0.5, 1.0])) is flipped
 
 
 def test_alignment_never_predicts_beyond_the_farthest_truth() -> None:

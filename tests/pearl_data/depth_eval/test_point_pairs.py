@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 from made_depth import write_image
+from PIL import Image
 
-from pearl_data.depth_eval.point_pairs import PointPair, check_inside, read_point_pairs
+from pearl_data.depth_eval.point_pairs import (
+    PointPair,
+    check_inside,
+    check_points,
+    read_point_pairs,
+)
 from pearl_tools.errors import BadInput
 
 NEAR, FAR = (3.0, 4.0), (10.0, 2.0)
@@ -32,6 +40,7 @@ def test_four_forms_say_the_same(folder: Path) -> None:
     spaced = csv.replace(",", ", ")
     for name, content, row in (
         ("spaced.csv", spaced, ", line 2"),
+        ("padded.csv", csv.replace("a.png,", " a.png \t, "), ", line 2"),
         ("capitals.csv", csv.replace("image", "Image ").replace("near_x", "NEAR_X"), ", line 2"),
         ("a.csv", csv, ", line 2"),
         ("A.CSV", csv, ", line 2"),
@@ -59,6 +68,11 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
     with pytest.raises(BadInput, match=r"line 2: .*/a\.png is no file, like 1 .*pass --im"):
         read_point_pairs(path)
     assert list(read_point_pairs(path, folder)) == [folder / "a.png"]
+    (apart / "b").mkdir()
+    with pytest.raises(
+        BadInput, match=r"like 1 of 1 pictures; --images .*/b has no such file: name the folder th"
+    ):
+        read_point_pairs(path, apart / "b")
 
 
 @pytest.mark.parametrize(
@@ -161,3 +175,43 @@ def test_points_beyond_their_picture_name_the_row(point: tuple[float, float], to
     wrong = [PointPair((0, 1), point, f"a.csv, line {line}") for line in (3, 4)]
     with pytest.raises(BadInput, match=rf"^a\.csv, line 3: expected points inside a\.png.*{told}"):
         check_inside([inside, *wrong], Path("a.png"), 6, 4)
+
+
+@pytest.mark.parametrize("form", ["jpg", "tif", "webp", "png"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_points_are_checked_against_the_upright_picture_by_its_header(
+    tmp_path: Path, form: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{form}"
+    Image.new("RGB", (6, 4)).save(path, exif=exif)
+    width, height = (4, 6) if orientation > 4 else (6, 4)
+    last = PointPair((width - 1, height - 1), (0, 0), "a.csv, line 2")
+    check_points({path: [last]})
+    beyond = PointPair((0, 0), (width - 1, height), "a.csv, line 3")
+    with pytest.raises(BadInput, match=rf"a\.csv, line 3: .* y from 0 to below {height}, got far"):
+        check_points({path: [last, beyond]})
+
+
+def test_a_header_that_says_too_little_refuses_nothing(tmp_path: Path) -> None:
+    """The orientation of a PNG may lie behind its pixels."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    late = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path = tmp_path / "a.png"
+    Image.new("RGB", (6, 4)).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:-12] + late + data[-12:])
+    check_points({path: [PointPair((3, 5), (0, 0), "")]})
+    with pytest.raises(BadInput, match="x from 0 to below 4 and y from 0 to below 6"):
+        check_points({path: [PointPair((4, 5), (0, 0), "")]})
+
+
+def test_pictures_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.png"
+    write_image(whole)
+    for name, data in (("no.jpg", b"no picture"), ("cut.png", whole.read_bytes()[:200])):
+        (tmp_path / name).write_bytes(data)
+        check_points({tmp_path / name: [PointPair((900, 900), (0, 0), "")]})

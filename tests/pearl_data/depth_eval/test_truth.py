@@ -51,18 +51,107 @@ def test_a_unit_that_looks_wrong_is_told(
     tmp_path: Path, name: str, factor: float, told: str | None
 ) -> None:
     np.savez(tmp_path / "a.npz", **{name: scene()[1] * factor})
-    doubt = read_truth(tmp_path / "a.npz", Calibration(100, 50, 0)).doubt
-    assert bool(told) == bool(doubt)
-    assert re.search(told or "", doubt or "")
+    doubts = read_truth(tmp_path / "a.npz", Calibration(100, 50, 0)).doubts
+    assert len(doubts) == bool(told)
+    assert re.search(told or "", "".join(doubts))
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "told"),
+    [
+        ("a_depth", "arr_0", "name the array depth_mm"),
+        ("a_depth", "depth_m", "name the array depth_mm"),
+        ("a_depth_m", "depth", "name the end of the file depth_mm"),
+        ("a_depth_m", "depth_m", "name the array and the end of the file depth_mm"),
+    ],
+)
+def test_a_unit_that_looks_wrong_is_changed_in_every_name_that_says_it(
+    tmp_path: Path, file: str, array: str, told: str
+) -> None:
+    path = tmp_path / f"{file}.npz"
+    np.savez(path, **{array: scene()[1] * 1000})
+    (doubt,) = read_truth(path, None).doubts
+    assert doubt.endswith(told)
+    np.save(tmp_path / "a_depth.npy", scene()[1] * 1000)
+    (doubt,) = read_truth(tmp_path / "a_depth.npy", None).doubts
+    assert doubt.endswith("name the end of the file depth_mm")
 
 
 def test_a_png_of_another_unit_names_the_option(tmp_path: Path) -> None:
     write_png(tmp_path / "a_depth.png", per_m=5000)
-    assert read_truth(tmp_path / "a_depth.png", None).doubt is None
-    doubt = read_truth(tmp_path / "a_depth.png", None, png_per_m=1).doubt
-    assert re.search(
-        r"1 m is taken to be 1 in a PNG: say what it is with --png-per-m$", doubt or ""
-    )
+    assert read_truth(tmp_path / "a_depth.png", None).doubts == ()
+    (doubt,) = read_truth(tmp_path / "a_depth.png", None, png_per_m=1).doubts
+    assert re.search(r"1 m is taken to be 1 in a PNG: say what it is with --png-per-m$", doubt)
+
+
+@pytest.mark.parametrize(
+    ("most", "count", "told"),
+    [
+        (65535, 31, "1 % of its pixels hold 65535, .* are taken for 65.5 m; .* write 0 instead"),
+        (65535, 30, None),
+        (65534, 300, None),
+    ],
+)
+def test_many_pixels_of_the_largest_number_are_told_and_kept(
+    tmp_path: Path, most: int, count: int, told: str | None
+) -> None:
+    values = np.rint(scene()[1] * 1000).astype(np.uint16)  # 3072 pixels
+    values.ravel()[:count] = most
+    cv2.imwrite(str(tmp_path / "a_depth.png"), values)
+    np.savez(tmp_path / "a_depth_mm.npz", depth=values)
+    for name in ("a_depth.png", "a_depth_mm.npz"):
+        truth = read_truth(tmp_path / name, None)
+        assert truth.depth_m[0, 0] == pytest.approx(most / 1000)
+        assert len(truth.doubts) == bool(told)
+        assert re.search(told or "", "".join(truth.doubts))
+    np.savez(tmp_path / "a_depth_mm.npz", depth=values.astype(np.float32))
+    assert read_truth(tmp_path / "a_depth_mm.npz", None).doubts == ()  # not the largest of these
+
+
+def test_every_doubt_is_told(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a_depth.png"), np.full((4, 5), 65535, np.uint16))
+    unit, most = read_truth(tmp_path / "a_depth.png", None, png_per_m=10).doubts
+    assert "looks like another unit" in unit
+    assert "100 % of its pixels hold 65535" in most
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "told"),
+    [
+        ("a_disp", "depth", r"array `depth` \(depth in m.*\) in a file .* in `disp` \(disparity\)"),
+        ("a_Depth", "disparity", r"array `disparity` \(.*\) in a file that ends in `depth` \("),
+        ("a_depth_mm", "depth_m", r"got the array `depth_m` .* in `depth_mm` \(.*; rename the one"),
+        ("a_disp", "depth_mm", r"a_disp\.npz: expected the names of its array and of the file to "),
+        ("depth", "disp0", r"array `disp0` \(disparity\)"),
+    ],
+)
+def test_an_array_and_a_file_that_contradict_each_other_are_refused(
+    tmp_path: Path, file: str, array: str, told: str
+) -> None:
+    np.savez(tmp_path / f"{file}.npz", **{array: scene()[1]})
+    with pytest.raises(BadInput, match=told):
+        read_depth_m(tmp_path / f"{file}.npz", Calibration(100, 50))
+
+
+@pytest.mark.parametrize(
+    ("place", "array", "factor"),
+    [
+        ("a_depth_mm", "depth", 1000),  # `depth` says no unit
+        ("a_depth", "depth_mm", 1000),
+        ("a_depth_m", "depth", 1),
+        ("a_depth", "depth", 1),
+        ("disp/a", "depth", 1),  # a folder's name is a fallback
+        ("depth/a_depth_mm", "arr_0", 1000),
+        ("depth_mm/a", "arr_0", 1000),
+    ],
+)
+def test_the_name_that_says_a_unit_decides(
+    tmp_path: Path, place: str, array: str, factor: float
+) -> None:
+    path = tmp_path / f"{place}.npz"
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, **{array: scene()[1] * factor})
+    np.testing.assert_allclose(read_depth_m(path, None), scene()[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "factor"), [("depth_m", 1), ("depth", 1), ("depth_mm", 1000)])
@@ -274,8 +363,9 @@ def test_files_that_may_hold_disparity_are_known_without_reading_them(tmp_path: 
     np.savez(tmp_path / "b_disp.npz", depth=np.ones((2, 2)))
     np.savez(tmp_path / "c_disp.npz", np.ones((2, 2)))
     (tmp_path / "d_depth.npz").write_bytes(b"damaged")
+    np.savez(tmp_path / "e_depth.npz", np.ones((2, 2)))
     told = {path.name[0]: may_be_disparity(path) for path in sorted(tmp_path.iterdir())}
-    assert told == {"a": True, "b": False, "c": True, "d": True}
+    assert told == {"a": True, "b": True, "c": True, "d": True, "e": False}
     assert may_be_disparity(Path("disp0.pfm"))
     assert not may_be_disparity(Path("x_depth.png"))
 
