@@ -19,7 +19,7 @@ from pearl_data.depth_eval.ranks import spearman
 from pearl_data.rendering import Rendered, SceneBrief, render_brief
 from pearl_tools.depth import DepthModel
 from pearl_tools.depth.model import EMBEDDED
-from pearl_tools.depth.outputs import OutputKind, opposite, parse_spec
+from pearl_tools.depth.outputs import NEAREST_M, OutputKind, no_metres, opposite, parse_spec
 from pearl_tools.errors import BadInput
 from pearl_tools.types import Record
 
@@ -31,8 +31,11 @@ architectures with random weights -0.05 to 0.11, the rules of thumb -0.17 to 0.1
 How far above the embedded model is, a test holds and LAB_LOG.md tells."""
 WEAK: Final = 0.6
 """Below this the sign is certain and the model still poor; the finding says so."""
+MOST_NO_METRES: Final = 0.01
+"""Metric depth of `NEAREST_M` or less at more than this share of pixels is none. From 1 % on, such
+pixels, all alike and nearest, turn the rest of a map's picture black (`depth_picture`)."""
 
-Verdict = Literal["larger_nearer", "flipped", "not_correlated", "not_finite"]
+Verdict = Literal["larger_nearer", "flipped", "not_correlated", "not_metric", "not_finite"]
 
 
 class SelfTest(Record, frozen=True, kw_only=True):
@@ -72,15 +75,15 @@ def pictures() -> tuple[Picture, ...]:
 def check_model(model: DepthModel) -> SelfTest:
     """What ``model`` does on the pictures of the self-test, with a verdict."""
     shown = pictures()
+    given = model.predict([picture.image for picture in shown])
     found = [
         _correlation(predicted, picture.inverse_m)
-        for picture, predicted in zip(
-            shown, model.predict([picture.image for picture in shown]), strict=True
-        )
+        for picture, predicted in zip(shown, given, strict=True)
     ]
     finite = [value for value in found if value is not None]
     mean = sum(finite) / len(finite) if len(finite) == len(found) else None
-    verdict = _verdict(mean)
+    impossible = sum(no_metres(predicted, model.output) for predicted in given) / len(given)
+    verdict = _verdict(model, mean, impossible)
     return SelfTest(
         model_id=model.model_id,
         output=model.output,
@@ -89,7 +92,7 @@ def check_model(model: DepthModel) -> SelfTest:
         verdict=verdict,
         spearman=[None if value is None else round(value, 4) for value in found],
         mean=None if mean is None else round(mean, 4),
-        told=_words(model, verdict, found, mean),
+        told=_words(model, verdict, found, mean, impossible),
     )
 
 
@@ -102,7 +105,8 @@ def require_sign(model: DepthModel) -> Verdict | None:
     than the rendered ones of the test. About 3 s.
 
     Raises:
-        BadInput: the sign is the opposite of what is declared, or the values are not finite.
+        BadInput: the sign is the opposite of what is declared, or the values are not finite, or no
+            metres where metres are declared.
 
     """
     if model.model_id == EMBEDDED:
@@ -129,9 +133,11 @@ def _correlation(predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> 
     return spearman(np.asarray(resized, np.float32), truth)
 
 
-def _verdict(mean: float | None) -> Verdict:
+def _verdict(model: DepthModel, mean: float | None, impossible: float) -> Verdict:
     if mean is None:
         return "not_finite"
+    if model.output == "metric" and impossible > MOST_NO_METRES:
+        return "not_metric"
     if mean >= LEAST:
         return "larger_nearer"
     if mean <= -LEAST:
@@ -140,7 +146,11 @@ def _verdict(mean: float | None) -> Verdict:
 
 
 def _words(
-    model: DepthModel, verdict: Verdict, found: list[float | None], mean: float | None
+    model: DepthModel,
+    verdict: Verdict,
+    found: list[float | None],
+    mean: float | None,
+    impossible: float,
 ) -> str:
     each = ", ".join("not finite" if value is None else f"{value:.2f}" for value in found)
     on = f"on {len(found)} rendered pictures"
@@ -149,12 +159,19 @@ def _words(
             f"values that are not finite {on} ({each}); the weights are damaged or need another "
             "precision: do not use this model"
         )
+    if verdict == "not_metric":
+        other = f"{parse_spec(model.model_id).place}#{opposite('metric')}"
+        return (
+            f"{_no_metres(impossible)} {on}: its output is not metric depth, as it is declared to "
+            f"be; run `pearl-data tools check depth --depth-model '{other}'`, and if that is "
+            "refused too, no kind describes it: do not use this model"
+        )
     measured = f"Spearman {mean:.2f} {on} ({each})"
     if verdict == "larger_nearer":
         weak = "; a weak one: `pearl-data tools eval depth` measures it" if mean < WEAK else ""
         return f"larger = nearer, {measured}{weak}"
     if verdict == "flipped":
-        return f"larger = farther, {measured}: {_remedy(model)}"
+        return f"larger = farther, {measured}: {_remedy(model, impossible)}"
     return (
         f"not correlated with depth, {measured}, expected at least {LEAST:g}: the weights are "
         "random, damaged or of another task, or the image processor does not belong to them; "
@@ -163,12 +180,22 @@ def _words(
     )
 
 
-def _remedy(model: DepthModel) -> str:
+def _remedy(model: DepthModel, impossible: float) -> str:
     if model.model_id == EMBEDDED:
         return "the shipped weights are damaged; reinstall the package"
     place = parse_spec(model.model_id).place
     other = opposite(model.output)
+    declared = f"its output is not {model.output} depth, as it is declared to be"
+    if other == "metric" and impossible > MOST_NO_METRES:
+        return (
+            f"{declared}, nor metric depth, as {_no_metres(impossible)}: no kind describes it; use "
+            "an export with the sign of its last layer turned, else do not use this model"
+        )
     return (
-        f"its output is not {model.output} depth, as it is declared to be; if its makers say that "
-        f"it is {other}, use --depth-model '{place}#{other}', else do not use this model"
+        f"{declared}; if its makers say that it is {other}, use --depth-model '{place}#{other}', "
+        "else do not use this model"
     )
+
+
+def _no_metres(share: float) -> str:
+    return f"{100 * share:.0f} % of its values are {1000 * NEAREST_M:g} mm or less"

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pearl_tools.errors import ModelUnavailable
 from pearl_tools.executor import ToolExecutor
 from pearl_tools.media import as_medium, open_image
 from pearl_tools.types import Medium, ToolCall
@@ -15,12 +14,7 @@ from pearl_tools.types import Medium, ToolCall
 @pytest.fixture(scope="module")
 def executor() -> ToolExecutor:
     """An executor with the weights of the package."""
-    executor = ToolExecutor()
-    try:
-        executor.depth_model()
-    except ModelUnavailable as error:
-        pytest.skip(f"the embedded weights are not built yet: {error}")
-    return executor
+    return ToolExecutor()
 
 
 def depth_of(executor: ToolExecutor, *pictures: Medium) -> list[Medium]:

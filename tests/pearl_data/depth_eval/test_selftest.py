@@ -14,8 +14,18 @@ from tiny_depth_models import ARCHITECTURES, fitted_model, flip, random_model
 from transformers import AutoModelForDepthEstimation
 
 from pearl_data.depth_eval import check_model
-from pearl_data.depth_eval.selftest import HEIGHT, LEAST, SEEDS, WIDTH, pictures
+from pearl_data.depth_eval.selftest import (
+    HEIGHT,
+    LEAST,
+    MOST_NO_METRES,
+    SEEDS,
+    WIDTH,
+    pictures,
+    require_sign,
+)
 from pearl_tools.depth import load_depth_model
+from pearl_tools.depth.outputs import OutputKind, as_inverse
+from pearl_tools.errors import BadInput
 
 FITTED = ("depth_anything", "dpt", "zoedepth")
 
@@ -41,6 +51,17 @@ class Rule:
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         return [self.rule(image).astype(np.float32) for image in images]
+
+
+class Raw(Rule):
+    """A model whose own numbers are a function of true inverse depth, with a declared kind."""
+
+    def __init__(
+        self, numbers: Callable[[NDArray[np.float32]], NDArray[np.float32]], output: OutputKind
+    ) -> None:
+        shown = {p.image.tobytes(): p.inverse_m for p in pictures()}
+        super().__init__(lambda image: as_inverse(numbers(shown[image.tobytes()]), output))
+        self.output = output
 
 
 def lower(image: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -93,6 +114,53 @@ def test_a_wrong_declaration_is_found_out(fitted: dict[str, Path]) -> None:
     assert found.verdict == "flipped"
     assert "its output is not inverse depth" in found.told
     assert "#metric'" in found.told
+
+
+def test_metres_are_no_remedy_for_inverse_depth_below_0() -> None:
+    for output in ("relative_inverse", "inverse"):
+        found = check_model(Raw(lambda inverse: -inverse, output))
+        assert found.verdict == "flipped"
+        assert found.told.startswith("larger = farther, Spearman -1.00 ")
+        assert found.told.endswith(
+            f": its output is not {output} depth, as it is declared to be, nor metric depth, as "
+            "100 % of its values are 1 mm or less: no kind describes it; use an export with the "
+            "sign of its last layer turned, else do not use this model"
+        )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "share"),
+    [
+        (lambda inverse: -inverse, 100),
+        (lambda inverse: 1 / inverse - np.median(1 / inverse), 50),
+        (lambda inverse: inverse - np.median(inverse), 50),
+    ],
+    ids=["negated inverse", "centred metres", "centred inverse"],
+)
+def test_what_is_declared_metric_and_gives_no_metres_is_refused(
+    numbers: Callable[[NDArray[np.float32]], NDArray[np.float32]], share: int
+) -> None:
+    """The first two have the order of metric depth; most of it is lost below 1 mm."""
+    found = check_model(Raw(numbers, "metric"))
+    assert (found.passed, found.verdict) == (False, "not_metric")
+    assert found.told == (
+        f"{share} % of its values are 1 mm or less on 5 rendered pictures: its output is not "
+        "metric depth, as it is declared to be; run `pearl-data tools check depth --depth-model "
+        "'rule#relative_inverse'`, and if that is refused too, no kind describes it: do not use "
+        "this model"
+    )
+    with pytest.raises(BadInput, match=r"^depth model 'rule': .* no kind describes it"):
+        require_sign(Raw(numbers, "metric"))
+
+
+@pytest.mark.parametrize(("share", "passed"), [(0.5, True), (2, False)])
+def test_a_few_pixels_without_metres_do_not_matter(share: float, passed: bool) -> None:
+    def holed(inverse: NDArray[np.float32]) -> NDArray[np.float32]:
+        metres = 1 / inverse
+        metres.flat[: round(share * MOST_NO_METRES * metres.size)] = 0
+        return metres
+
+    assert check_model(Raw(holed, "metric")).passed == passed
 
 
 @pytest.mark.parametrize(

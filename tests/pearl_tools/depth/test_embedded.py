@@ -6,12 +6,15 @@ import subprocess
 import sys
 from importlib.resources import files
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pearl_data.depth_eval.ranks import spearman
+from pearl_data.depth_eval.selftest import pictures
 from pearl_tools.depth import DepthModel, load_depth_model
 from pearl_tools.depth.embedded import working_size
 from pearl_tools.errors import ModelUnavailable
@@ -57,6 +60,22 @@ def test_the_same_picture_gives_the_same_map(model: DepthModel) -> None:
     np.testing.assert_array_equal(first, again)
     # In a batch other kernels may run: equal up to rounding, which replay must tolerate.
     np.testing.assert_allclose(model.predict([image] * 3)[1], first, rtol=1e-3)
+
+
+def test_it_beats_the_rules_of_thumb_on_rooms_of_known_depth(model: DepthModel) -> None:
+    shown = pictures()
+    maps = [cv2.resize(m, (256, 192)) for m in model.predict([p.image for p in shown])]
+    lower = np.repeat(np.arange(192, dtype=np.float32)[:, None], 256, axis=1)
+    grey = [p.image.mean(axis=2, dtype=np.float32) for p in shown]
+    rules = [
+        [sign * rule for rule in each] for each in ([lower] * len(shown), grey) for sign in (1, -1)
+    ]
+
+    def mean(maps: list[np.ndarray]) -> float:
+        found = [spearman(m, p.inverse_m) for m, p in zip(maps, shown, strict=True)]
+        return float(np.mean(found))
+
+    assert mean(maps) > max(map(mean, rules)) + 0.3
 
 
 def test_no_pictures_give_no_maps(model: DepthModel) -> None:

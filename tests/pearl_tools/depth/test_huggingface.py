@@ -10,17 +10,27 @@ import torch
 from tiny_depth_models import (
     ARCHITECTURES,
     depth_anything,
+    dpt,
     dpt_of_dinov2,
     glpn,
     last_layer,
     random_model,
     save,
+    zoedepth,
 )
-from transformers import DepthAnythingForDepthEstimation, DPTForSemanticSegmentation
+from transformers import (
+    BitImageProcessor,
+    ConvNextImageProcessor,
+    DepthAnythingForDepthEstimation,
+    DPTForSemanticSegmentation,
+    DPTImageProcessor,
+    ZoeDepthImageProcessor,
+)
 
 from pearl_tools.depth import load_depth_model
 from pearl_tools.depth.huggingface import TransformersDepth
 from pearl_tools.depth.outputs import parse_spec
+from pearl_tools.depth.processor_size import LONGEST_RESIZED_PX
 from pearl_tools.depth.sizes import LONGEST_PX
 from pearl_tools.errors import ModelUnavailable, UnknownModel
 
@@ -38,14 +48,63 @@ def pictures() -> list[np.ndarray]:
     return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
 
 
+def varied(network: Any) -> Any:
+    """``network`` with random weights that tell pictures apart: as they begin, all maps of ZoeDepth
+    and of DPT over DINOv2 are alike to 7 digits.
+    """
+    for name, weight in network.named_parameters():
+        if weight.ndim == 4 and "backbone" not in name:
+            torch.nn.init.kaiming_normal_(weight)
+    if network.config.model_type in {"depth_anything", "dpt"}:
+        with torch.no_grad():  # else the ReLU at the end may give nothing but 0
+            last_layer(network).weight.abs_()
+            last_layer(network).bias.fill_(1)
+    return network
+
+
+def varied_model(folder: Path, make: Any, processor: Any = None) -> TransformersDepth:
+    torch.manual_seed(0)
+    network, own = make()
+    return TransformersDepth(parse_spec(str(save(folder, varied(network), processor or own))))
+
+
+def unlike(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean difference of two maps, in units of their spread: 1.1 between independent ones."""
+    one, other = ((m - m.mean(dtype=float)) / m.std(dtype=float) for m in (one, other))
+    return float(np.abs(one - other).mean())
+
+
+def blackened(image: np.ndarray, part: slice, axis: int) -> np.ndarray:
+    """A copy of ``image``, black between two shares of its height (``axis`` 0) or width (1)."""
+    side = image.shape[axis]
+    other = image.copy()
+    start, stop = round(side * (part.start or 0)), round(side * (part.stop or 1))
+    np.moveaxis(other, axis, 0)[start:stop] = 0
+    return other
+
+
+def seen_of(
+    model: TransformersDepth, image: np.ndarray, part: slice, axis: int
+) -> tuple[float, float]:
+    """Where the network sees that ``part`` of the picture was blackened, in shares of the side."""
+    one, other = (
+        model._inputs([shown])["pixel_values"] for shown in (image, blackened(image, part, axis))
+    )
+    changed = (one != other).any(dim=3 - axis).any(dim=1)[0].nonzero()
+    side = one.shape[2 + axis]
+    return int(changed.min()) / side, (int(changed.max()) + 1) / side
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_saved_models_of_four_architectures_predict_offline(name: str, tmp_path: Path) -> None:
-    model = load_depth_model(str(random_model(name, tmp_path)))
+    model = varied_model(tmp_path, ARCHITECTURES[name])
     assert (model.output, model.dtype, len(model.weights_sha256)) == (OUTPUTS[name], "float32", 64)
     maps = model.predict(pictures())
     assert len(maps) == 3
     assert all(m.dtype == np.float32 and m.ndim == 2 and np.isfinite(m).all() for m in maps)
-    np.testing.assert_allclose(model.predict(pictures()[2:])[0], maps[2], rtol=1e-2, atol=1e-4)
+    alone = [model.predict([image])[0] for image in pictures()]
+    assert max(map(unlike, maps, alone)) < 1e-3
+    assert unlike(maps[0], alone[2]) > 0.5, "the map of another picture would have gone unnoticed"
 
 
 def test_the_recorded_name_holds_the_kind_and_loads_the_same_model(tmp_path: Path) -> None:
@@ -79,16 +138,7 @@ def test_another_setting_makes_another_model(
 
 def test_a_model_without_a_size_of_its_own_sees_the_whole_picture(tmp_path: Path) -> None:
     """Its processor pads, which would shift the picture; without, the patches leave out 13 px."""
-    torch.manual_seed(0)
-    network, processor = dpt_of_dinov2()
-    for part in (network.neck, network.head):  # as they begin, all maps are alike to 7 digits
-        for weight in part.parameters():
-            if weight.ndim == 4:
-                torch.nn.init.kaiming_normal_(weight)
-    with torch.no_grad():  # else the ReLU at the end may give nothing but 0
-        last_layer(network).weight.abs_()
-        last_layer(network).bias.fill_(1)
-    model = load_depth_model(str(save(tmp_path, network, processor)))
+    model = varied_model(tmp_path, dpt_of_dinov2)
     image = np.random.default_rng(0).integers(0, 256, (69, 69, 3), dtype=np.uint8)
     for window in (np.s_[:, -3:], np.s_[-3:]):
         other = image.copy()
@@ -121,8 +171,94 @@ def test_a_model_without_a_size_of_its_own_sees_a_bounded_picture(
         assert width / height == pytest.approx(shape[1] / shape[0], rel=0.02)
 
 
-def test_a_model_with_a_size_of_its_own_keeps_it(tmp_path: Path) -> None:
-    assert TransformersDepth(parse_spec(str(random_model("dpt", tmp_path))))._size is None
+PUBLISHED = {
+    "depth_anything": lambda: DPTImageProcessor(
+        size={"height": 518, "width": 518}, keep_aspect_ratio=True, ensure_multiple_of=14
+    ),
+    "zoedepth": lambda: ZoeDepthImageProcessor(
+        size={"height": 384, "width": 512}, keep_aspect_ratio=True, ensure_multiple_of=32
+    ),
+}
+"""The settings of the published models that keep the aspect ratio."""
+KEEPING = [(depth_anything, "depth_anything"), (zoedepth, "zoedepth")]
+
+
+@pytest.mark.parametrize(("make", "name"), KEEPING, ids=PUBLISHED)
+@pytest.mark.parametrize("shape", [(480, 640), (375, 1242), (1242, 375), (100, 300), (1, 1)])
+def test_ordinary_pictures_are_left_to_the_published_processor(
+    make: Any, name: str, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    model = varied_model(tmp_path, make, PUBLISHED[name]())
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    expected = PUBLISHED[name]()(
+        images=[image], return_tensors="pt", input_data_format="channels_last", do_pad=False
+    )
+    assert torch.equal(model._inputs([image])["pixel_values"], expected["pixel_values"])
+
+
+@pytest.mark.parametrize(("make", "name"), KEEPING, ids=PUBLISHED)
+@pytest.mark.parametrize(
+    "shape", [(8, 900), (900, 8), (40, 4000), (4000, 40), (10, 1000), (1, 5000), (500, 20000)]
+)
+def test_slim_and_long_pictures_have_bounded_maps_of_all_of_them(
+    make: Any, name: str, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    """The processor alone makes a side of 0 of most of them, and 518 x 20720 px of the last."""
+    model = varied_model(tmp_path, make, PUBLISHED[name]())
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    axis = int(shape[1] > shape[0])
+    (given,) = model.predict([image])
+    assert np.isfinite(given).all()
+    assert int(given.shape[1] > given.shape[0]) == axis
+    assert 384 <= max(given.shape) <= LONGEST_RESIZED_PX
+    for end in (np.s_[:0.25], np.s_[0.75:]):
+        assert seen_of(model, image, end, axis) == pytest.approx(
+            (end.start or 0, end.stop or 1), abs=0.02
+        )
+        (other,) = model.predict([blackened(image, end, axis)])
+        assert not np.array_equal(given, other)
+
+
+@pytest.mark.parametrize(
+    ("make", "processor", "size"),
+    [
+        (depth_anything, BitImageProcessor(size={"shortest_edge": 56}, crop_size=56), (56, 168)),
+        (depth_anything, BitImageProcessor(size={"shortest_edge": 60}, crop_size=56), (56, 182)),
+        (
+            depth_anything,
+            BitImageProcessor(size={"height": 64, "width": 64}, crop_size=56),
+            (70, 70),
+        ),
+        (dpt, BitImageProcessor(size={"shortest_edge": 64}, crop_size=64), (64, 64)),
+    ],
+    ids=["edge", "no whole patches", "fixed", "square"],
+)
+def test_a_processor_that_crops_the_middle_is_given_the_whole_picture(
+    make: Any, processor: Any, size: tuple[int, int], tmp_path: Path
+) -> None:
+    model = varied_model(tmp_path, make, processor)
+    image = np.random.default_rng(0).integers(0, 256, (100, 300, 3), dtype=np.uint8)
+    assert tuple(model._inputs([image])["pixel_values"].shape[-2:]) == size
+    assert seen_of(model, image, np.s_[:0.3], axis=1) == pytest.approx((0, 0.3), abs=0.06)
+    before, after = model.predict([image, blackened(image, np.s_[:0.3], axis=1)])
+    change = np.abs(after - before).mean(axis=0)
+    assert change[: len(change) // 4].min() > 0
+
+
+def test_a_processor_that_crops_whatever_it_is_told_is_refused(tmp_path: Path) -> None:
+    processor = ConvNextImageProcessor(size={"shortest_edge": 56})
+    with pytest.raises(
+        ModelUnavailable,
+        match=r"#relative_inverse': ConvNextImageProcessor makes 56x56 px of a picture of "
+        r"300x100 px, expected 168x56: it crops or pads, .* another image processor",
+    ):
+        varied_model(tmp_path, depth_anything, processor)
+
+
+def test_a_size_that_is_not_known_here_is_refused(tmp_path: Path) -> None:
+    processor = BitImageProcessor(size={"max_height": 56, "max_width": 56})
+    with pytest.raises(ModelUnavailable, match="expected height and width, or shortest_edge, got"):
+        varied_model(tmp_path, depth_anything, processor)
 
 
 def test_metric_depth_is_turned_into_its_inverse(tmp_path: Path) -> None:

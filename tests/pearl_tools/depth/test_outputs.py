@@ -14,6 +14,7 @@ from pearl_tools.depth.outputs import (
     KINDS,
     Spec,
     as_inverse,
+    no_metres,
     opposite,
     output_of_config,
     output_of_file,
@@ -86,6 +87,13 @@ def test_only_metric_depth_is_turned_round() -> None:
     assert as_inverse(values, "metric").tolist() == [[pytest.approx(1000), 2.0, 0.5]]
     for kind in ("inverse", "relative_inverse"):
         assert as_inverse(values, kind).tolist() == values.tolist()
+
+
+def test_the_share_that_cannot_be_metres_is_the_same_in_every_kind() -> None:
+    values = np.array([[-1, 0, outputs.NEAREST_M, 0.002, 5]], np.float32)
+    for kind in KINDS:
+        assert no_metres(as_inverse(values, kind), kind) == pytest.approx(3 / 5)
+    assert no_metres(np.full((2, 2), np.nan, np.float32), "metric") == 0
 
 
 def test_the_opposite_of_a_kind_turns_the_sign() -> None:

@@ -53,6 +53,14 @@ def test_sizes_are_whole_bounded_and_of_the_same_shape(
         assert width / height == pytest.approx(shape[1] / shape[0], rel=0.04)
 
 
+def test_a_network_that_takes_every_picture_for_a_square_gets_one() -> None:
+    network = SimpleNamespace(model_type="dpt", patch_size=16, image_size=384)
+    found = OwnSize.of(SimpleNamespace(do_resize=False), network)
+    assert found is not None
+    assert found.size(480, 640) == (384, 384)
+    assert OwnSize.of(PADS, OVER_DINOV2) == OwnSize(14)
+
+
 def test_every_pixel_of_the_picture_is_in_what_the_network_sees() -> None:
     size = OwnSize(14)
     image = np.full((69, 69, 3), 200, np.uint8)

@@ -3,8 +3,9 @@ nearer.
 
 Which way round a model's output is, is declared in `outputs.py`; an unknown type is refused rather
 than guessed, and so are weights that do not fill the network. Only safetensors are read and no code
-of a repository is run. Leaves out where the files are (`snapshot.py`), at which size a model
-without a size of its own sees a picture (`sizes.py`), and models that need more than a picture.
+of a repository is run. Leaves out where the files are (`snapshot.py`), at which size a model sees a
+picture (`processor_size.py`; `sizes.py` where its image processor has none), and models that need
+more than a picture.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from pearl_tools.depth.model import checked_pictures
 from pearl_tools.depth.outputs import OutputKind, Spec, as_inverse, output_of_config
+from pearl_tools.depth.processor_size import ProcessorSize
 from pearl_tools.depth.sizes import OwnSize
 from pearl_tools.depth.snapshot import cannot_load, find_snapshot, snapshot_sha256
 from pearl_tools.errors import ModelUnavailable, PearlError
@@ -27,11 +29,14 @@ from pearl_tools.errors import ModelUnavailable, PearlError
 _BATCH: Final = 4
 #: The first fusion layer of DPT's decoder has nothing to add, so published files leave this out.
 _UNUSED: Final = re.compile(r"fusion_stage\.layers\.0\.residual_layer1\.")
+#: Steps of an image processor after which the map would not cover just the whole picture.
+_NOT_WHOLE: Final = ("do_pad", "do_center_crop")
+_PROBE: Final = np.zeros((100, 300, 3), np.uint8)
 
 
 class TransformersDepth:
-    """See `DepthModel`; the working resolution is that of the model's own image processor, or
-    `OwnSize` where that has none.
+    """See `DepthModel`; the working resolution is that of the model's own image processor, within
+    the bounds of `ProcessorSize`, or `OwnSize` where that has none.
 
     Args:
         spec: a model id, looked up in the local cache and then on the hub, or a snapshot's folder;
@@ -40,8 +45,8 @@ class TransformersDepth:
 
     Raises:
         UnknownModel: neither a folder nor the id of a model.
-        ModelUnavailable: not found, not readable, of an undeclared type, not a depth model, or
-            with weights missing.
+        ModelUnavailable: not found, not readable, of an undeclared type, not a depth model, with
+            weights missing, or with an image processor that crops whatever it is told.
 
     """
 
@@ -62,6 +67,10 @@ class TransformersDepth:
                 self.output = spec.output or output_of_config(config)
                 _check_architecture(place, config)
                 self._processor: Any = _processor(folder)
+                own = OwnSize.of(self._processor, config)
+                self._size = own or ProcessorSize.of(self._processor, config)
+                self.model_id = spec.full(self.output)
+                self._inputs([_PROBE])  # a processor that crops is refused now, not at a picture
                 model, report = AutoModelForDepthEstimation.from_pretrained(
                     folder,
                     use_safetensors=True,
@@ -74,8 +83,6 @@ class TransformersDepth:
         except Exception as error:  # files of others through three libraries: no common base
             raise ModelUnavailable(cannot_load(place, error)) from error
         _check_weights(place, report)
-        self.model_id = spec.full(self.output)
-        self._size = OwnSize.of(self._processor, config)
         self._model = model.to(device).eval()
         self.weights_sha256 = snapshot_sha256(folder)
 
@@ -83,18 +90,11 @@ class TransformersDepth:
         """See `DepthModel.predict`."""
         import torch
 
-        # Padding would shift the picture inside the map; `OwnSize` gives what needs none.
-        options = {"do_pad": False} if getattr(self._processor, "do_pad", False) else {}
         results: list[NDArray[np.float32] | None] = [None] * len(images)
         for members in checked_pictures(images).values():
             for start in range(0, len(members), _BATCH):
                 chunk = members[start : start + _BATCH]
-                inputs = self._processor(
-                    images=[_writable(self._fitted(images[index])) for index in chunk],
-                    return_tensors="pt",
-                    input_data_format="channels_last",
-                    **options,
-                ).to(self.device)
+                inputs = self._inputs([images[index] for index in chunk])
                 # Not inference_mode: BEiT keeps tensors between calls, with which nobody in this
                 # process could then train.
                 with torch.no_grad():
@@ -103,8 +103,37 @@ class TransformersDepth:
                     results[index] = as_inverse(values, self.output)
         return [result for result in results if result is not None]
 
-    def _fitted(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return image if self._size is None else self._size.fitted(image)
+    def _inputs(self, images: Sequence[NDArray[np.uint8]]) -> Any:
+        """What the network sees of pictures of one shape: all of each."""
+        shape = images[0].shape[:2]
+        options: dict[str, Any] = {
+            name: False for name in _NOT_WHOLE if getattr(self._processor, name, False)
+        }
+        if isinstance(self._size, OwnSize):
+            expected = self._size.size(*shape)
+            images = [self._size.fitted(image) for image in images]
+        else:
+            expected = self._size.seen(*shape)
+            options |= self._size.options(*shape)
+        inputs = self._processor(
+            images=[_writable(image) for image in images],
+            return_tensors="pt",
+            input_data_format="channels_last",
+            **options,
+        )
+        found = tuple(inputs["pixel_values"].shape[-2:])
+        if found != expected:
+            raise ModelUnavailable(
+                f"depth model {self.model_id!r}: {type(self._processor).__name__} makes "
+                f"{_by(found)} px of a picture of {_by(shape)} px, expected {_by(expected)}: it "
+                "crops or pads, and the map would not cover the picture; pass a snapshot with "
+                "another image processor"
+            )
+        return inputs.to(self.device)
+
+
+def _by(sides: tuple[int, ...]) -> str:
+    return f"{sides[1]}x{sides[0]}"
 
 
 def _writable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

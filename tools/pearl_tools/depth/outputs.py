@@ -189,6 +189,23 @@ def as_inverse(values: NDArray[np.float32], output: OutputKind) -> NDArray[np.fl
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
+def no_metres(inverse_depth: NDArray[np.float32], output: OutputKind) -> float:
+    """Which share of a model's own numbers cannot be metres: `NEAREST_M` or less.
+
+    Args:
+        inverse_depth: a map as `as_inverse` gives it.
+        output: the kind that it was made from.
+
+    Example:
+        >>> no_metres(as_inverse(np.array([[-1.0, 4.0]], np.float32), "metric"), "metric")
+        0.5
+
+    """
+    if output == "metric":
+        return float((inverse_depth >= 1 / np.float32(NEAREST_M)).mean())
+    return float((inverse_depth <= NEAREST_M).mean())
+
+
 def opposite(output: OutputKind) -> OutputKind:
     """The kind to declare instead where larger turns out to be the other way round."""
     return "relative_inverse" if output == "metric" else "metric"
