@@ -83,7 +83,8 @@ def test_base_weights_are_the_untouched_base(family: str, build: Build) -> None:
         move_adapters(adapted)
         assert not torch.allclose(loss_of(adapted, family), expected, rtol=1e-4)
         with adapted.base_weights():
-            assert torch.equal(loss_of(adapted, family), expected)
+            # where the head is tied another kernel may run: its last bit differs with AVX-512
+            assert torch.allclose(loss_of(adapted, family), expected, rtol=1e-6)
         assert not torch.allclose(loss_of(adapted, family), expected, rtol=1e-4)
     assert any(weight.requires_grad for weight in adapted.parameters())
 
