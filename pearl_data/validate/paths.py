@@ -99,8 +99,11 @@ class _Run:
             self.found(no_records(path), path)
 
     def _replayer(self, settings: ExecutorSettings | None = None) -> Replayer | None:
-        """One for samples made with ``settings``, if they are to be replayed."""
-        return Replayer(settings, depth_model=self._depth_model) if self.replay else None
+        """One more for samples made with ``settings``, if they are to be replayed."""
+        if not self.replay:
+            return None
+        self.replayers.append(Replayer(settings, depth_model=self._depth_model))
+        return self.replayers[-1]
 
     def dataset(self, folder: Path) -> None:
         """A dataset folder: the bytes of all its files, then every sample."""
@@ -116,8 +119,6 @@ class _Run:
         for each in verify_dataset(folder, manifest):
             self.found(each, folder / each.file)
         replayer = self._replayer(recorded_settings(manifest.header.config))
-        if replayer:
-            self.replayers.append(replayer)
         for shard in manifest.shards:
             if shard.name and (folder / shard.name).is_file():
                 self.files += 1
@@ -127,8 +128,6 @@ class _Run:
 
     def tar(self, path: Path, replayer: Replayer | None) -> None:
         """A bare tar: its packing, then every sample."""
-        if replayer and replayer not in self.replayers:
-            self.replayers.append(replayer)
         faults: list[Finding] = []
         try:
             for stored in read_tar(path, faults):
@@ -143,8 +142,6 @@ class _Run:
         """Bare records: one, a list, or one per line; with the pictures that lie beside them."""
         self.keys = {}
         replayer = self._replayer()
-        if replayer:
-            self.replayers.append(replayer)
         alone = 0
         for place, text, offset in read_documents(path, kind):
             trajectory, findings = read_record(text)

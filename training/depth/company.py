@@ -131,25 +131,30 @@ def figure(make: Maker, spot: Spot, *, seated: bool = False) -> float:
     trousers = make.paint(0.5)
     dark = make.paint(0.3, high=0.35, photo=0.05)
     sink = 0.5 * tall - 0.5 if seated else 0.0
-    axes, base = upright_axes(spot.yaw), np.array([spot.x, spot.y, spot.z - sink])
+    body = spot._replace(z=spot.z - sink)
+    axes, base = upright_axes(spot.yaw), np.array(body[:3])
 
     def place(x: float, y: float, z: float) -> np.ndarray:
         return np.asarray(base + np.array([x, y, 0.0]) @ axes + [0, 0, z])
 
-    def ball(at: Sequence[float], radii: Sequence[float], surface: Surface) -> None:
-        make.ball(spot._replace(z=spot.z - sink), at, radii, surface)
-
     nod, lean = float(rng.normal(0, 0.025)), float(rng.normal(0, 0.03))
-    # Trunk: hips, belly, chest, shoulders; a coat covers them in one.
-    ball((0, 0, 0.5 * tall), (0.17 * broad, 0.13 * broad, 0.1 * tall), trousers)
-    ball((0, 0, 0.6 * tall), (0.165 * broad, 0.125 * broad, 0.12 * tall), shirt)
-    ball((lean, 0, 0.72 * tall), (0.19 * broad, 0.13 * broad, 0.12 * tall), shirt)
+    # Trunk: hips, belly, chest, shoulders.
+    make.ball(body, (0, 0, 0.5 * tall), (0.17 * broad, 0.13 * broad, 0.1 * tall), trousers)
+    make.ball(body, (0, 0, 0.6 * tall), (0.165 * broad, 0.125 * broad, 0.12 * tall), shirt)
+    make.ball(body, (lean, 0, 0.72 * tall), (0.19 * broad, 0.13 * broad, 0.12 * tall), shirt)
     for side in (-1, 1):
-        ball((lean + side * 0.15 * broad, 0.01, 0.79 * tall), (0.09, 0.085, 0.055 * tall), shirt)
+        make.ball(
+            body,
+            (lean + side * 0.15 * broad, 0.01, 0.79 * tall),
+            (0.09, 0.085, 0.055 * tall),
+            shirt,
+        )
     if make.chance(0.3):  # a tie, a bib, a badge
-        ball((lean, -0.115 * broad, 0.72 * tall), (0.03, 0.02, 0.09 * tall), make.paint(0.1))
+        make.ball(
+            body, (lean, -0.115 * broad, 0.72 * tall), (0.03, 0.02, 0.09 * tall), make.paint(0.1)
+        )
     make.rod(place(lean, 0, 0.8 * tall), place(lean + nod, 0, 0.88 * tall), 0.055, skin)
-    _head(make, spot._replace(z=spot.z - sink), (lean + nod, -0.01, 0.93 * tall), skin, dark)
+    _head(make, body, (lean + nod, -0.01, 0.93 * tall), skin, dark)
     sleeve = shirt if make.chance(0.7) else skin
     for side in (-1, 1):
         shoulder = place(lean + side * 0.2 * broad, 0, 0.79 * tall)
@@ -188,7 +193,7 @@ def _knob(make: Maker, at: np.ndarray, radius: float, surface: Surface) -> None:
 
 
 def _head(make: Maker, spot: Spot, at: Sequence[float], skin: Surface, dark: Surface) -> None:
-    """A face with a nose, and hair, a hat, a helmet, a hood or nothing on it."""
+    """A face with a nose; hair, a cap, a hat or nothing on it; at times glasses."""
     x, y, z = at
     make.ball(spot, at, (0.078, 0.098, 0.118), skin)
     make.ball(spot, (x, y - 0.1, z - 0.01), (0.015, 0.022, 0.025), skin)
