@@ -1,11 +1,15 @@
-"""A small drawn scene with known depth, as files of every form that is read."""
+"""A small drawn scene with known depth, as files of every form that is read, and models that know
+it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 FOCAL_PX, BASELINE_MM, OFFSET_PX = 100.0, 500.0, 0.5
 
@@ -44,3 +48,20 @@ def disparity() -> np.ndarray:
     values = FOCAL_PX * BASELINE_MM / 1000 / scene()[1] - OFFSET_PX
     values[0, 0] = np.inf
     return values.astype(np.float32)
+
+
+class Knows:
+    """A model that knows the drawn scene, at half its size, up to ``sign``."""
+
+    output, weights_sha256, device, dtype = "inverse", "0" * 64, "cpu", "float32"
+    libraries: tuple[str, ...] = ()
+
+    def __init__(self, name: str, sign: float = 1) -> None:
+        self.model_id = name
+        self.sign = sign
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        return [np.float32(self.sign) / scene()[1][::2, ::2] for _ in images]
+
+
+MODELS = [Knows("org/good#inverse"), Knows("org/bad", sign=-1)]

@@ -79,21 +79,18 @@ def test_all_things_of_a_kind_stand_in_some_world(
     assert {name for name in names if met[name] > 1} == set(names)
 
 
-def test_all_things_of_an_interior_stand_in_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = INTERIOR.split()
-    met = listen(interiors, names, monkeypatch)
+@pytest.mark.parametrize(
+    ("module", "sampler", "stream", "things"),
+    [(interiors, "sample_interior", 11, INTERIOR), (company, "sample_company", 17, COMPANY)],
+    ids=["interiors", "company"],
+)
+def test_all_things_of_a_generator_are_in_some_picture(
+    module: Any, sampler: str, stream: int, things: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = things.split()
+    met = listen(module, names, monkeypatch)
     for seed in range(40):
-        rng = np.random.default_rng((seed, 11))
-        interiors.sample_interior(rng, seed, TextureBank(), *SIZE)
-    assert {name for name in names if met[name] > 1} == set(names)
-
-
-def test_all_who_keep_company_are_in_some_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = COMPANY.split()
-    met = listen(company, names, monkeypatch)
-    for seed in range(40):
-        rng = np.random.default_rng((seed, 17))
-        company.sample_company(rng, seed, TextureBank(), *SIZE)
+        getattr(module, sampler)(np.random.default_rng((seed, stream)), seed, TextureBank(), *SIZE)
     assert {name for name in names if met[name] > 1} == set(names)
 
 
