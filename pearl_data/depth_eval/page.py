@@ -18,7 +18,6 @@ from pearl_data.depth_eval.evaluate import Seen, SeenPoints
 from pearl_data.depth_eval.pair_marks import mark_bar, mark_pairs
 from pearl_data.depth_eval.records import DepthReport, Row, SetReport
 from pearl_data.depth_eval.text import (
-    FLAT,
     HEADS,
     cell,
     count_words,
@@ -161,8 +160,8 @@ def _notes(report: DepthReport) -> Markup:
     )
     aligned = (
         "AbsRel and delta-1: depth after one scale and shift of inverse depth per picture, least "
-        "squares; means over pictures. No scale is below 0: a method is, where it is the "
-        f"{FLAT} everywhere. Spearman: with true inverse depth."
+        "squares; means over pictures. No scale is below 0: a map that is the opposite of the "
+        "truth is taken for one depth. Spearman: with true inverse depth."
     )
     notes = [ordinal, aligned, report.interval + ".", *methods]
     told = (tag("p", note, class_="soft small") for note in notes)

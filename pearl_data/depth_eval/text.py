@@ -20,8 +20,6 @@ _ORDINAL: Final = (
 _ALIGNED: Final = (
     "AbsRel, delta-1: after one scale and shift of inverse depth per picture; means over pictures"
 )
-#: What an alignment makes of a method that says the opposite of the truth.
-FLAT: Final = "opposite of the truth, there taken for one depth"
 _UNALIGNED: Final = "no AbsRel or delta-1, every map would be right after alignment"
 
 
@@ -78,7 +76,8 @@ def left_out_lines(found: SetReport) -> list[str]:
     """
     reasons = [left.reason for left in found.left_out]
     flipped = [
-        f"{row.method}: on {row.flipped} of {_count(row.images, 'picture')} the {FLAT}"
+        f"{row.method}: on {row.flipped} of {_count(row.images, 'picture')} the opposite of the "
+        "truth, there taken for one depth"
         for row in found.rows
         if row.flipped
     ]
