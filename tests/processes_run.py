@@ -19,7 +19,7 @@ from pearl_train.run.folder import RunFolder
 from pearl_train.run.result import RunResult
 from pearl_train.settings.config import Config
 from pearl_train.training.collapse import Panel
-from pearl_train.training.processes import accelerator_for, sharding
+from pearl_train.training.processes import accelerator_for, leave, sharding
 from pearl_train.training.session import fit
 from pearl_train.views.batch import Batch
 from pearl_train.views.tally import Account, Tally
@@ -81,3 +81,4 @@ def let_shard(accelerator: Any) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     shared_run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), resume="--resume" in sys.argv)
+    leave()

@@ -13,6 +13,7 @@ import torch
 from pearl_train.settings.config import Config
 from pearl_train.settings.load import load_config
 from pearl_train.training.loop import train
+from pearl_train.training.processes import leave
 
 #: Where the target comes from, in turn: computed on the way, or cached before the first step.
 SOURCES = ("online", "frozen-base")
@@ -48,3 +49,4 @@ def real_runs(data: Path, model: Path, out: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     real_runs(*map(Path, sys.argv[1:4]))
+    leave()

@@ -44,6 +44,15 @@ def cli() -> None:
     """
 
 
+@cli.result_callback()
+def leave_others(_result: object) -> None:
+    """After a command that ended well, one process of several takes leave of the others."""
+    if "RANK" in os.environ:
+        from pearl_train.training.processes import leave
+
+        leave()
+
+
 def main() -> None:
     """Run the command line."""
     # read before tokenizers is imported: it warns about every fork of a data loader otherwise

@@ -124,6 +124,16 @@ def from_all(accelerator: Any, value: T) -> list[T]:
     return found
 
 
+def leave() -> None:
+    """Leave the other processes, where there are any, once nothing more is to be said to them.
+
+    Without, threads of gloo may still let go of the last message while Python comes to its end,
+    which aborts the process ("terminate called without an active exception").
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 @contextmanager
 def deterministic() -> Iterator[None]:
     """Only algorithms that give the same bits twice, while the block runs. Meant for CPU."""

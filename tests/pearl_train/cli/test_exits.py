@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from tiny_models import drawn_picture
 
@@ -26,6 +27,11 @@ CALLS: dict[str, list[str]] = {
     "compare": ["compare", "--data", "DATA", "--model", "MODEL", "--out", "OUT"],
     "predict": ["predict", "MODEL", "--image", "PHOTO", "--question", "Which colour?"],
 }
+SHORT = [
+    word
+    for choice in ("steps=1", "batch=2", "micro_batch=2")
+    for word in ("--set", f"optim.{choice}")
+] + ["--set", "log.tensorboard=false"]
 WITH_DATA = [name for name, call in CALLS.items() if "DATA" in call]
 
 
@@ -212,15 +218,13 @@ def test_who_is_stopped_while_a_model_is_loaded_says_a_word(
 def test_a_run_that_is_terminated_after_its_last_step_can_be_finished(
     ended: Ended, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    short = ["optim.steps=1", "optim.batch=2", "optim.micro_batch=2", "log.tensorboard=false"]
-    sets = [word for pair in short for word in ("--set", pair)]
     out = tmp_path / "out"
 
     def exporting(*args: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("pearl_train.model.export.export_model", exporting)
-    status, told = ended("run", *sets)
+    status, told = ended("run", *SHORT)
     assert status == 130
     assert "interrupted after the last step: everything is trained and in a checkpoint" in told
     assert "Not finished" in (out / "README.md").read_text()
@@ -235,3 +239,14 @@ def test_a_run_that_is_terminated_after_its_last_step_can_be_finished(
     assert "Not finished" not in (out / "README.md").read_text()
     assert (out / "curves.png").is_file()
     assert (out / "model" / "config.json").is_file()
+
+
+def test_a_command_that_ended_well_takes_leave_of_other_processes(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a thread of gloo may abort the process while Python comes to its end."""
+    monkeypatch.setenv("RANK", "0")
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    status, said = ended("run", *SHORT)
+    assert status == 0, said
+    assert not dist.is_initialized()

@@ -44,6 +44,7 @@ def launch(script: str, *arguments: object) -> None:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",  # where a process was when it aborted
     }
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
