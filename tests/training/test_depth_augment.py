@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scripts import load_script
 
-augment = load_script("training/depth/augment.py")
+augment = load_script("training/depth/augment.py", neighbours=True)
 
 SIZE = (96, 128)
 

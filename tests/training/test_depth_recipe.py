@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from scripts import load_script
 
 recipe = load_script("training/depth/recipe.py", neighbours=True)
@@ -80,17 +81,19 @@ def test_a_finished_stage_hands_on_the_middle_that_it_keeps(tmp_path: Path) -> N
 def test_all_stages_are_trained_in_turn_and_exported_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each from what the one before hands on: of twins, the mean."""
     begun: list[tuple[str, Any]] = []
     exported: list[Any] = []
+    ends: dict[str, float] = {}
 
     def scenes(_: Path, stage: Any) -> Any:
         rendered = [f"toolkit-{stage.name}", "worlds-0"]
         return train.Scenes([], [], [], [], [], [], rendered, {})
 
     def trained(stage: Any, _: Any, checkpoint: Path, *, initial: Any, device: str) -> Any:
-        begun.append((stage.name, initial))
-        assert checkpoint == tmp_path / f"checkpoint-{stage.name}.pt"
-        return {"of": stage.name}
+        begun.append((checkpoint.stem, initial and float(initial["weight"])))
+        ends[checkpoint.stem] = float(stage.seed)
+        return {"weight": torch.tensor(float(stage.seed)), "counter": torch.tensor(len(begun))}
 
     monkeypatch.setattr(train, "read_scenes", scenes)
     monkeypatch.setattr(train, "train", trained)
@@ -98,14 +101,21 @@ def test_all_stages_are_trained_in_turn_and_exported_together(
     monkeypatch.setattr(sys, "argv", ["train.py", "--cache", str(tmp_path), "--device", "cpu"])
     train.main()
     assert exported == []
-    names = [stage.name for stage in train.STAGES]
-    before = [None, *({"of": name} for name in names[:-1])]
-    assert begun == list(zip(names, before, strict=True))
+    expected, handed_on = [], None
+    for stage in train.STAGES:
+        others = [f"checkpoint-{stage.name}-twin{number}" for number in range(1, stage.twins)]
+        twins = [f"checkpoint-{stage.name}", *others]
+        expected += [(name, handed_on) for name in twins]
+        handed_on = sum(ends[name] for name in twins) / len(twins)
+    assert begun == expected
+    assert len(set(ends.values())) == len(ends), "every training has a seed of its own"
 
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--export"])
     train.main()
     ((average, stages), more) = exported[0]
-    assert average == {"of": names[-1]}
+    assert average["weight"] == handed_on
+    assert average["counter"].dtype == torch.int64
+    names = [stage.name for stage in train.STAGES]
     assert [stage["name"] for stage in stages] == names
     assert more["renderers"] == [
         "toolkit-objects",
@@ -113,3 +123,34 @@ def test_all_stages_are_trained_in_turn_and_exported_together(
         *(f"toolkit-{n}" for n in names[1:]),
     ]
     assert more["notes"] == ""
+
+
+def test_one_twin_is_trained_alone_so_that_another_core_may_do_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = next(stage for stage in train.STAGES if stage.twins == 2)
+    trained: list[tuple[str, int]] = []
+
+    def one(stage: Any, _: Any, checkpoint: Path, **_more: Any) -> Any:
+        trained.append((checkpoint.stem, stage.seed))
+        return {"weight": torch.zeros(())}
+
+    monkeypatch.setattr(
+        train, "read_scenes", lambda *_: train.Scenes([], [], [], [], [], [], [], {})
+    )
+    monkeypatch.setattr(train, "train", one)
+    weights = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(1)}, weights)
+    argv = ["train.py", "--cache", str(tmp_path), "--initial", str(weights), "--stage", pair.name]
+    monkeypatch.setattr(sys, "argv", [*argv, "--twin", "1"])
+    train.main()
+    assert trained == [(f"checkpoint-{pair.name}-twin1", pair.seed + 1000)]
+    for more, said in (
+        (["--twin", "2"], "expected 0 to 1, got 2"),
+        (["--twin", "1", "--export"], "goes without --export"),
+    ):
+        monkeypatch.setattr(sys, "argv", [*argv, *more])
+        with pytest.raises(SystemExit):
+            train.main()
+        assert said in capsys.readouterr().err
+    assert len(trained) == 1

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
+from lens import photographed
 
 
 class Sample(NamedTuple):
@@ -29,9 +30,10 @@ def augment(
     gentle: bool = False,
     restyled: float = 0.0,
     faded: float = 0.0,
+    lens: float = 0.0,
 ) -> Sample:
     """A random view of a scene, `size` = (height, width) pixels; `gentle` changes it less, and so
-    large shares of pictures are `restyled` and `faded`.
+    large shares of pictures are `restyled`, `faded` and taken through a `lens`.
     """
     height, width = size
     rows, columns = image.shape[:2]
@@ -52,6 +54,8 @@ def augment(
     ids = cv2.resize(instance[window], (width, height), interpolation=cv2.INTER_NEAREST)
     if rng.random() < 0.5:
         picture, truth, ids = picture[:, ::-1], truth[:, ::-1], ids[:, ::-1]
+    if lens and rng.random() < lens:
+        picture = photographed(rng, picture, truth)
     if not gentle or rng.random() < 0.5:
         picture = _film(rng, np.ascontiguousarray(picture))
     if faded and rng.random() < faded:

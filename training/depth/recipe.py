@@ -50,9 +50,12 @@ class Recipe:
             can be planned longer or shorter until then.
         restyled: share of pictures with textures of no place (`augment.restyle`).
         faded: share of pictures whose colours are pale.
+        lens: share of pictures out of focus in places or lit by a flash (`lens.py`).
         average: decay of the exponential moving average that is exported.
         kept: share of the weights that the stage began with in those that it hands on: between two
             ends of one training often lies a better point (Wortsman et al. 2022).
+        twins: how often the stage is trained, each time from the same weights with another seed;
+            it hands on the mean of all, which is better than each for the same reason.
         bfloat16: run convolutions in bfloat16; set from what the processor has.
         seed: of initial weights, batches and augmentation.
 
@@ -79,8 +82,10 @@ class Recipe:
     decay: float = 0.03
     restyled: float = 0.0
     faded: float = 0.0
+    lens: float = 0.0
     average: float = 0.997
     kept: float = 0.0
+    twins: int = 1
     bfloat16: bool = True
     seed: int
 
@@ -188,6 +193,30 @@ STAGES = (
         faded=0.3,
         seed=6,
     ),
+    Recipe(
+        name="lens",
+        mixed=1_250,
+        clean=1_250,
+        worlds=5_500,
+        worlds_share=0.45,
+        interiors=5_000,
+        interiors_share=0.35,
+        glossy=2_500,
+        glossy_share=0.2,
+        company=5_000,
+        company_share=0.2,
+        lower=0.85,
+        first=(3_250, 3_750, 11_500, 5_000, 2_000, 0),
+        steps=6_500,
+        settle=4_900,
+        rate=8e-4,
+        cool=2_400,
+        restyled=0.35,
+        faded=0.3,
+        lens=0.4,
+        twins=2,
+        seed=7,
+    ),
 )
 """In turn, each from the averaged weights of the one before. First the scenes in which position
 tells nothing, so that the network must see; then, among those, worlds as photographers meet them;
@@ -211,13 +240,18 @@ def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
     """Whether a checkpoint is on the way that this recipe takes; the length of a stage that has
     begun neither to cool nor to settle is open, and so is what is kept, which is done at the end.
     """
-    planned = replace(Recipe(**saved["recipe"]), kept=recipe.kept)
+    planned = replace(Recipe(**saved["recipe"]), kept=recipe.kept, twins=recipe.twins)
     level = min(
         planned.steps - planned.cool, recipe.steps - recipe.cool, planned.settle, recipe.settle
     )
     if planned.cool and saved["step"] <= level:
         planned = replace(planned, steps=recipe.steps, cool=recipe.cool, settle=recipe.settle)
     return planned == recipe
+
+
+def twin(stage: Recipe, number: int) -> Recipe:
+    """The stage with the seed of its twin `number`, from 0."""
+    return replace(stage, seed=stage.seed + 1000 * number)
 
 
 def shrunk(stage: Recipe) -> Recipe:

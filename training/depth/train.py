@@ -22,7 +22,7 @@ from augment import augment
 from export import export, read_card
 from framing import chances, lower_is_nearer
 from losses import WEIGHTS, objective
-from recipe import LATE_CLEAN_SHARE, STAGES, Recipe, continues, learning_rate, shrunk
+from recipe import LATE_CLEAN_SHARE, STAGES, Recipe, continues, learning_rate, shrunk, twin
 from safetensors.torch import load_file
 from scenes import MIXED, SHARD, Shard, fill_cache, read_shard
 from torch import Tensor
@@ -129,7 +129,15 @@ def batches(recipe: Recipe, scenes: Scenes, start: int) -> Iterator[tuple[Tensor
         size = SIZES[int(rng.integers(len(SIZES)))]
         settled = step >= recipe.settle
         samples = [
-            augment(rng, *scene, size, gentle=settled, restyled=recipe.restyled, faded=recipe.faded)
+            augment(
+                rng,
+                *scene,
+                size,
+                gentle=settled,
+                restyled=recipe.restyled,
+                faded=recipe.faded,
+                lens=recipe.lens,
+            )
             for scene in scenes.pick(recipe, rng, settled=settled)
         ]
         yield (
@@ -236,6 +244,16 @@ def blended(
     }
 
 
+def mean(ends: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of the weights of twins; the batch counters of the first."""
+    return {
+        name: torch.stack([end[name] for end in ends]).mean(dim=0)
+        if value.dtype.is_floating_point
+        else value
+        for name, value in ends[0].items()
+    }
+
+
 def main() -> None:
     """Parse, render, train stage after stage, export."""
     parser = argparse.ArgumentParser(
@@ -250,6 +268,13 @@ def main() -> None:
     names = [stage.name for stage in STAGES]
     parser.add_argument(
         "--stage", choices=names, help="only this stage; needs --initial or is first"
+    )
+    parser.add_argument(
+        "--twin",
+        type=int,
+        metavar="K",
+        help="only twin K, from 0, of the --stage, on a core beside another; without, all are "
+        "trained in turn, or taken from their checkpoints where they have ended",
     )
     parser.add_argument("--initial", type=Path, help="exported weights to start from, not random")
     parser.add_argument("--trial", action="store_true", help="4 steps on 250 scenes: does it run?")
@@ -270,6 +295,13 @@ def main() -> None:
         stages = [shrunk(stage) for stage in stages]
     if stages[0].name != STAGES[0].name and not options.trial and options.initial is None:
         parser.error(f"--stage {options.stage} goes on from weights: say which with --initial FILE")
+    if options.twin is not None:
+        if options.stage is None or options.export:
+            parser.error(
+                "--twin K trains a part of one stage: needs --stage, goes without --export"
+            )
+        if not 0 <= options.twin < stages[0].twins:
+            parser.error(f"--twin: expected 0 to {stages[0].twins - 1}, got {options.twin}")
     # One thread: the sums of a training step come out the same again, and another job has the other
     # core.
     torch.set_num_threads(1)
@@ -292,8 +324,13 @@ def main() -> None:
             notes += ", of which no card is at hand."
     for stage in stages:
         scenes = read_scenes(options.cache, stage)
-        checkpoint = options.cache / f"checkpoint-{stage.name}{'-trial' * options.trial}.pt"
-        average = train(stage, scenes, checkpoint, initial=average, device=options.device)
+        ends = []
+        for number in range(stage.twins) if options.twin is None else (options.twin,):
+            name = f"{stage.name}{f'-twin{number}' * bool(number)}{'-trial' * options.trial}"
+            checkpoint = options.cache / f"checkpoint-{name}.pt"
+            chosen = twin(stage, number)
+            ends.append(train(chosen, scenes, checkpoint, initial=average, device=options.device))
+        average = mean(ends)
         renderers += [name for name in scenes.rendered_by if name not in renderers]
     if options.export and average is not None:
         made = [*before, *(asdict(stage) for stage in stages)]

@@ -74,13 +74,15 @@ def test_one_command_renders_trains_every_stage_and_resumes(tmp_path: Path) -> N
 
     first = run()
     assert first.returncode == 0, first.stderr
-    stages = [
-        stage.name for stage in load_script("training/depth/recipe.py", neighbours=True).STAGES
+    stages = load_script("training/depth/recipe.py", neighbours=True).STAGES
+    names = [
+        f"{stage.name}{'' if number == 0 else f'-twin{number}'}"
+        for stage in stages
+        for number in range(stage.twins)
     ]
-    assert len(stages) == 6
-    kept = [tmp_path / f"checkpoint-{stage}-trial.pt" for stage in stages]
+    kept = [tmp_path / f"checkpoint-{name}-trial.pt" for name in names]
     before = [torch.load(path, weights_only=True) for path in kept]
-    assert [saved["step"] for saved in before] == [4] * len(stages)
+    assert [saved["step"] for saved in before] == [4] * len(names)
     assert run().returncode == 0
     for path, saved in zip(kept, before, strict=True):
         after = torch.load(path, weights_only=True)["average"]
