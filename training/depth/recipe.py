@@ -54,8 +54,8 @@ class Recipe:
         average: decay of the exponential moving average that is exported.
         kept: share of the weights that the stage began with in those that it hands on: between two
             ends of one training often lies a better point (Wortsman et al. 2022).
-        twins: how often the stage is trained, each time from the same weights with another seed;
-            it hands on the mean of all, which is better than each for the same reason.
+        twins: other values of `lower` with which the stage is trained too, from the same weights;
+            it hands on the mean of all, for the same reason.
         bfloat16: run convolutions in bfloat16; set from what the processor has.
         seed: of initial weights, batches and augmentation.
 
@@ -85,7 +85,7 @@ class Recipe:
     lens: float = 0.0
     average: float = 0.997
     kept: float = 0.0
-    twins: int = 1
+    twins: tuple[float, ...] = ()
     bfloat16: bool = True
     seed: int
 
@@ -191,6 +191,7 @@ STAGES = (
         cool=2_000,
         restyled=0.35,
         faded=0.3,
+        twins=(0.0,),
         seed=6,
     ),
     Recipe(
@@ -207,14 +208,14 @@ STAGES = (
         company_share=0.2,
         lower=0.85,
         first=(3_250, 3_750, 11_500, 5_000, 2_000, 0),
-        steps=6_500,
-        settle=4_900,
+        steps=4_500,
+        settle=3_300,
         rate=8e-4,
-        cool=2_400,
+        cool=1_800,
         restyled=0.35,
         faded=0.3,
         lens=0.4,
-        twins=2,
+        twins=(0.0,),
         seed=7,
     ),
 )
@@ -240,7 +241,7 @@ def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
     """Whether a checkpoint is on the way that this recipe takes; the length of a stage that has
     begun neither to cool nor to settle is open, and so is what is kept, which is done at the end.
     """
-    planned = replace(Recipe(**saved["recipe"]), kept=recipe.kept, twins=recipe.twins)
+    planned = replace(Recipe(**saved["recipe"]), kept=recipe.kept)
     level = min(
         planned.steps - planned.cool, recipe.steps - recipe.cool, planned.settle, recipe.settle
     )
@@ -249,9 +250,9 @@ def continues(saved: dict[str, Any], recipe: Recipe) -> bool:
     return planned == recipe
 
 
-def twin(stage: Recipe, number: int) -> Recipe:
-    """The stage with the seed of its twin `number`, from 0."""
-    return replace(stage, seed=stage.seed + 1000 * number)
+def trainings(stage: Recipe) -> list[Recipe]:
+    """What is trained for the stage: the stage itself and its twins."""
+    return [replace(stage, lower=lower, twins=()) for lower in (stage.lower, *stage.twins)]
 
 
 def shrunk(stage: Recipe) -> Recipe:

@@ -22,7 +22,7 @@ from augment import augment
 from export import export, read_card
 from framing import chances, lower_is_nearer
 from losses import WEIGHTS, objective
-from recipe import LATE_CLEAN_SHARE, STAGES, Recipe, continues, learning_rate, shrunk, twin
+from recipe import LATE_CLEAN_SHARE, STAGES, Recipe, continues, learning_rate, shrunk, trainings
 from safetensors.torch import load_file
 from scenes import MIXED, SHARD, Shard, fill_cache, read_shard
 from torch import Tensor
@@ -100,7 +100,7 @@ def read_scenes(root: Path, recipe: Recipe) -> Scenes:
         return [read_shard(cache, number) for number in numbers]
 
     mixed, clean, worlds, interiors, glossy, company = recipe.first
-    scenes = Scenes(
+    return Scenes(
         shards("toolkit", mixed, recipe.mixed),
         shards("toolkit", MIXED + clean, recipe.clean),
         shards("worlds", worlds, recipe.worlds),
@@ -110,14 +110,18 @@ def read_scenes(root: Path, recipe: Recipe) -> Scenes:
         rendered_by,
         {},
     )
-    if recipe.lower:
-        for name in ("worlds", "interiors", "glossy", "company"):
-            maps = [shard.log_inverse for shard in getattr(scenes, name)]
-            if maps:
-                shares = np.concatenate([lower_is_nearer(shard) for shard in maps])
-                cumulated = chances(shares, recipe.lower).cumsum()
-                scenes.cumulated[name] = cumulated / cumulated[-1]
-    return scenes
+
+
+def framed(scenes: Scenes, lower: float) -> Scenes:
+    """The scenes, drawn so that `lower` is nearer as often as that (0: evenly)."""
+    cumulated: dict[str, npt.NDArray[np.float64]] = {}
+    for name in ("worlds", "interiors", "glossy", "company") if lower else ():
+        maps = [shard.log_inverse for shard in getattr(scenes, name)]
+        if maps:
+            shares = np.concatenate([lower_is_nearer(shard) for shard in maps])
+            total = chances(shares, lower).cumsum()
+            cumulated[name] = total / total[-1]
+    return scenes._replace(cumulated=cumulated)
 
 
 def batches(recipe: Recipe, scenes: Scenes, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -273,8 +277,8 @@ def main() -> None:
         "--twin",
         type=int,
         metavar="K",
-        help="only twin K, from 0, of the --stage, on a core beside another; without, all are "
-        "trained in turn, or taken from their checkpoints where they have ended",
+        help="only the --stage itself, 0, or only its twin K, on a core beside another; without, "
+        "all are trained in turn, or taken from their checkpoints where they have ended",
     )
     parser.add_argument("--initial", type=Path, help="exported weights to start from, not random")
     parser.add_argument("--trial", action="store_true", help="4 steps on 250 scenes: does it run?")
@@ -300,8 +304,8 @@ def main() -> None:
             parser.error(
                 "--twin K trains a part of one stage: needs --stage, goes without --export"
             )
-        if not 0 <= options.twin < stages[0].twins:
-            parser.error(f"--twin: expected 0 to {stages[0].twins - 1}, got {options.twin}")
+        if not 0 <= options.twin <= len(stages[0].twins):
+            parser.error(f"--twin: expected 0 to {len(stages[0].twins)}, got {options.twin}")
     # One thread: the sums of a training step come out the same again, and another job has the other
     # core.
     torch.set_num_threads(1)
@@ -325,11 +329,13 @@ def main() -> None:
     for stage in stages:
         scenes = read_scenes(options.cache, stage)
         ends = []
-        for number in range(stage.twins) if options.twin is None else (options.twin,):
+        for number, chosen in enumerate(trainings(stage)):
+            if options.twin not in (None, number):
+                continue
             name = f"{stage.name}{f'-twin{number}' * bool(number)}{'-trial' * options.trial}"
             checkpoint = options.cache / f"checkpoint-{name}.pt"
-            chosen = twin(stage, number)
-            ends.append(train(chosen, scenes, checkpoint, initial=average, device=options.device))
+            drawn = framed(scenes, chosen.lower)
+            ends.append(train(chosen, drawn, checkpoint, initial=average, device=options.device))
         average = mean(ends)
         renderers += [name for name in scenes.rendered_by if name not in renderers]
     if options.export and average is not None:
