@@ -1,5 +1,5 @@
-"""What commands of ``pearl-data`` share: ``--depth-model``, ``--device``, what a wrong one is,
-leaving.
+"""What commands of ``pearl-data`` share: ``--depth-model``, ``--device``, what a wrong or idle one
+is, leaving.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from pearl_tools.devices import require_device
 from pearl_tools.errors import UnknownModel, UsageError
@@ -44,6 +45,17 @@ def _device(_: click.Context, __: click.Parameter, value: str) -> str:
         return require_device(value)
     except UsageError as error:
         raise UsageError(f"--device: {error}") from error
+
+
+def refuse_idle_model(context: click.Context, why: str) -> None:
+    """Raises ``UsageError`` where an option chose a depth model, or its device, that nothing asks;
+    ``why`` says so.
+    """
+    for name in ("depth_model", "device"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            option = f"--{name.replace('_', '-')}"
+            got = f"{option} {context.params[name]}"
+            raise UsageError(f"{option}: {why}; leave out {got}")
 
 
 @contextmanager

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
-from pearl_data.cli.output import depth_model_option, device_option, naming_a_model
+from pearl_data.cli.output import (
+    depth_model_option,
+    device_option,
+    naming_a_model,
+    refuse_idle_model,
+)
 from pearl_data.command_line import FiniteRange, json_option, print_json
 
 
@@ -120,6 +125,8 @@ def synth(
         val_share=val_share,
         samples_per_shard=samples_per_shard,
     )
+    if not settings.questions.can_measure_depth:
+        refuse_idle_model(ctx, f"--tools {tools} asks no depth model")
     try:
         with naming_a_model():
             summary = synthesise(out, settings, workers=workers)

@@ -9,7 +9,13 @@ from typing import Any
 import click
 import msgspec
 
-from pearl_data.cli.output import depth_model_option, device_option, leave, naming_a_model
+from pearl_data.cli.output import (
+    depth_model_option,
+    device_option,
+    leave,
+    naming_a_model,
+    refuse_idle_model,
+)
 from pearl_data.cli.tools_check import check
 from pearl_data.cli.tools_eval import evaluation
 from pearl_data.command_line import json_option, print_json
@@ -99,7 +105,9 @@ def _signature(schema: dict[str, Any]) -> str:
 )
 @depth_model_option
 @device_option
+@click.pass_context
 def run(
+    context: click.Context,
     name: str,
     media: Path,
     arguments: str,
@@ -124,6 +132,9 @@ def run(
     with naming_a_model():
         executor = ToolExecutor(settings)
         observation = _observe(name, media, arguments, dialect, executor)
+        tool = TOOLS.get(observation.tool)
+        if tool is not None and not tool.uses_depth_model:
+            refuse_idle_model(context, f"{observation.tool} asks no depth model")
         if any(medium.facts.kind == "depth" for medium in observation.media):
             from pearl_data.depth_eval.selftest import require_sign
 

@@ -58,3 +58,18 @@ def test_scenes_are_drawn_by_their_chances_and_only_where_there_are_any() -> Non
 
     assert drawn({}) == {10, 11, 12, 13}
     assert drawn({"worlds": np.array([0.0, 0.5, 0.5, 1.0])}) == {11, 13}
+
+
+def test_framed_scenes_of_every_source_but_the_toolkit_follow_the_rule_as_often_as_asked() -> None:
+    maps = np.stack([ramp(3.0), ramp(-3.0), ramp(3.0), ramp(0.0)])
+    shard = train.Shard(maps, maps, maps)
+    scenes = train.Scenes([shard], [], [shard, shard], [shard], [], [], ["worlds-0"], {})
+    framed = train.framed(scenes, 0.85)
+    assert framed.cumulated.keys() == {"worlds", "interiors"}
+    for cumulated, count in ((framed.cumulated["worlds"], 8), (framed.cumulated["interiors"], 4)):
+        assert len(cumulated) == count
+        assert cumulated[-1] == 1
+        chances = np.diff(cumulated, prepend=0)
+        assert chances @ np.tile([1, 0, 1, 0.5], count // 4) == pytest.approx(0.85)
+    assert framed.rendered_by == ["worlds-0"]
+    assert train.framed(framed, 0.0).cumulated == {}, "as they were rendered"

@@ -92,8 +92,8 @@ def test_all_stages_are_trained_in_turn_and_exported_together(
 
     def trained(stage: Any, _: Any, checkpoint: Path, *, initial: Any, device: str) -> Any:
         begun.append((checkpoint.stem, initial and float(initial["weight"])))
-        ends[checkpoint.stem] = float(stage.seed)
-        return {"weight": torch.tensor(float(stage.seed)), "counter": torch.tensor(len(begun))}
+        ends[checkpoint.stem] = (end := stage.seed + stage.lower)
+        return {"weight": torch.tensor(end), "counter": torch.tensor(len(begun))}
 
     monkeypatch.setattr(train, "read_scenes", scenes)
     monkeypatch.setattr(train, "train", trained)
@@ -103,12 +103,15 @@ def test_all_stages_are_trained_in_turn_and_exported_together(
     assert exported == []
     expected, handed_on = [], None
     for stage in train.STAGES:
-        others = [f"checkpoint-{stage.name}-twin{number}" for number in range(1, stage.twins)]
-        twins = [f"checkpoint-{stage.name}", *others]
-        expected += [(name, handed_on) for name in twins]
-        handed_on = sum(ends[name] for name in twins) / len(twins)
+        twins = [f"checkpoint-{stage.name}-twin{number + 1}" for number in range(len(stage.twins))]
+        trained_for_it = [f"checkpoint-{stage.name}", *twins]
+        expected += [(name, handed_on) for name in trained_for_it]
+        assert [ends[name] - stage.seed for name in trained_for_it] == pytest.approx(
+            [stage.lower, *stage.twins]
+        )
+        handed_on = pytest.approx(sum(ends[name] for name in trained_for_it) / len(trained_for_it))
     assert begun == expected
-    assert len(set(ends.values())) == len(ends), "every training has a seed of its own"
+    assert begun[-1][1] is not None
 
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--export"])
     train.main()
@@ -128,11 +131,11 @@ def test_all_stages_are_trained_in_turn_and_exported_together(
 def test_one_twin_is_trained_alone_so_that_another_core_may_do_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pair = next(stage for stage in train.STAGES if stage.twins == 2)
-    trained: list[tuple[str, int]] = []
+    pair = next(stage for stage in train.STAGES if len(stage.twins) == 1)
+    trained: list[tuple[str, float]] = []
 
     def one(stage: Any, _: Any, checkpoint: Path, **_more: Any) -> Any:
-        trained.append((checkpoint.stem, stage.seed))
+        trained.append((checkpoint.stem, stage.lower))
         return {"weight": torch.zeros(())}
 
     monkeypatch.setattr(
@@ -144,7 +147,7 @@ def test_one_twin_is_trained_alone_so_that_another_core_may_do_the_other(
     argv = ["train.py", "--cache", str(tmp_path), "--initial", str(weights), "--stage", pair.name]
     monkeypatch.setattr(sys, "argv", [*argv, "--twin", "1"])
     train.main()
-    assert trained == [(f"checkpoint-{pair.name}-twin1", pair.seed + 1000)]
+    assert trained == [(f"checkpoint-{pair.name}-twin1", pair.twins[0])]
     for more, said in (
         (["--twin", "2"], "expected 0 to 1, got 2"),
         (["--twin", "1", "--export"], "goes without --export"),

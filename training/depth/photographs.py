@@ -4,8 +4,8 @@
     python training/depth/photographs.py --tilt 0 --tilt 0.2 --tilt 0.5
 
 Renders alone cannot choose: a stage that was better on every rendered set was worse on photographs.
-The frames with true depth (`held_out.py`) take no part in training; these 26 pictures of
-PEARL_SHARED (default ../shared; four of scikit-image, four of COCO, 18 news photographs of BLINK)
+The frames with true depth (`held_out.py`) take no part in training; these 54 pictures of
+PEARL_SHARED (default ../shared; four of scikit-image, four of COCO, 46 news photographs of BLINK)
 have no part in the figures that are reported, nor their labels in training, but four of them are
 also textures of the training scenes. In `photographs.json` a layer is a list of points (fractions
 of the picture, origin at the top left) at about one distance, and only pairs of layers that nobody

@@ -62,6 +62,15 @@ def test_a_depth_model_without_a_replay_is_misuse(tmp_path: Path) -> None:
     assert "--depth-model MODEL" in done.stdout
 
 
+@pytest.mark.parametrize("option", ["--depth-model", "--device"])
+def test_a_depth_model_for_tools_that_ask_none_is_misuse(tmp_path: Path, option: str) -> None:
+    out = tmp_path / "set"
+    done = run("synth", "--tools", "crop,zoom", "--out", str(out), "--limit", "1", option, "cpu")
+    assert done.returncode == 2
+    assert f"{option}: --tools crop,zoom asks no depth model; leave out {option} cpu" in done.stderr
+    assert not out.exists()
+
+
 def test_a_source_that_is_not_there_exits_1_with_its_name(tmp_path: Path) -> None:
     arguments = ["synth", "--tools", "crop", "--source", "coco:none.json"]
     done = run(*arguments, "--images", str(tmp_path), "--out", str(tmp_path / "x"))

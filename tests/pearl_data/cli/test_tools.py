@@ -15,7 +15,7 @@ from PIL import Image
 from pearl_data.cli import tools as module
 from pearl_data.cli.tools import tools
 from pearl_data.depth_eval.selftest import pictures
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.media import decode_member, open_image
 
@@ -238,6 +238,21 @@ def test_people_read_the_sentence_and_the_paths(photo: Path, tmp_path: Path) -> 
 )
 def test_misuse_exits_2(arguments: list[str]) -> None:
     assert invoke(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--depth-model", "nonsense"), ("--depth-model", "embedded"), ("--device", "cpu")],
+)
+def test_a_model_that_the_tool_does_not_ask_is_misuse(
+    option: str, value: str, photo: Path, tmp_path: Path
+) -> None:
+    call = ["crop", photo, "--arguments", '{"bbox": [0, 0, 1, 1]}', "--out", tmp_path / "out"]
+    result = invoke("run", *call, option, value)
+    assert isinstance(result.exception, UsageError)
+    expected = f"{option}: crop asks no depth model; leave out {option} {value}"
+    assert str(result.exception) == expected
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", [[], ["run"]])

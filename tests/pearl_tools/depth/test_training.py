@@ -78,7 +78,7 @@ def test_one_command_renders_trains_every_stage_and_resumes(tmp_path: Path) -> N
     names = [
         f"{stage.name}{'' if number == 0 else f'-twin{number}'}"
         for stage in stages
-        for number in range(stage.twins)
+        for number in range(1 + len(stage.twins))
     ]
     kept = [tmp_path / f"checkpoint-{name}-trial.pt" for name in names]
     before = [torch.load(path, weights_only=True) for path in kept]
