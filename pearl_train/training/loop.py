@@ -50,7 +50,8 @@ def train(
 
     With ``resume`` the run in ``out`` goes on from its newest whole checkpoint, with ``config`` and
     ``data`` as it began with; where there is no run yet it begins. Without, ``out`` must be new.
-    ``shared_targets`` is where runs share cached targets, unless ``config`` names a folder.
+    ``shared_targets`` is where runs share cached targets, unless ``config`` names a folder. Several
+    processes stay joined for another call; a script ends with ``processes.leave``.
     Raises ``UsageError``, ``BadInput``, ``RunInterrupted``, ``Diverged`` or ``Collapsed``; a run
     that began can then be resumed; of one that diverged the message says what to do instead.
     """

@@ -127,8 +127,9 @@ def from_all(accelerator: Any, value: T) -> list[T]:
 def leave() -> None:
     """Leave the other processes, where there are any, once nothing more is to be said to them.
 
-    Without, threads of gloo may still let go of the last message while Python comes to its end,
-    which aborts the process ("terminate called without an active exception").
+    Without, a thread of gloo may still let go of the last message while Python comes to its end,
+    which aborts the process: "terminate called without an active exception" (pytorch/pytorch
+    #179291, #190489).
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

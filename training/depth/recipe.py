@@ -208,10 +208,10 @@ STAGES = (
         company_share=0.2,
         lower=0.85,
         first=(3_250, 3_750, 11_500, 5_000, 2_000, 0),
-        steps=4_500,
-        settle=3_300,
+        steps=4_000,
+        settle=2_950,
         rate=8e-4,
-        cool=1_800,
+        cool=1_650,
         restyled=0.35,
         faded=0.3,
         lens=0.4,
@@ -225,7 +225,8 @@ then furnished interiors, which are close, plain and full; then all of them for 
 in five restyled, so that less hangs on how they are painted; then others of all, most of them
 fresh, one in three restyled and three in ten with the pale colours that most real places have;
 then these again, a few more, and one picture in four with floors, tables, puddles or mirrors that
-reflect.
+reflect; then fresh ones of all with people and animals at close range; then these and as many more,
+as a lens shows them. The last two are trained framed as photographs are and as rendered.
 """
 
 

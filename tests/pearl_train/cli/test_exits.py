@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import drawn_picture
 
 from pearl_train.cli.main import main
+from pearl_train.errors import RunInterrupted
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -241,12 +242,19 @@ def test_a_run_that_is_terminated_after_its_last_step_can_be_finished(
     assert (out / "model" / "config.json").is_file()
 
 
-def test_a_command_that_ended_well_takes_leave_of_other_processes(
-    ended: Ended, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("interrupted", "expected"), [(False, 0), (True, 130)])
+def test_a_run_that_ends_in_order_takes_leave_of_other_processes(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch, *, interrupted: bool, expected: int
 ) -> None:
     """Else a thread of gloo may abort the process while Python comes to its end."""
+
+    def interrupt(*_: object, **_more: object) -> None:
+        raise RunInterrupted("interrupted at step 1")
+
+    if interrupted:
+        monkeypatch.setattr("pearl_train.training.loop.train", interrupt)
     monkeypatch.setenv("RANK", "0")
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     status, said = ended("run", *SHORT)
-    assert status == 0, said
+    assert status == expected, said
     assert not dist.is_initialized()
