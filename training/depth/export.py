@@ -164,8 +164,10 @@ intervals take pairs of one picture for independent and are far too narrow.
 
 Middlebury's motorcycle and five frames of redwood (rendered ICL-NUIM), beside FastDepth and the
 rule "lower is nearer" on the same pairs of pixels; 95 % intervals by bootstrap over tiles and
-pictures. They took no part in training. Weights are chosen by renders and by labelled photographs,
-those of the stage `company` by the photographs, against some of the renders;
+pictures. They took no part in training. Weights are chosen by renders and by labelled photographs
+before these frames are looked at; those of the stage `lens` by the renders, since photographs held
+them and the ones before for equal. One half of the stage `company`, shipped alone for a while, had
+been seen on them when its other half was added, which was done for the same two reasons;
 up to the fifth stage `evaluate.py` printed these frames beside the renders when they were, and
 the tilt was thought of because the rule beat the network on them, though its size was not
 chosen by them.
