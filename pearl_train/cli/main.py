@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import click
 
 from pearl_data.command_line import run_program
+from pearl_train.errors import RunInterrupted
 
 #: Commands in the order in which people need them; each is a module of this package.
 COMMANDS = ("doctor", "run", "predict", "eval", "compare", "export")
@@ -26,6 +28,25 @@ class _Commands(click.Group):
         members = vars(import_module(_module(cmd_name))).values()
         return next(m for m in members if isinstance(m, click.Command) and m.name == cmd_name)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Of several processes each takes leave of the others where all end alike: when the command
+        is done, or interrupted.
+        """
+        try:
+            result = super().invoke(ctx)
+        except RunInterrupted:
+            _leave_others()
+            raise
+        _leave_others()
+        return result
+
+
+def _leave_others() -> None:
+    if "RANK" in os.environ:
+        from pearl_train.training.processes import leave
+
+        leave()
+
 
 def _module(command: str) -> str:
     return f"pearl_train.cli.{command}"
@@ -42,15 +63,6 @@ def cli() -> None:
 
     Example: pearl-train run --data scenes --out run
     """
-
-
-@cli.result_callback()
-def leave_others(_result: object) -> None:
-    """After a command that ended well, one process of several takes leave of the others."""
-    if "RANK" in os.environ:
-        from pearl_train.training.processes import leave
-
-        leave()
 
 
 def main() -> None:

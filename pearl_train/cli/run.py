@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,11 +16,6 @@ from pearl_train.cli.choices import (
     objective_option,
 )
 from pearl_train.cli.output import first_process
-from pearl_train.errors import RunInterrupted
-
-if TYPE_CHECKING:
-    from pearl_train.run.result import RunResult
-    from pearl_train.settings.config import Config
 
 
 @click.command(epilog="Example: pearl-train run --data scenes --objective pearl --out run")
@@ -60,13 +54,14 @@ def run(
     bit on a CPU. Several GPUs: torchrun --nproc-per-node 4 -m pearl_train.cli.main run ...
     """
     from pearl_train.run.folder import RunFolder
+    from pearl_train.training.loop import train
 
     flags = {"model.id": model, "objective.name": objective, "log.on_collapse": on_collapse}
     if resume is not None:
         _alone(configs, sets, {**flags, "out": out})
         folder = RunFolder(resume)
         config = folder.read_config()
-        result = _trained(config, data or Path(folder.read_data().path), resume, resume=True)
+        result = train(config, data or Path(folder.read_data().path), resume, resume=True)
     else:
         if data is None or out is None:
             raise UsageError(
@@ -74,7 +69,7 @@ def run(
                 f"{'neither' if data is None and out is None else 'only one of them'}"
             )
         config = chosen_config(configs, sets, flags)
-        result = _trained(config, data, out, resume=False)
+        result = train(config, data, out)
     if not first_process():
         return
     if as_json:
@@ -82,18 +77,6 @@ def run(
         return
     for line in result.told():
         click.echo(line)
-
-
-def _trained(config: Config, data: Path, out: Path, *, resume: bool) -> RunResult:
-    """What training gives; interrupted, all processes are, and take leave of each other."""
-    from pearl_train.training.loop import train
-    from pearl_train.training.processes import leave
-
-    try:
-        return train(config, data, out, resume=resume)
-    except RunInterrupted:
-        leave()
-        raise
 
 
 def _alone(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, object]) -> None:

@@ -14,7 +14,8 @@ TILT = 0.2
 the network is used (`DepthNetwork.forward`). In renders "lower is nearer" holds for 73 to 80 % of
 the pairs of pixels, in the labelled photographs for 85 %. Chosen with the weights of the stage
 `together` (`photographs.py --tilt`): half a point lost on unseen renders, five won on photographs,
-and more gave nothing. With those of `further` it wins half a point, with those of `company` one.
+and more gave nothing. With those of `further` it wins half a point, with those of `company` and
+`lens` one.
 """
 LATE_CLEAN_SHARE = 0.75
 """Share of clean scenes among those of the toolkit after `Recipe.settle`."""
