@@ -24,6 +24,7 @@ from pearl_data.shards.records import (
 from pearl_data.shards.sample import MEMBER_NAME, RECORD_NAME, CallTiming, Quarantined, Sample
 from pearl_data.trajectory import decode
 from pearl_tools.errors import BadInput
+from pearl_tools.strict_json import decode_error
 
 
 class Entry(NamedTuple):
@@ -185,15 +186,7 @@ def _undecodable(
     expected: str = "a trajectory",
 ) -> Finding:
     """Why a text is no record, under the code that fits the decoder's message."""
-    message = str(error)
-    if not isinstance(error, msgspec.ValidationError):
-        code = "parse.not_json"
-    elif "missing required field" in message:
-        code = "schema.missing"
-    elif "unknown field" in message:
-        code = "schema.unknown_field"
-    elif "schema_version" in message:
-        code = "schema.version"
-    else:
-        code = "schema.type"
-    return finding(code, path, expected, message, file=str(file), key=key)
+    if not isinstance(error, msgspec.DecodeError):
+        return finding("parse.not_json", path, expected, str(error), file=str(file), key=key)
+    fault = decode_error(error, path, expected)
+    return finding(fault.code, fault.path, expected, fault.got, file=str(file), key=key)

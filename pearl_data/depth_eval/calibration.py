@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pearl_data.depth_eval.json_text import parse_json
 from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.strict_json import parse_json
 
 FORM: Final = "focal_px=..,baseline_mm=..,offset_px=.."
 LEAST_BASELINE_MM: Final = 1.0

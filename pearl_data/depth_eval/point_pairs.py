@@ -26,9 +26,9 @@ from typing import Any, Final, NamedTuple
 
 from PIL import Image
 
-from pearl_data.depth_eval.json_text import parse_json
 from pearl_tools.errors import BadInput, ToolFailure
 from pearl_tools.media import open_image
+from pearl_tools.strict_json import parse_json
 
 COLUMNS: Final = ("near_x", "near_y", "far_x", "far_y")
 FORMS: Final = (".csv", ".json", ".jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -35,7 +36,7 @@ def read_picture(
     that leaves the folder, a missing or unreadable file, or another size.
     """
     if not name:
-        raise fail("schema.missing", "file_name", "the name of a picture", "nothing")
+        raise fail("schema.missing_field", "file_name", "the name of a picture", "nothing")
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts or "\\" in name:
         raise fail("parse.unsafe_member", "file_name", "a path inside the folder", name)
@@ -43,11 +44,12 @@ def read_picture(
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        # a file that is there but cannot be read is a fault of the medium, not of the name
+        unreadable = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO)
+        code = "execution.decode" if unreadable else "reference.no_such_file"
         hint = f"looked in {folder}; pass the right folder as --images"
         got = getattr(error, "strerror", None) or str(error)
-        raise fail(
-            "execution.decode", "file_name", f"a picture named {name!r}", got, hint
-        ) from error
+        raise fail(code, "file_name", f"a picture named {name!r}", got, hint) from error
     medium = open_image(data, id=medium_id, name=name)
     turned = [change for change in medium.facts.changes if change.startswith("exif_orientation")]
     if turned:

@@ -21,7 +21,7 @@ from pearl_tools.errors import SCHEMA_CODES, ToolError, fail, tool_error
 MAX_CALL_CHARS = 100_000
 
 #: Most basic first: what an error report leads with when several things are wrong.
-_RANK = ("schema.unknown_field", "schema.missing", "schema.type", "schema.length")
+_RANK = ("schema.unknown_field", "schema.missing_field", "schema.type", "schema.length")
 
 
 def parse_arguments(raw: dict[str, Any] | str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ FAULT_OWNERS: tuple[FaultOwner, ...] = get_args(FaultOwner)
 ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
     "parse": {
         "not_json": ("caller", True),
+        "duplicate_key": ("caller", True),
         "not_an_object": ("caller", True),
         "no_call": ("caller", True),
         "unclosed": ("caller", True),
@@ -41,7 +42,7 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
     },
     "schema": {
         "unknown_tool": ("caller", True),
-        "missing": ("caller", True),
+        "missing_field": ("caller", True),
         "unknown_field": ("caller", True),
         "type": ("caller", True),
         "length": ("caller", True),
@@ -53,6 +54,7 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
     },
     "reference": {
         "unknown_medium": ("caller", True),
+        "no_such_file": ("media", False),
         "wrong_kind": ("caller", True),
         "index_out_of_range": ("caller", True),
         "not_yet": ("caller", True),
@@ -66,6 +68,7 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
         "outside": ("caller", True),
         "too_small": ("caller", True),
         "whole_image": ("caller", True),
+        "aspect_ratio": ("media", False),
     },
     "execution": {
         "timeout": ("environment", True),  # for tools that decode video
@@ -100,7 +103,7 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
 
 #: JSON Schema keyword -> our code; every other keyword is a ``schema.combination``.
 SCHEMA_CODES: dict[str, str] = {
-    "required": "schema.missing",
+    "required": "schema.missing_field",
     "additionalProperties": "schema.unknown_field",
     "type": "schema.type",
     "minItems": "schema.length",

@@ -124,10 +124,10 @@ def test_unreadable_records_are_counted_and_say_why(tmp_path: Path) -> None:
     assert (report.records.found, report.records.read, report.records.unreadable) == (6, 1, 5)
     assert [(fault.path, fault.code) for fault in report.unreadable] == [
         ("line 2", "parse.not_json"),
-        ("line 3", "schema.missing"),
+        ("line 3.schema_version", "schema.missing_field"),
         ("line 4", "parse.not_json"),
-        ("line 5", "schema.version"),
-        ("line 6", "schema.unknown_field"),
+        ("line 5.schema_version", "schema.version"),
+        ("line 6.mood", "schema.unknown_field"),
     ]
     assert "line 3: expected a trajectory" in render_report(report).replace("\n      ", " ")
 

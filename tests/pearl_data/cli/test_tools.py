@@ -193,7 +193,7 @@ def test_call_in_another_dialect_takes_its_names_and_units(photo: Path) -> None:
     [
         ("crop", "{bad", "parse.not_json"),
         ("crop", "[]", "parse.not_an_object"),
-        ("crop", "{}", "schema.missing"),
+        ("crop", "{}", "schema.missing_field"),
         ("shell", "{}", "schema.unknown_tool"),
         ("crop", '{"image": "i1", "bbox": [0, 0, 1, 1]}', "reference.unknown_medium"),
     ],

@@ -126,7 +126,7 @@ def test_pictures_may_lie_elsewhere(folder: Path, tmp_path_factory: pytest.TempP
             "image,near_x,near_y,far_x,far_y\na.png,1,nan,2,3\n",
             "near_y: expected a number",
         ),
-        ("a.json", "[" * 100_000, "expected JSON of a few levels"),
+        ("a.json", "[" * 100_000, "got nested hundreds of levels"),
         ("a.json", '{"a.png": [], "a.png": []}', "got 'a.png' twice"),
         (
             "a.json",

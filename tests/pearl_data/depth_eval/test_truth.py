@@ -219,8 +219,8 @@ def test_calibrations_that_cannot_be_meant_are_misuse(text: str) -> None:
     ("name", "content", "told"),
     [
         ("c.json", '{"focal_px": 1, "focal_px": 2, "baseline_mm": 3}', "got 'focal_px' twice"),
-        ("c.JSON", '{"focal_px": NaN, "baseline_mm": 3}', "got focal_px=nan"),
-        ("c.json", "[" * 100_000, "expected JSON of a few levels"),
+        ("c.JSON", '{"focal_px": NaN, "baseline_mm": 3}', "got JSON is malformed"),
+        ("c.json", "[" * 100_000, "got nested hundreds of levels"),
         ("calib.txt", "cam0=[nan 0 1]\nbaseline=3\n", "got focal_px=nan"),
         ("calib.txt", "cam0=[7 0 1]\ncam0=[8 0 1]\nbaseline=3\n", "once each"),
     ],

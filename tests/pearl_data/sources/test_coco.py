@@ -132,7 +132,7 @@ def test_nothing_is_lost_when_pictures_are_missing_or_of_another_size(tmp_path: 
     (tmp_path / "drawn0.png").unlink()
     rewritten(path, lambda d: d["images"][1].update(width=640))
     rejected = [i for i in items(CocoSource(path, tmp_path, LOOK)) if isinstance(i, Rejected)]
-    assert [r.reason.code for r in rejected] == ["execution.decode", "result.size_mismatch"]
+    assert [r.reason.code for r in rejected] == ["reference.no_such_file", "result.size_mismatch"]
     assert "drawn0.png" in rejected[0].reason.expected
 
 

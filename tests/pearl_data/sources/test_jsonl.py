@@ -64,7 +64,7 @@ def test_pixel_boxes_are_declared_and_converted(tmp_path: Path) -> None:
         ({"answer": "green"}, "semantic.answer_not_in_choices", "line 1.answer"),
         ({"choices": ["red", "red"]}, "semantic.ambiguous", "line 1.choices"),
         ({"images": ["a.png"]}, "schema.combination", "line 1"),
-        ({"image": "b.png"}, "execution.decode", "file_name"),
+        ({"image": "b.png"}, "reference.no_such_file", "file_name"),
         ({"image": "../a.png"}, "parse.unsafe_member", "file_name"),
         ({"evidence": [{"bbox": [0, 0, 1, 1], "media": "i3"}]}, "reference.unknown_medium",
          "line 1.evidence[0].media"),
@@ -105,7 +105,7 @@ def test_a_torn_line_is_rejected_and_the_next_one_read(tmp_path: Path) -> None:
     [
         (b'{"image": "a.png", "question": "caf\xe9?"}', "parse.not_json"),
         (b"[" * 100_000, "parse.not_json"),
-        (json.dumps({**ROW, "image": "a\0b.png"}).encode(), "execution.decode"),
+        (json.dumps({**ROW, "image": "a\0b.png"}).encode(), "reference.no_such_file"),
         (json.dumps({**ROW, "evidence": [{"bbox": [0, 0, 1, 1], "media": "i" + "9" * 5000}]})
          .encode(), "schema.type"),
     ],

@@ -231,7 +231,7 @@ def test_inputs_are_written_quarantined_or_duplicates(tmp_path: Path) -> None:
         1,
     )
     (line,) = (tmp_path / "out/quarantine/000000.jsonl").read_text().splitlines()
-    assert json.loads(line)["reason"]["code"] == "execution.decode"
+    assert json.loads(line)["reason"]["code"] == "reference.no_such_file"
     assert json.loads(line)["record"]["image"] == "gone.png"
 
 

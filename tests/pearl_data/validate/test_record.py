@@ -86,7 +86,7 @@ SCHEMA_EDITS: list[tuple[Edit, str, str, str, str]] = [
     ),
     (
         lambda d: call(d, 1)["arguments"].pop("image"),
-        "schema.missing",
+        "schema.missing_field",
         "steps[1].calls[0].arguments.image",
         "this field",
         "nothing",
@@ -136,7 +136,13 @@ SCHEMA_EDITS: list[tuple[Edit, str, str, str, str]] = [
         "an object or null",
         '"x"',
     ),
-    (lambda d: d["task"].pop("answer"), "schema.missing", "task.answer", "this field", "nothing"),
+    (
+        lambda d: d["task"].pop("answer"),
+        "schema.missing_field",
+        "task.answer",
+        "this field",
+        "nothing",
+    ),
     (
         lambda d: call(d, 1)["result"].update(media=[]),
         "schema.length",

@@ -76,9 +76,9 @@ def named_call(block: str) -> ParsedCall:
     """A call written as ``{"name": ..., "arguments": {...}}``; arguments may be JSON text."""
     value = read_object(block)
     if "name" not in value:
-        raise fail("schema.missing", "name", "the name of a tool", "nothing", 'add "name"')
+        raise fail("schema.missing_field", "name", "the name of a tool", "nothing", 'add "name"')
     if "arguments" not in value:
-        raise fail("schema.missing", "arguments", "an object of arguments", "nothing")
+        raise fail("schema.missing_field", "arguments", "an object of arguments", "nothing")
     name, arguments = value["name"], value["arguments"]
     if not isinstance(name, str):
         raise fail("schema.type", "name", "a JSON string", name)

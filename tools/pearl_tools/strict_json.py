@@ -1,0 +1,143 @@
+"""JSON read so that nothing in it is silently lost: the one reader of calls, records and files.
+
+Common readers keep the last of two equal keys without a word, and break in five ways on text that
+is no JSON. Here each such text is one :class:`msgspec.DecodeError`, which :func:`decode_error` puts
+into our codes. Left out: a file too large to hold, whose reader decodes item by item with this.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn, TypeVar, overload
+
+import msgspec
+
+from pearl_tools.errors import BadInput, ToolError, short_repr, tool_error
+
+T = TypeVar("T")
+
+_AT = re.compile(r" - at `(?:key in )?\$?\.?(?P<path>[^`]*)`")
+_FIELD = re.compile(r"field `(?P<name>[^`]*)`")
+
+
+class NotJson(msgspec.DecodeError):
+    """A text that is no JSON, or JSON beyond what can be read; the message says why."""
+
+
+class DuplicateKey(msgspec.DecodeError):
+    """An object that gives one key twice."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{short_repr(repr(key))} twice in one object")
+        self.key = key
+
+
+class OutOfRange(msgspec.ValidationError):
+    """A number that no 64 bits hold."""
+
+
+@overload
+def decode_json(data: bytes | str, *, strict: bool = True) -> Any: ...
+@overload
+def decode_json(data: bytes | str, kind: type[T], *, strict: bool = True) -> T: ...
+def decode_json(data: bytes | str, kind: Any = Any, *, strict: bool = True) -> Any:
+    """The JSON value in ``data`` as a ``kind``; as :func:`msgspec.json.decode`, but every key once.
+
+    ``strict=False`` takes ``1.0`` as the integer 1. NaN and Infinity are no JSON. Raises:
+        NotJson: not JSON, not UTF-8, half a character, nested beyond reading.
+        DuplicateKey: one key twice in one object, at any depth, whether ``kind`` reads it or not.
+        msgspec.ValidationError: JSON that is no ``kind``; all are ``msgspec.DecodeError``.
+
+    >>> decode_json('{"a": [1.5]}')
+    {'a': [1.5]}
+    >>> decode_json('{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    pearl_tools.strict_json.DuplicateKey: 'a' twice in one object
+    """
+    try:
+        value = msgspec.json.decode(data, type=kind, strict=strict)
+        plain = value if kind is Any else msgspec.json.decode(data)
+        if not _is_compact(plain, data):
+            json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
+    except OverflowError as error:
+        raise OutOfRange(f"Number out of range ({error})") from None
+    except msgspec.DecodeError:
+        raise
+    except RecursionError:
+        raise NotJson("nested hundreds of levels deep") from None
+    except (ValueError, UnicodeError) as error:  # half a character; a number of 4301 digits
+        raise NotJson(str(error)) from None
+    return value
+
+
+def parse_json(text: bytes | str, where: str) -> Any:
+    """The JSON value in ``text`` for a file that somebody named; raises ``BadInput`` naming
+    ``where``.
+    """
+    try:
+        return decode_json(text)
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{where}: expected JSON with every key once, got {error}") from error
+
+
+def decode_error(error: msgspec.DecodeError, path: str, expected: str) -> ToolError:
+    """``error`` under its code; ``path`` is where the text came from, the place in it is added.
+
+    ``parse.not_json``, ``parse.duplicate_key``, ``schema.missing_field``, ``schema.unknown_field``,
+    ``schema.range`` for a number out of range, and ``schema.type`` for the rest.
+
+    >>> from msgspec import Struct
+    >>> class Row(Struct, forbid_unknown_fields=True):
+    ...     answer: str
+    >>> try:
+    ...     decode_json('{"anser": "x"}', Row)
+    ... except msgspec.DecodeError as error:
+    ...     print(decode_error(error, "line 3", "a row"))
+    line 3.anser: expected a row, got Object contains unknown field `anser` [schema.unknown_field]
+    """
+    message = str(error)
+    at, field = _AT.search(message), _FIELD.search(message)
+    parts = [at["path"]] if at and at["path"] not in ("", "...") else []
+    if isinstance(error, DuplicateKey):
+        code = "parse.duplicate_key"
+    elif not isinstance(error, msgspec.ValidationError):
+        code = "parse.not_json"
+    elif "missing required field" in message:
+        code = "schema.missing_field"
+        parts += [field["name"]] if field else []
+    elif "unknown field" in message:
+        code = "schema.unknown_field"
+        parts += [field["name"]] if field else []
+    elif at and at["path"] == "schema_version":
+        code = "schema.version"
+    elif "out of range" in message:
+        code = "schema.range"
+    else:
+        code = "schema.type"
+    where = ".".join([path, *parts] if path else parts).replace(".[", "[")
+    return tool_error(code, where, expected, message)
+
+
+def _is_compact(plain: Any, data: bytes | str) -> bool:
+    """Whether ``data`` is just what ``plain`` is written as: then no key in it was lost.
+
+    The short way for all that this toolkit writes, 10 times the speed of a reader that looks.
+    """
+    try:
+        written = msgspec.json.encode(plain)
+    except (OverflowError, ValueError, msgspec.MsgspecError):  # an integer beyond 64 bits
+        return False
+    return written == (data.encode() if isinstance(data, str) else data).strip()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object with one key twice; its values are read elsewhere."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        seen: set[str] = set()
+        raise DuplicateKey(next(key for key in keys if key in seen or seen.add(key)))  # type: ignore[func-returns-value]  # add() is None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotJson(f"{name} is no JSON number")
