@@ -58,6 +58,7 @@ class _Image(msgspec.Struct, frozen=True):
 class _Category(msgspec.Struct, frozen=True):
     id: _Id
     name: str
+    keypoints: Any = None
 
 
 class _Annotation(msgspec.Struct, frozen=True):
@@ -69,6 +70,7 @@ class _Annotation(msgspec.Struct, frozen=True):
     attributes: Any = None
     description: str | None = None
     depth_rank: float | None = None
+    keypoints: Any = None
 
 
 class _Licence(msgspec.Struct, frozen=True):
@@ -118,6 +120,7 @@ class CocoSource:
         )
         licences = self._once(self._read_items(coco.licenses, _Licence, "licenses"), "licenses")
         self._categories = {c.id: _plain_name(c.name) for c in categories if c.name.strip()}
+        self._parts = {c.id: part_names(c.keypoints) for c in categories}
         self._licences = {c.id: c.name or c.url for c in licences}
         self._by_image: dict[_Id, list[_Annotation]] = {image.id: [] for image in self._images}
         seen: set[_Id] = set()
@@ -260,6 +263,12 @@ class CocoSource:
                 attributes=_words(annotation.attributes),
                 distance=annotation.depth_rank,
                 crowd=bool(annotation.iscrowd),
+                keypoints=named_points(
+                    self._parts[annotation.category_id],
+                    annotation.keypoints,
+                    image.width,
+                    image.height,
+                ),
             )
 
     def _problem(self, annotation: _Annotation, image: _Image) -> Rejected | None:
@@ -336,6 +345,33 @@ def _words(attributes: Any) -> dict[str, str]:
         elif isinstance(value, int | float) and not isinstance(value, bool) and name.strip():
             words[name.strip()] = f"{value:g}"
     return words
+
+
+def part_names(keypoints: Any) -> list[str]:
+    """A category's names of parts as people say them: ``left_wrist`` is ``left wrist``."""
+    if not isinstance(keypoints, list):
+        return []
+    return [_plain_name(name) if isinstance(name, str) else "" for name in keypoints]
+
+
+def named_points(
+    names: list[str], flat: Any, width: int, height: int
+) -> dict[str, tuple[float, float, int]]:
+    """COCO's [x0, y0, v0, x1, ...] in pixels as name -> (x, y as fractions 0..1, v of 0, 1, 2).
+
+    Empty if the list does not fit ``names``; a point with another ``v``, a point outside the
+    picture, and a name that two points share are dropped.
+    """
+    if not isinstance(flat, list) or not names or len(flat) != 3 * len(names):
+        return {}
+    points: dict[str, tuple[float, float, int]] = {}
+    for name, x, y, seen in zip(names, flat[::3], flat[1::3], flat[2::3], strict=True):
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (x, y, seen))
+        if not numbers or not name or names.count(name) > 1 or seen not in (0, 1, 2):
+            continue
+        if 0 <= x <= width and 0 <= y <= height:
+            points[name] = (x / width, y / height, int(seen))
+    return points
 
 
 def _plain_name(name: str) -> str:

@@ -17,7 +17,9 @@ class Thing(Record, frozen=True, kw_only=True):
     """One object of a picture.
 
     ``bbox`` is a fraction 0..1 of the picture; ``distance`` orders things from near to far
-    (metres or a rank; null where unknown) and is compared only within one picture.
+    (metres or a rank; null where unknown) and is compared only within one picture. ``crowd`` is a
+    box that means no single thing: never asked about, and its kind is never counted. ``keypoints``
+    are named parts: (x, y as fractions 0..1 of the picture, 0 not labelled, 1 hidden, 2 visible).
     """
 
     id: str
@@ -27,6 +29,7 @@ class Thing(Record, frozen=True, kw_only=True):
     attributes: dict[str, str] = {}
     distance: float | None = None
     crowd: bool = False
+    keypoints: dict[str, tuple[float, float, int]] = {}
 
 
 class Facts(Record, frozen=True, kw_only=True):

@@ -306,3 +306,16 @@ def test_a_colour_in_another_case_tells_no_two_things_apart() -> None:
     assert [phrase(thing, things) for thing in things] == [
         "the mug at [0, 0.1, 0.1, 0.2]", "the mug at [0.1, 0.1, 0.2, 0.2]", "the red mug",
     ]  # fmt: skip
+
+
+def test_keypoints_are_named_by_their_category_as_fractions(tmp_path: Path) -> None:
+    def posed(document: dict[str, Any]) -> None:
+        document["categories"][0]["keypoints"] = ["left_wrist", "nose", "tail", "tail", "far"]
+        flat = [32, 60, 2, 0, 0, 0, 5, 5, 2, 6, 6, 2, 400, 10, 2]
+        document["annotations"][0]["keypoints"] = flat
+        document["annotations"][1]["keypoints"] = flat[:-1]  # one number short: none is sure
+
+    source = CocoSource(rewritten(coco_set(tmp_path, images=1), posed), tmp_path, LOOK)
+    things = [thing for thing in source._things(source._images[0]) if isinstance(thing, Thing)]
+    assert things[0].keypoints == {"left wrist": (0.1, 0.25, 2), "nose": (0.0, 0.0, 0)}
+    assert things[1].keypoints == things[3].keypoints == {}
