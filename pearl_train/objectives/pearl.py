@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.base import Moment, Term, Terms, Views
-from pearl_train.objectives.distance import DISTANCES
+from pearl_train.objectives.distance import DISTANCES, comparable
 from pearl_train.objectives.next_token import next_token
 from pearl_train.objectives.nextlat import Dynamics, next_latent
 from pearl_train.objectives.pictures import read_rows
@@ -93,8 +93,9 @@ def loss(
     h_hat_r = predict(hidden, rows, options)
 
     # compare
-    distance = DISTANCES[options.distance](h_hat_r, h_r)
+    predicted, target = comparable(h_hat_r, h_r, options.target)
+    distance = DISTANCES[options.distance](predicted, target)
     losses["jepa"] = Term(distance.sum(), "samples", moment.jepa_weight)
     losses |= keep_apart((h_hat_r, h_r), options, moment.jepa_weight, moment.step)
-    views = Views(h_hat_r.detach(), h_r.detach(), batch.keys, moment.step)
+    views = Views(predicted.detach(), target.detach(), batch.keys, moment.step)
     return Terms(losses, views)

@@ -1,7 +1,7 @@
 """h_R: the embedding of the trajectory view, by whom it is made and where it is read.
 
     online        the network itself, without gradient (the paper)
-    ema           its moving average; targets are layer-normalised, as in I-JEPA
+    ema           its moving average
     frozen-base   the network before training: adapters off, or computed before the first step
 
 A target is what a view means, not one draw of it: dropout is off while it is made, in every module
@@ -17,7 +17,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.pictures import NONE, Encoded, read_rows
@@ -41,8 +40,7 @@ def embed_target(
     if source == "ema":
         teacher = cast("Backbone", parts["teacher"])
         with torch.no_grad():
-            h_r = embed_rows(teacher, batch, options.target)
-            return functional.layer_norm(h_r, h_r.shape[-1:])
+            return embed_rows(teacher, batch, options.target)
     if source == "frozen-base":
         with torch.no_grad(), model.base_weights():
             return embed_rows(model, batch, options.target)

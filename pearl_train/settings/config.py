@@ -73,7 +73,8 @@ class TargetConfig(Section, frozen=True, kw_only=True):
     """What the prediction is compared with: h_R, the embedding of the trajectory view."""
 
     source: Literal["online", "ema", "frozen-base"] = "online"
-    """The network itself (stop-gradient), its moving average, or the network before training."""
+    """The network itself (stop-gradient), its moving average, or the network before training. With
+    ``ema`` prediction and target are both layer-normalised before any distance, else neither is."""
     read: Literal["last", "before-conclusion", "mean"] = "last"
     include_image: bool = False
     """Whether R holds I0 (the release: yes)."""

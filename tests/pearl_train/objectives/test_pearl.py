@@ -248,3 +248,24 @@ class TestCost:
         torch.manual_seed(5)
         plain = toy_trainee(control)(batch_for(control), dropped).losses["vlm"].total
         assert torch.equal(freed, plain)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "smooth-l1"])
+@pytest.mark.parametrize("source", ["online", "ema"])
+@pytest.mark.parametrize("read", ["last", "mean"])
+def test_a_prediction_that_equals_its_target_is_at_no_distance(
+    monkeypatch: pytest.MonkeyPatch, source: Any, distance: Any, read: Any
+) -> None:
+    """A target layer-normalised by itself would be out of reach: states have a mean over H."""
+    config = configured(distance=distance, target=TargetConfig(source=source, read=read))
+    trainee = toy_trainee(config).eval()
+    batch = batch_for(config)
+    states = torch.randn(4, HIDDEN) * 3 + 2
+
+    monkeypatch.setattr("pearl_train.objectives.pearl.predict", lambda *_: states)
+    monkeypatch.setattr("pearl_train.objectives.target.embed_rows", lambda *_: states.clone())
+    terms = trainee(batch, moment(config, 0))
+    assert float(terms.losses["jepa"].total) == pytest.approx(0, abs=1e-5)
+    normal = torch.nn.functional.layer_norm(states, (HIDDEN,)) if source == "ema" else states
+    torch.testing.assert_close(terms.views.predicted, normal)
+    torch.testing.assert_close(terms.views.target, normal)
