@@ -140,7 +140,7 @@ def _configured(where: str, files: Sequence[Path], sets: Sequence[str]) -> Confi
     of them as its remedy: those are made.
     """
     flags = {} if files else {"model.id": where, "objective.name": "sft"}
-    config, faults, _ = judge(files, sets, flags)
+    config, faults, _, _ = judge(files, sets, flags)
     if faults:
         raise UsageError(told([_of_asking(where, fault, config, files) for fault in faults]))
     return config

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from pearl_tools.errors import UsageError
 from pearl_train.settings.config import OBJECTIVES, Config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,14 +78,21 @@ def config_options(command: F) -> F:
 
 
 def chosen_config(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, Any]) -> Config:
-    """The configuration of a command line; a remark on stderr where no file fits the model."""
-    from pearl_train.settings.load import load_config, presets
+    """The configuration of a command line; a remark on stderr for what nobody chose.
 
-    config = load_config(configs, sets, flags)
+    Raises ``UsageError`` with all faults.
+    """
+    from pearl_train.settings.load import judge, presets, told
+
+    config, faults, _, rate = judge(configs, sets, flags)
+    if faults:
+        raise UsageError(told(faults))
+    if rate and config.model.id != "nano":
+        click.echo(f"note: optim.lr {config.optim.lr:g}, the default for {rate}", err=True)
     if not configs and config.model.id != "nano":
         click.echo(
-            f"note: no --config, so optim.lr {config.optim.lr:g} and the rest are the trainer's "
-            f"defaults, made for tiny models; presets: {', '.join(presets())}",
+            "note: no --config, so all that no option gives is a default of the trainer; presets: "
+            f"{', '.join(presets())}",
             err=True,
         )
     return config

@@ -148,6 +148,8 @@ class OptimConfig(Section, frozen=True, kw_only=True):
     micro_batch: Positive = 16
     """Samples per forward pass of one process."""
     lr: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1e-3
+    """Unless a file or an option gives it, it follows from the model: 1e-3 for nano and networks as
+    small, 1e-5 for adapters on a pretrained model (the paper) and for full fine-tuning of one."""
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Share = 0.05
     """Share of the steps."""

@@ -18,6 +18,7 @@ import msgspec
 from pearl_tools.errors import short_repr
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import conflicts
+from pearl_train.settings.elsewhere import ELSEWHERE, ours
 
 Key = tuple[str | int, ...]
 
@@ -97,7 +98,7 @@ def nullable_keys() -> frozenset[str]:
 
 
 @cache
-def _all_keys() -> tuple[str, ...]:
+def known_keys() -> tuple[str, ...]:
     """Every dotted key of the configuration."""
 
     def keys(node: dict[str, Any], at: str) -> Iterator[str]:
@@ -111,7 +112,7 @@ def _all_keys() -> tuple[str, ...]:
 @cache
 def table_keys() -> dict[str, str]:
     """The dotted keys that hold tables, each with one key of it."""
-    keys = _all_keys()
+    keys = known_keys()
     return {key.rpartition(".")[0]: key.rpartition(".")[2] for key in reversed(keys) if "." in key}
 
 
@@ -195,20 +196,28 @@ def range_faults(config: Config, given: Given) -> Iterator[Fault]:
 
 
 def _nearest(key: Key) -> str:
-    """A known key close to ``key``: of its own table first, then of any."""
+    """The known key that ``key`` may stand for: by another trainer's name, or by a near one, of its
+    own table first, then of any.
+    """
     path, name = dotted(key), str(key[-1])
     table = path.rpartition(".")[0]
     beside = {
         known.rpartition(".")[2]: known
-        for known in _all_keys()
+        for known in known_keys()
         if known.rpartition(".")[0] == table
     }
-    known_as = {**beside, "lambda": "objective.weight"}
-    if close := get_close_matches(name, known_as, n=1):
-        return f"did you mean {known_as[close[0]]}?"
-    elsewhere = [known for known in _all_keys() if known.rpartition(".")[2] == name]
-    if elsewhere or (elsewhere := get_close_matches(path, _all_keys(), n=1, cutoff=0.75)):
+    if known := ours(name):
+        return f"did you mean {known}?"
+    if close := get_close_matches(name, beside, n=1):
+        return f"did you mean {beside[close[0]]}?"
+    elsewhere = [known for known in known_keys() if known.rpartition(".")[2] == name]
+    if elsewhere or (elsewhere := get_close_matches(path, known_keys(), n=1, cutoff=0.75)):
         return f"did you mean {' or '.join(elsewhere)}?"
+    if close := get_close_matches(name.lower(), ELSEWHERE, n=1, cutoff=0.85):
+        return f"did you mean {ELSEWHERE[close[0]]}?"
+    leaves = {known.rpartition(".")[2]: known for known in known_keys()}
+    if close := get_close_matches(name, leaves, n=1, cutoff=0.75):
+        return f"did you mean {leaves[close[0]]}?"
     return f"{table or 'the file'} holds {', '.join(beside)}" if beside else "leave it out"
 
 

@@ -29,6 +29,7 @@ from pearl_train.settings.faults import (
     schema_faults,
 )
 from pearl_train.settings.layers import Layers, set_pair
+from pearl_train.settings.rate import usual_rate
 from pearl_train.settings.reads import meant_for, unread_faults
 
 ROW = "--objectives"
@@ -37,11 +38,13 @@ ROW = "--objectives"
 class Judged(NamedTuple):
     """A configuration, and all that is wrong with it; with faults it is what is left without what
     they rest on. ``idle`` is what this row of a comparison does not read of what all share.
+    ``rate`` says what the learning rate is meant for if nobody chose it, else it is empty.
     """
 
     config: Config
     faults: list[Fault]
     idle: list[Fault]
+    rate: str = ""
 
 
 def load_config(
@@ -57,14 +60,15 @@ def load_config(
     ``files`` are TOML files or names of presets (``nano``), later ones win; ``sets`` are
     ``key=value`` with a dotted key and a TOML value or a bare text; ``flags`` are dotted keys with
     the values of command-line flags, where None was not given. With no file, the preset ``nano``
-    is the base if the model is ``nano``. In a comparison ``row`` are the ``key=value`` of one row,
+    is the base if the model is ``nano``. A learning rate that no layer gives follows from the model
+    (:mod:`pearl_train.settings.rate`). In a comparison ``row`` are the ``key=value`` of one row,
     and ``among`` the objectives that the other layers may be meant for; without, they are meant for
     the chosen one. Raises ``UsageError`` that lists every fault found.
 
     >>> load_config(["nano"], ["optim.lr=1e-4"], {"objective.name": "sft"}).optim.lr
     0.0001
     """
-    config, faults, _ = judge(files, sets, flags, row=row, among=among)
+    config, faults, _, _ = judge(files, sets, flags, row=row, among=among)
     if faults:
         raise UsageError(told(faults))
     return config
@@ -102,6 +106,12 @@ def judge(
     faults += [*layers.faults, *schema_faults(layers)]
     wrong = [key for fault in faults for key in fault.rests_on]
     config = msgspec.convert(_whole_numbers(layers.without(wrong)), Config)
+    rate = ""
+    if layers.document.get("optim", {}).get("lr") is None:
+        lr, rate = usual_rate(config.model)
+        config = msgspec.structs.replace(
+            config, optim=msgspec.structs.replace(config.optim, lr=lr)
+        )
     faults += range_faults(config, layers)
     idle: list[Fault] = []
     if whole:  # a file that cannot be read may say something else
@@ -110,7 +120,7 @@ def judge(
         told_of = [one for one in together if not _overlap(one.rests_on, wrong)]
         faults += _first_of_each(told_of)
         idle = [one for one in idle if not _overlap(one.rests_on, wrong)]
-    return Judged(config, faults, idle)
+    return Judged(config, faults, idle, rate)
 
 
 def read_resolved(path: Path) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from pearl_train.settings.config import (
     OptimConfig,
 )
 from pearl_train.settings.conflicts import refuse_small_passes
+from pearl_train.settings.elsewhere import ELSEWHERE
+from pearl_train.settings.faults import known_keys
 from pearl_train.settings.load import (
     load_config,
     preset_path,
@@ -49,8 +52,16 @@ def test_nano_is_the_preset_of_the_nano_model_alone() -> None:
     preset = tomllib.loads(preset_path("nano").read_text())  # type: ignore[union-attr]
     assert load_config().optim.steps == preset["optim"]["steps"]
     assert load_config([], ["optim.lr=0.5"]).log.every == preset["log"]["every"]
-    assert load_config([], [], {"model.id": "elsewhere"}).optim == OptimConfig()
-    assert load_config([], ["model.id=elsewhere"]).optim == OptimConfig()
+    assert load_config([], [], {"model.id": "elsewhere"}).optim == OptimConfig(lr=1e-5)
+    assert load_config([], ["model.id=elsewhere"]).optim == OptimConfig(lr=1e-5)
+
+
+def test_hints_name_keys_that_exist() -> None:
+    for theirs, key in ELSEWHERE.items():
+        named = re.match(r"--[a-z]+$|[a-z_.0-9]+", key)
+        assert named, (theirs, key)
+        assert named[0].startswith("--") or named[0] in known_keys(), (theirs, key)
+        assert theirs.lower().replace("-", "_") == theirs, "as ours() looks it up"
 
 
 def test_all_faults_are_told_together_with_their_origin(tmp_path: Path) -> None:
@@ -200,6 +211,21 @@ def test_faults_of_a_comparison_are_told_together() -> None:
         ("objective.lambda=1", "did you mean objective.weight?"),
         ("objective.target.sorce=ema", "did you mean objective.target.source?"),
         ("optim.objective.weight=1", "did you mean objective?"),
+        ("model.lora.r=8", "did you mean model.lora.rank?"),
+        ("model.lora.lora_alpha=8", "did you mean model.lora.alpha?"),
+        ("lora.r=8", "did you mean model.lora?"),
+        ("lora_dropout=0", "did you mean model.lora.dropout?"),
+        ("optim.learning_rate=1", "did you mean optim.lr?"),
+        ("learning-rate=1", "did you mean optim.lr?"),
+        ("optim.learnin_rate=1", "did you mean optim.lr?"),
+        ("per_device_train_batch_size=1", "did you mean optim.micro_batch, samples per forward"),
+        ("gradient_accumulation_steps=1", "did you mean optim.batch, samples per step over"),
+        ("optim.num_train_epochs=3", "did you mean optim.steps; an epoch is samples / "),
+        ("data.max_seq_length=1", "did you mean data.max_tokens?"),
+        ("model.torch_dtype=1", "did you mean model.dtype?"),
+        ("model.gradient_checkpointing=true", "did you mean model.checkpoint_activations?"),
+        ("rnak=1", "model.lora.rank"),
+        ("wieght_decay=1", "did you mean optim.weight_decay?"),
         ("zzz=1", "the file holds seed, "),
     ],
 )
