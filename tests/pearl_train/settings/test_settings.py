@@ -341,3 +341,19 @@ def test_a_mark_of_the_byte_order_is_no_part_of_the_file(tmp_path: Path) -> None
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xef\xbb\xbf[optim]\nsteps = 2\n")
     assert load_config([path], []).optim.steps == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "model"),
+    [
+        ("qwen2_5_vl_3b_lora", 64, "Qwen/Qwen2.5-VL-3B-Instruct"),
+        ("qwen2_5_vl_7b_pixelreasoner", 16, "Qwen/Qwen2.5-VL-7B-Instruct"),
+    ],
+)
+def test_presets_of_the_paper_differ_in_what_their_names_say(
+    name: str, batch: int, model: str
+) -> None:
+    paper, config = load_config(["qwen2_5_vl_7b_lora"]), load_config([name])
+    assert (config.model.id, config.optim.batch, config.optim.lr) == (model, batch, 1e-5)
+    assert (config.model.lora, config.objective) == (paper.model.lora, paper.objective)
+    assert config.data == paper.data
