@@ -18,9 +18,7 @@ from torch.nn import functional
 from pearl_train.settings.config import TargetConfig
 
 
-def comparable(
-    predicted: Tensor, target: Tensor, options: TargetConfig
-) -> tuple[Tensor, Tensor]:
+def comparable(predicted: Tensor, target: Tensor, options: TargetConfig) -> tuple[Tensor, Tensor]:
     """Both (B, H) in float32, in the space in which they are compared.
 
     With ``source = "ema"`` each is layer-normalised over H, without gain or bias: I-JEPA normalises

@@ -109,9 +109,7 @@ def judge(
     rate = ""
     if layers.document.get("optim", {}).get("lr") is None:
         lr, rate = usual_rate(config.model)
-        config = msgspec.structs.replace(
-            config, optim=msgspec.structs.replace(config.optim, lr=lr)
-        )
+        config = msgspec.structs.replace(config, optim=msgspec.structs.replace(config.optim, lr=lr))
     faults += range_faults(config, layers)
     idle: list[Fault] = []
     if whole:  # a file that cannot be read may say something else
