@@ -14,11 +14,15 @@ FORMS = "rendered, coco:FILE or jsonl:FILE"
 
 
 class SourceSpec(Record, frozen=True, kw_only=True):
-    """Which source, and where its files lie."""
+    """Which source, and where its files lie.
+
+    ``prepared`` names what one process has made of them for the others (``source.prepared``).
+    """
 
     kind: Literal["rendered", "coco", "jsonl"]
     path: str | None = None
     images: str | None = None
+    prepared: str | None = None
 
     @property
     def endless(self) -> bool:

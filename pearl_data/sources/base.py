@@ -65,6 +65,9 @@ class QuestionSource(Protocol):
 
     #: Short name of the data set, as in ``source.dataset`` of the record.
     name: str
+    #: File that lets another process open the same source cheaply, there while this source is; or
+    #: None where opening it is cheap anyway. Goes into its ``SourceSpec``.
+    prepared: str | None
 
     def blocks(self) -> int | None:
         """How many blocks there are; None for a source without end."""

@@ -99,6 +99,7 @@ class CocoSource:
 
     def __init__(self, annotations: Path, images: Path, settings: QuestionSettings) -> None:
         self.name = annotations.name.removesuffix(".json").removesuffix(".coco")
+        self.prepared: str | None = None
         self._folder, self._settings = images, settings
         if not images.is_dir():
             msg = f"--images {images}: expected a folder with the pictures, found none"

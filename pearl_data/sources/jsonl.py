@@ -61,6 +61,7 @@ class JsonlSource:
 
     def __init__(self, rows: Path, images: Path, settings: QuestionSettings) -> None:
         self.name = rows.name.removesuffix(".jsonl")
+        self.prepared: str | None = None
         self._folder, self._settings = images, settings
         if not images.is_dir():
             msg = f"--images {images}: expected a folder with the pictures, found none"

@@ -7,11 +7,15 @@ nearer. Answers come from the annotation alone. Left out: wording (:mod:`pearl_d
 
 from __future__ import annotations
 
+import functools
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
+
+from pluralizer import Pluralizer
 
 from pearl_data.sources import tasks
 from pearl_data.sources.base import QuestionSettings
@@ -22,14 +26,13 @@ from pearl_data.trajectory import Task
 
 #: Questions on one picture with the same answer: a sky of galaxies is not fifty times "galaxy".
 _SAME_ANSWER = 2
+#: What is counted in a name, then what only tells which: ``head`` of ``head of cattle``.
+_HEAD = re.compile(r"(.*?)( of .*| \(.*|)", re.DOTALL)
 #: Largest number of a kind that is counted.
 _LARGEST_COUNT = 6
 #: Presence and counts concern things up to this many times "too small to read": larger ones need
 #: no closer look.
 _HARD_TO_SEE = 2
-_IRREGULAR = {"person": "people", "leaf": "leaves", "knife": "knives", "mouse": "mice",
-              "child": "children", "tooth": "teeth", "foot": "feet", "sheep": "sheep",
-              "galaxy": "galaxies", "nucleus": "nuclei"}  # fmt: skip
 
 
 class Turns:
@@ -112,12 +115,27 @@ def small_things(facts: Facts, settings: QuestionSettings, times: int = 1) -> li
 
 
 def plural(name: str) -> str:
-    """The plural of a category name."""
-    if name in _IRREGULAR:
-        return _IRREGULAR[name]
-    if name.endswith(("s", "x", "ch", "sh")):
-        return name + "es"
-    return name + "s"
+    """The plural of a category name, which may be one already.
+
+    >>> [plural(name) for name in ("skis", "wine glass", "head of cattle", "person (man)")]
+    ['skis', 'wine glasses', 'heads of cattle', 'people (man)']
+    """
+    counted, rest = _HEAD.fullmatch(name).groups()  # type: ignore[union-attr]  # matches anything
+    if not (counted[-1:].isascii() and counted[-1:].isalpha()):
+        return name  # a number, or another language's word
+    return _plurals().pluralize(counted) + rest
+
+
+@functools.cache
+def _plurals() -> Pluralizer:
+    rules = Pluralizer()  # type: ignore[no-untyped-call]  # its constructor has no annotations
+    for one, several in (("lens", "lenses"), ("taxi", "taxis"), ("virus", "viruses")):
+        rules.add_irregular_rule(one, several)
+    for word in ("furniture", "luggage", "cattle", "spaghetti"):
+        rules.add_uncountable_rule(word)
+    for word in ("german", "roman", "ottoman", "caiman", "talisman"):
+        rules.add_irregular_rule(word, word + "s")  # no compounds of man
+    return rules
 
 
 def _details(asking: _Asking) -> Iterator[Task]:

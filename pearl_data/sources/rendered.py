@@ -80,6 +80,7 @@ class RenderedSource:
     """An endless source of rendered scenes; see the module."""
 
     name = NAME
+    prepared: str | None = None
 
     def __init__(self, settings: QuestionSettings) -> None:
         self._settings = settings

@@ -218,6 +218,8 @@ def _in_order(
         return
     # spawn: forking a process that holds torch's threads can deadlock
     context = multiprocessing.get_context("spawn")
+    spec = msgspec.structs.replace(settings.source, prepared=bench.source.prepared)
+    settings = msgspec.structs.replace(settings, source=spec)
     pool = ProcessPoolExecutor(workers, context, initializer=_open_bench, initargs=(settings,))
     ahead: deque[tuple[int, Future[list[SlotResult]]]] = deque()
     coming = iter(range(first, end))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,19 @@ def test_wrong_choices_never_hold_the_answer_or_a_repetition() -> None:
         assert sorted(wrong) == ["blue", "green", "grey"]
 
 
-def test_plurals_are_english() -> None:
-    words = ["ball", "box", "person", "brush", "galaxy"]
-    assert [plural(word) for word in words] == ["balls", "boxes", "people", "brushes", "galaxies"]
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [
+        ("ball", "balls"), ("box", "boxes"), ("person", "people"), ("brush", "brushes"),
+        ("galaxy", "galaxies"), ("skis", "skis"), ("scissors", "scissors"), ("people", "people"),
+        ("persons", "persons"), ("women", "women"), ("strawberry", "strawberries"),
+        ("woman", "women"), ("bus", "buses"), ("buses", "buses"), ("fish", "fish"),
+        ("glasses", "glasses"), ("baby", "babies"), ("shelf", "shelves"), ("wolf", "wolves"),
+        ("traffic light", "traffic lights"), ("wine glass", "wine glasses"), ("tooth", "teeth"),
+        ("lens", "lenses"), ("taxis", "taxis"), ("head of cattle", "heads of cattle"),
+        ("bow (weapon)", "bows (weapon)"), ("german", "germans"), ("class 3", "class 3"),
+        ("犬", "犬"), ("", ""),
+    ],
+)  # fmt: skip
+def test_plurals_are_english(name: str, several: str) -> None:
+    assert plural(name) == several
