@@ -169,7 +169,7 @@ def _observe(
         return _failed(name, call)
     tool = TOOLS.get(call.tool)
     one_thread(depth=tool is not None and tool.uses_depth_model)
-    return executor.run(call, known, naming=dialect.naming)
+    return executor.run(call, known, naming=dialect.naming_on(known))
 
 
 def _failed(tool: str, error: ToolError) -> Observation:

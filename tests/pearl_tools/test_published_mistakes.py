@@ -106,7 +106,8 @@ def test_pixel_box_outside_the_image_returns_an_error_and_no_pixels(
     assert observation.error is not None
     argument = {"deep_eyes": "bbox_2d", "open_think_img": "param"}[name]
     assert observation.error.path == f"arguments.{argument}[0]"
-    assert observation.error.expected == "x between 0 and 1000 (width of i0)"
+    picture = {"deep_eyes": "the first picture", "open_think_img": "img_1"}[name]
+    assert observation.error.expected == f"x between 0 and 1000 (width of {picture})"
     assert observation.error.got == "2000"
     assert observation.error.fault_owner == "caller"
     assert observation.error.retryable

@@ -15,8 +15,11 @@ from typing import Any
 
 import jsonschema_rs
 
-from pearl_tools.errors import SCHEMA_CODES, ToolError, fail, tool_error
+from pearl_tools.errors import SCHEMA_CODES, ToolError, ToolFailure, fail, tool_error
+from pearl_tools.strict_json import DuplicateKey, each_key_once
 
+#: Arguments in our own dialect, as shown to whoever writes what is none.
+OWN_EXAMPLE = '{"image": "i0", "bbox": [0.1, 0.2, 0.6, 0.7]}'
 #: Longer texts are not calls; refused before any parser works on them.
 MAX_CALL_CHARS = 100_000
 
@@ -24,37 +27,41 @@ MAX_CALL_CHARS = 100_000
 _RANK = ("schema.unknown_field", "schema.missing_field", "schema.type", "schema.length")
 
 
-def parse_arguments(raw: dict[str, Any] | str) -> dict[str, Any]:
-    """The argument object in ``raw`` as plain JSON values; raises ``parse.*`` or ``schema.*``."""
-    value = raw if isinstance(raw, dict) else read_json(raw)
+def parse_arguments(raw: dict[str, Any] | str, example: str = OWN_EXAMPLE) -> dict[str, Any]:
+    """The argument object in ``raw`` as plain JSON values; raises ``parse.*`` or ``schema.*``.
+
+    ``example`` is shown to a caller whose text is no such object: arguments in its own dialect.
+    """
+    value = raw if isinstance(raw, dict) else read_json(raw, hint=f"write {example}")
     if not isinstance(value, dict):
-        raise fail(
-            "parse.not_an_object",
-            "arguments",
-            "a JSON object of named arguments",
-            value,
-            'write {"image": ..., ...}',
-        )
+        expected = "a JSON object of named arguments"
+        raise fail("parse.not_an_object", "arguments", expected, value, f"write {example}")
     plain: dict[str, Any] = plain_value(value, "arguments")
     return plain
 
 
-def read_json(text: str, path: str = "arguments") -> Any:
-    """The JSON value in ``text``; raises ``parse.not_json`` saying where it breaks."""
+def read_json(text: str, path: str = "arguments", hint: str = "") -> Any:
+    """The JSON value in ``text``; raises ``parse.not_json`` saying where it breaks, or
+    ``parse.duplicate_key``. NaN and Infinity pass: :func:`plain_value` refuses them by their place.
+    """
     if len(text) > MAX_CALL_CHARS:
         raise fail("parse.not_json", path, f"at most {MAX_CALL_CHARS} characters", len(text))
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=each_key_once)
+    except DuplicateKey as error:
+        raise duplicate_key(error.key, path) from None
     except json.JSONDecodeError as error:
-        raise fail(
-            "parse.not_json",
-            path,
-            f"JSON ({error.msg} at character {error.pos})",
-            text or "an empty text",
-            'write one JSON object, e.g. {"image": "i0", "bbox": [0.1, 0.2, 0.6, 0.7]}',
-        ) from None
+        expected = f"JSON ({error.msg} at character {error.pos})"
+        raise fail("parse.not_json", path, expected, text or "an empty text", hint) from None
     except (ValueError, RecursionError) as error:  # a number of 4301 digits; 1000 brackets
-        raise fail("parse.not_json", path, f"JSON within limits ({error})", text) from None
+        expected = f"JSON within limits ({error})"
+        raise fail("parse.not_json", path, expected, text, hint) from None
+
+
+def duplicate_key(key: Any, path: str) -> ToolFailure:
+    """That an object of a call gives one name twice: which value counts is not guessed."""
+    expected, got = "every name once in an object", f"{key!r} twice"
+    return fail("parse.duplicate_key", path, expected, got, f"give {key!r} once")
 
 
 def plain_value(value: Any, path: str) -> Any:
@@ -71,7 +78,7 @@ def _plain(value: Any, path: str) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        if not value.isprintable() and _has_lone_surrogate(value):
+        if _has_lone_surrogate(value):
             raise fail("schema.type", path, "Unicode text", ascii(value), "it has half a character")
         return value
     if isinstance(value, int | float):
@@ -86,12 +93,15 @@ def _plain(value: Any, path: str) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise fail("schema.type", path, "names that are strings", key)
+            if _has_lone_surrogate(key):
+                hint = "it has half a character"
+                raise fail("schema.type", path, "names in Unicode text", ascii(key), hint)
         return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
     raise fail("schema.type", path, "a JSON value", f"{type(value).__name__} {value!r}")
 
 
 def _has_lone_surrogate(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
+    return not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _is_finite(value: float) -> bool:

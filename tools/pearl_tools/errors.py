@@ -180,11 +180,21 @@ def tool_error(
 
 def short_repr(value: Any, limit: int = 120) -> str:
     """``value`` as one line of at most ``limit`` characters: strings without quotes, exceptions as
-    their message.
+    their message, half characters escaped, so that any encoder takes it.
     """
-    text = str(value) if isinstance(value, str | Exception) else repr(value)
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    whole = _text(value)
+    start = whole[: 8 * limit]  # the time does not grow with what is not shown
+    text = " ".join(start.split()).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= limit and start == whole else text[: limit - 1] + "…"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return str(value) if isinstance(value, Exception) else repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return f"{type(value).__name__} too long to write"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

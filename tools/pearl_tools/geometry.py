@@ -9,7 +9,7 @@ values that cannot be in the declared unit are refused. Left out: pixels, and wh
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -31,18 +31,25 @@ UNIT_WORDS: dict[Unit, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """How a caller speaks: the unit of its boxes and its names for our arguments.
+    """How a caller speaks: the unit of its boxes, its names for our arguments and media.
 
     Errors are worded in it, so that a model reads ``arguments.bbox_2d[0]: 0 to 1000`` when that is
-    what it wrote. The default is our own dialect.
+    what it wrote. The default is our own dialect. ``tool`` is the caller's one tool (empty: it has
+    ours), ``medium`` gives its words for the medium that has an id of ours.
     """
 
     unit: Unit = "fraction"
     names: Mapping[str, str] = field(default_factory=dict)
+    tool: str = ""
+    medium: Callable[[str], str] = str
+
+    def name(self, argument: str) -> str:
+        """The caller's name of an argument of ours."""
+        return self.names.get(argument, argument)
 
     def path(self, argument: str, index: int | None = None) -> str:
         """JSON path of an argument of ours in the caller's names."""
-        where = f"arguments.{self.names.get(argument, argument)}"
+        where = f"arguments.{self.name(argument)}"
         return where if index is None else f"{where}[{index}]"
 
     def show(self, fraction: float, size_px: int) -> str:
@@ -144,13 +151,8 @@ def check_unit(
             naming.path(argument, odd),
             f"{UNIT_WORDS[unit]} ({size[0]}x{size[1]} px)",
             f"{values[odd]:.6g}",
-            f"give {argument_word(naming, argument)} in {UNIT_WORDS[unit]}; nothing is rescaled",
+            f"give {naming.name(argument)} in {UNIT_WORDS[unit]}; nothing is rescaled",
         )
-
-
-def argument_word(naming: Naming, argument: str) -> str:
-    """The caller's name of an argument of ours."""
-    return naming.names.get(argument, argument)
 
 
 def check_box(
@@ -227,17 +229,17 @@ def _check_inside(
     bbox: Box, source: MediaFacts, settings: ExecutorSettings, naming: Naming, argument: str
 ) -> None:
     """Refuse ``outside`` always and ``partly_outside`` unless the settings say clamp."""
-    size = (source.width, source.height)
+    size, picture = (source.width, source.height), naming.medium(source.id)
     beyond = [i for i in (0, 1) if bbox[i] * size[i] >= size[i] - EPSILON_PX]
     before = [i + 2 for i in (0, 1) if bbox[i + 2] * size[i] <= EPSILON_PX]
     outside = beyond + before
     if outside:
         code, at = "geometry.outside", outside[0]
-        hint = f"the whole box lies outside {source.id}"
+        hint = f"the whole box lies outside {picture}"
     elif settings.on_partly_outside == "refuse":
         code = "geometry.partly_outside"
         at = next(i for i in range(4) if not 0 <= bbox[i] <= 1)
-        hint = f"part of the box lies outside {source.id}; give the part inside it"
+        hint = f"part of the box lies outside {picture}; give the part inside it"
     else:
         return
     side = size[at % 2]
@@ -246,7 +248,7 @@ def _check_inside(
         code,
         naming.path(argument, at),
         f"{AXES[at % 2]} between 0 and {whole} ({'width' if at % 2 == 0 else 'height'} of "
-        f"{source.id})",
+        f"{picture})",
         naming.show(bbox[at], side),
         hint,
     )
@@ -258,14 +260,14 @@ def _check_size(
     width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
     least = settings.min_side_px
     if width < least or height < least:
-        size = f"{source.width}x{source.height} px"
+        size, picture = f"{source.width}x{source.height} px", naming.medium(source.id)
         if min(source.width, source.height) < least:
-            hint = f"{source.id} itself is {size}: no part of it can be {least} px a side"
+            hint = f"{picture} itself is {size}: no part of it can be {least} px a side"
         else:
             narrow = width < least
             side, whole = ("width", source.width) if narrow else ("height", source.height)
             hint = (
-                f"ask for a larger region: {least} px of {source.id} ({size}) are "
+                f"ask for a larger region: {least} px of {picture} ({size}) are "
                 f"{naming.show(least / whole, whole)} of its {side}"
             )
         raise fail(
@@ -281,5 +283,5 @@ def _check_size(
             naming.path(argument),
             "a part of the picture",
             "the whole picture",
-            f"{source.id} has been shown already; ask for a region of it",
+            f"{naming.medium(source.id)} has been shown already; ask for a region of it",
         )

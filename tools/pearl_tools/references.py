@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pearl_tools.errors import fail
+from pearl_tools.errors import fail, listed
 from pearl_tools.geometry import Naming
 from pearl_tools.types import PICTURE_KINDS, MediaMap, Medium
 
@@ -17,19 +17,23 @@ def next_id(media: MediaMap) -> str:
 
 def find_picture(name: str, media: MediaMap, tool: str, naming: Naming) -> Medium:
     """The medium called ``name``, which must be a picture; raises ``reference.*``."""
-    pictures = [m.facts.id for m in media.values() if m.facts.kind in PICTURE_KINDS]
     path = naming.path("image")
-    if name not in media:
-        expected = "one of " + ", ".join(media) if media else "a medium, but there is none"
+    medium = media.get(name)
+    if medium is None:
+        known = ", ".join(naming.medium(each) for each in media)
+        expected = f"one of {known}" if known else "a medium, but there is none"
         raise fail("reference.unknown_medium", path, expected, name, "use the id of a medium")
-    medium = media[name]
-    if medium.facts.kind not in PICTURE_KINDS:
+    facts = medium.facts
+    if facts.kind not in PICTURE_KINDS:
+        pictures = [
+            naming.medium(m.facts.id) for m in media.values() if m.facts.kind in PICTURE_KINDS
+        ]
         raise fail(
             "reference.wrong_kind",
             path,
-            f"a picture ({', '.join(pictures)})",
-            f"{name}, a {medium.facts.kind}",
-            f"{tool} works on pictures; for a {medium.facts.kind}, name the picture it is of"
-            + (f" ({medium.facts.parent})" if medium.facts.parent else ""),
+            f"a picture ({listed(pictures, 8)})",
+            f"{naming.medium(name)}, a {facts.kind}",
+            f"{naming.tool or tool} works on pictures; for a {facts.kind}, name the picture it is "
+            "of" + (f" ({naming.medium(facts.parent)})" if facts.parent else ""),
         )
     return medium

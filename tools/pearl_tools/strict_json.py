@@ -59,7 +59,7 @@ def decode_json(data: bytes | str, kind: Any = Any, *, strict: bool = True) -> A
         value = msgspec.json.decode(data, type=kind, strict=strict)
         plain = value if kind is Any else msgspec.json.decode(data)
         if not _is_compact(plain, data):
-            json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
+            json.loads(data, object_pairs_hook=each_key_once, parse_constant=_no_constant)
     except OverflowError as error:
         raise OutOfRange(f"Number out of range ({error})") from None
     except msgspec.DecodeError:
@@ -69,6 +69,17 @@ def decode_json(data: bytes | str, kind: Any = Any, *, strict: bool = True) -> A
     except (ValueError, UnicodeError) as error:  # half a character; a number of 4301 digits
         raise NotJson(str(error)) from None
     return value
+
+
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of ``pairs``, for a reader that takes an ``object_pairs_hook``; raises
+    ``DuplicateKey``.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DuplicateKey(next(key for key in found if keys.count(key) > 1))
+    return found
 
 
 def parse_json(text: bytes | str, where: str) -> Any:
@@ -129,14 +140,6 @@ def _is_compact(plain: Any, data: bytes | str) -> bool:
     except (OverflowError, ValueError, msgspec.MsgspecError):  # an integer beyond 64 bits
         return False
     return written == (data.encode() if isinstance(data, str) else data).strip()
-
-
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    """Refuse an object with one key twice; its values are read elsewhere."""
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        seen: set[str] = set()
-        raise DuplicateKey(next(key for key in keys if key in seen or seen.add(key)))  # type: ignore[func-returns-value]  # add() is None
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -26,6 +26,8 @@ PICTURE_KINDS: frozenset[MediumKind] = frozenset({"image", "frame", "crop", "zoo
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+#: Calls that one text, or one step of a trajectory, may make.
+MAX_CALLS = 256
 BoxPx = tuple[int, int, int, int]
 Box = tuple[float, float, float, float]
 

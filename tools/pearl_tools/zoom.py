@@ -31,6 +31,7 @@ from pearl_tools.types import BoxPx, Coordinates, Effective, MediaFacts, MediaRe
 from pearl_tools.types import ToolSpec as Spec
 
 MAX_FACTOR = 1000
+_REGION = ("bbox", "center", "factor")
 
 
 def zoom(calls: Sequence[CheckedCall], workplace: Workplace | None = None) -> list[Pixels]:
@@ -59,13 +60,13 @@ def check_combination(arguments: dict[str, Any], naming: Naming) -> None:
     Checked here and not in the JSON Schema, because function-calling services refuse ``oneOf`` at
     the top level of a tool's parameters.
     """
-    given = [name for name in ("bbox", "center", "factor") if name in arguments]
+    given = [name for name in _REGION if name in arguments]
     if given not in (["bbox"], ["center", "factor"]):
         raise fail(
             "schema.combination",
             "arguments",
-            "either `bbox`, or `center` with `factor`",
-            " and ".join(f"`{name}`" for name in given) or "none of them",
+            "either `{}`, or `{}` with `{}`".format(*map(naming.name, _REGION)),
+            " and ".join(f"`{naming.name(name)}`" for name in given) or "none of them",
             "give the region in one way",
         )
 
@@ -107,9 +108,10 @@ def window_around(
             raise fail(
                 "geometry.outside" if outside else "geometry.partly_outside",
                 naming.path("center", axis),
-                f"{AXES[axis]} between {half:.6g} and {1 - half:.6g} for factor {factor:.6g}",
-                f"{center[axis]:.6g}",
-                "move the centre inward or raise the factor",
+                f"{AXES[axis]} between {naming.show(half, size[axis])} and "
+                f"{naming.show(1 - half, size[axis])} for {naming.name('factor')} {factor:.6g}",
+                naming.show(center[axis], size[axis]),
+                f"move {naming.name('center')} inward or raise {naming.name('factor')}",
             )
     x, y = center
     return [x - half, y - half, x + half, y + half]

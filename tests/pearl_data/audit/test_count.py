@@ -129,7 +129,7 @@ def test_unreadable_records_are_counted_and_say_why(tmp_path: Path) -> None:
         ("line 5.schema_version", "schema.version"),
         ("line 6.mood", "schema.unknown_field"),
     ]
-    assert "line 3: expected a trajectory" in render_report(report).replace("\n      ", " ")
+    assert "line 2: expected a trajectory" in render_report(report).replace("\n      ", " ")
 
 
 def test_a_flipped_byte_costs_one_sample_and_is_named(dataset: Path, tmp_path: Path) -> None:

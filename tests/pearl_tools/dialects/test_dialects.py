@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import msgspec
 import pytest
 from box_strategies import fraction_boxes, pixel_boxes
 from hypothesis import given
@@ -13,7 +15,7 @@ from pearl_tools.dialects import DIALECTS, Dialect, ParsedCall, run_text
 from pearl_tools.errors import ToolError, ToolFailure
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.geometry import px_to_fraction
-from pearl_tools.types import MediaMap, Observation, ToolCall
+from pearl_tools.types import MAX_CALLS, MediaMap, Observation, ToolCall
 
 WIDTH, HEIGHT = 640, 480
 EXECUTOR = ToolExecutor(ExecutorSettings(min_side_px=1), depth_model=FakeDepth())
@@ -303,6 +305,218 @@ def test_an_answer_is_not_a_call() -> None:
     assert parse(json.dumps(end)) == []
     assert parse('{"thought": "", "actions": []}') == []
     assert parse("The answer is A.") == []
+
+
+#: What no foreign caller knows: our ids, tools and arguments.
+OURS = re.compile(r"\b(i0|o[0-9]+|bbox|crop|zoom|center|factor)\b")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("box", "image"),
+    [
+        ([0.5, 0, 1.5, 1], 1),  # partly outside
+        ([1.2, 0, 1.5, 1], 1),  # outside
+        ([0, 0, 0.001, 1], 1),  # too small
+        ([0.5, 0, 0.2, 1], 1),  # inverted
+        ([0.5, 0, 0.5, 1], 1),  # no area
+        ([-1e5, 0, 1e5, 1], 1),  # the wrong unit
+        ([0, 0, 1], 1),  # three numbers
+        ([0, 0, 1, "1"], 1),
+        ({}, 1),
+        (None, 1),  # no box
+        ([0, 0, 1, 1], 99),  # no such picture
+        ([0, 0, 1, 1], 4),  # a depth map
+        ([0, 0, 1, 1], None),  # no picture
+        ([0, 0, 1, 1], "x"),
+    ],
+)
+def test_an_error_speaks_the_callers_own_words(
+    name: str, box: Any, image: Any, media: MediaMap
+) -> None:
+    dialect, (box_name, image_name) = DIALECTS[name], NAMES[name]
+    scale = {"fraction": (1, 1), "per_mille": (1000, 1000), "pixel": (WIDTH, HEIGHT)}
+    sizes = scale[dialect.naming.unit] * 2
+    arguments: dict[str, Any] = {}
+    if box is not None:
+        numbers = isinstance(box, list) and not isinstance(box[-1], str)
+        arguments[box_name] = [v * sizes[i] for i, v in enumerate(box)] if numbers else box
+    if image_name and image is not None:
+        form = {"qwen": image - 1 if image != "x" else image, "mini_o3": f"observation_{image}"}
+        form["open_think_img"] = f"img_{image}"
+        if name == "mini_o3" and image in (1, 4):
+            form["mini_o3"] = "original_image" if image == 1 else "observation_3"
+        arguments[image_name] = form.get(name, image)
+    _, seen = only(
+        run_text(
+            ToolExecutor(ExecutorSettings(min_side_px=8)), said(name, **arguments), dialect, media
+        )
+    )
+    if seen.error is None:
+        assert name == "deep_eyes", "which names no picture"
+        return
+    error = seen.error
+    for text in (error.path, error.expected, error.got, error.hint):
+        assert not OURS.search(text), str(error)
+
+
+def test_sizes_and_pictures_are_in_the_callers_units_and_names(media: MediaMap) -> None:
+    executor = ToolExecutor(ExecutorSettings(min_side_px=8))
+    text = said("qwen", bbox_2d=[100, 100, 101, 900], img_idx=1)
+    _, seen = only(run_text(executor, text, DIALECTS["qwen"], media))
+    assert seen.error is not None
+    assert seen.error.code == "geometry.too_small"
+    assert seen.error.hint.endswith("8 px of img_idx 1 (320x240 px) are 25 of its width")
+    text = said("mini_o3", bbox_2d=[0, 0, 1, 1], source="observation_3")
+    assert error_of(text, "mini_o3", media).got == "observation_3, a depth"
+    text = "<grounding>{'bbox': </grounding>"
+    assert error_of(text, "mini_o3", media).hint == f"write {DIALECTS['mini_o3'].example}"
+    text = '<tool_call>{"name": "image_zoom_in_tool", "arguments": "[1]"}</tool_call>'
+    assert (
+        error_of(text, "qwen", media).hint
+        == 'write {"bbox_2d": [100, 200, 600, 700], "img_idx": 0}'
+    )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+def test_the_example_of_a_dialect_is_a_call_that_works(dialect: Dialect) -> None:
+    [(call, seen)] = run_text(EXECUTOR, dialect.example, dialect, {"i0": photo(1000, 1000)})
+    assert (call is not None, seen.error) == (True, None)
+
+
+# -- reasoning ------------------------------------------------------------------------------------
+
+
+def a_call(name: str) -> str:
+    """One call of the dialect ``name`` that works, without any reasoning before it."""
+    return DIALECTS[name].example
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("CALL", 1),
+        ("<think>hm</think>CALL", 1),
+        ("<think>CALL</think>", 0),
+        ("<think>CALL</think>CALL", 1),
+        ("<think>I could say CALL", 0),
+        ("CALL</think>", 0),
+        ("with {braces} CALL </think> CALL", 1),
+        ("<think>a <think>b</think> CALL </think> CALL", 1),
+        ("<think>the tag <think> is mine</think>CALL", 1),
+        ("<THINK>CALL</THINK>", 0),
+        ("<thinking>CALL</thinking>CALL", 1),
+        ("<reasoning>CALL</reasoning>", 0),
+        ("[THINK]CALL[/THINK]CALL", 1),
+        ("◁think▷CALL◁/think▷", 0),
+        ("<|begin_of_thought|>CALL<|end_of_thought|>CALL", 1),
+        ("<think>CALL</think><answer>A</answer>", 0),
+        ("<think>```\nCALL\n```</think>", 0),
+        ("```\nCALL\n```", 1),
+        ("<thinking>CALL</think>CALL</thinking>", 0),
+    ],
+)
+def test_a_call_in_reasoning_is_no_call(name: str, text: str, runs: int) -> None:
+    media = {"i0": photo(1000, 1000)}
+    pairs = run_text(EXECUTOR, text.replace("CALL", a_call(name)), DIALECTS[name], media)
+    assert [seen.status for _, seen in pairs] == (["ok"] if runs else ["error"])
+    if not runs:
+        [(_, seen)] = pairs
+        assert seen.error is not None
+        assert seen.error.code == "parse.no_call"
+
+
+def test_calls_between_two_thoughts_both_run() -> None:
+    call = a_call("pearl")
+    text = f"<think>a</think>{call}<think>b {call}</think>{call}<think>c"
+    pairs = run_text(EXECUTOR, text, DIALECTS["pearl"], {"i0": PHOTO})
+    assert [seen.status for _, seen in pairs] == ["ok", "ok"]
+
+
+def test_a_tag_of_reasoning_in_a_label_is_data() -> None:
+    text = said("deep_eyes", bbox_2d=[10, 20, 300, 400], label="<think>").split("</think>")[1]
+    pairs = run_text(EXECUTOR, text + text, DIALECTS["deep_eyes"], {"i0": PHOTO})
+    assert [seen.status for _, seen in pairs] == ["ok", "ok"]
+
+
+def test_a_closing_tag_alone_is_half_a_call_wherever_it_stands() -> None:
+    call = a_call("pearl")
+    pairs = run_text(EXECUTOR, f"{call} {{}}</tool_call>", DIALECTS["pearl"], {"i0": PHOTO})
+    assert [seen.error and seen.error.code for _, seen in pairs] == [None, "parse.unclosed"]
+
+
+# -- limits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("key", ['"\\ud800"', '"x\\udfff"'])
+def test_half_a_character_in_a_name_is_an_error_that_can_be_written(name: str, key: str) -> None:
+    arguments = f"{{{key}: 1}}"
+    texts = {
+        "mini_o3": f"<grounding>{arguments}</grounding>",
+        "open_think_img": f'{{"actions": [{{"name": "Crop", "arguments": {arguments}}}]}}',
+    }
+    text = texts.get(name, f'<tool_call>{{"name": "crop", "arguments": {arguments}}}</tool_call>')
+    for wrapped in (text, text.replace('"crop"', '"\\ud800"'), text + "\ud800"):
+        for _, seen in run_text(EXECUTOR, wrapped, DIALECTS[name], {"i0": PHOTO}):
+            assert seen.error is not None
+            assert msgspec.json.encode(seen.to_record())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pearl", '<tool_call>{"name": "crop", "name": "zoom", "arguments": {}}</tool_call>'),
+        (
+            "pearl",
+            '<tool_call>{"name": "crop", "arguments": {"image": "i0", "image": "i1"}}</tool_call>',
+        ),
+        (
+            "pearl",
+            '<tool_call>{"name": "crop", "arguments": "{\\"a\\": 1, \\"a\\": 2}"}</tool_call>',
+        ),
+        (
+            "mini_o3",
+            "<grounding>{'source': 'original_image', 'source': 'observation_1'}</grounding>",
+        ),
+        ("mini_o3", "<grounding>{'source': ({'a': 1, 'a': 2},)}</grounding>"),
+        ("open_think_img", '{"actions": [], "actions": [{"name": "Crop", "arguments": {}}]}'),
+        ("open_think_img", '"actions🚀" [{"API_name": "Crop", "API_name": "OCR"}]'),
+        (
+            "deep_eyes",
+            '<tool_call>{"name": "t", "arguments": {"label": "a", "label": "b"}}</tool_call>',
+        ),
+        (
+            "pixel_reasoner",
+            "<tool_call>{'name': 't', 'arguments': {'a': 1, 'a': 1}}</tool_call>",
+        ),
+    ],
+)
+def test_a_name_given_twice_is_an_error(name: str, text: str, media: MediaMap) -> None:
+    assert error_of(text, name, media).code == "parse.duplicate_key"
+
+
+@pytest.mark.parametrize(
+    "text", [r"{'a': '\d'}", "{'a': 1if 1else 2}", r"{'a': '\777'}", "{'a': 1 is 1}"]
+)
+def test_python_says_nothing_about_odd_text_of_a_model(
+    text: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    for wrapped in (f"<grounding>{text}</grounding>", f'"actions🚀" [{text}]', text):
+        for name in ("mini_o3", "open_think_img"):
+            run_text(EXECUTOR, wrapped, DIALECTS[name], {"i0": PHOTO})
+    assert list(recwarn) == []
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_more_calls_than_a_text_may_make_are_one_error(name: str) -> None:
+    media = {"i0": photo(1000, 1000)}
+    [(call, seen)] = run_text(EXECUTOR, a_call(name) * 5000, DIALECTS[name], media)
+    assert (call, seen.error and seen.error.code) == (None, "schema.length")
+    assert seen.error is not None
+    assert seen.error.got == "5000 calls"
+    assert len(run_text(EXECUTOR, a_call(name) * MAX_CALLS, DIALECTS[name], media)) == MAX_CALLS
 
 
 @given(st.sampled_from(list(DIALECTS.values())), st.text())

@@ -6,6 +6,7 @@ converted; the rest is an honest crop.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -63,12 +64,17 @@ def box_dialect(
         "additionalProperties": False,
     }
     validator = jsonschema_rs.Draft202012Validator(schema)
-    naming = Naming(unit=unit, names=names)
+    naming = Naming(unit=unit, names=names, tool=tool)
+    example_box = [int(v * 1000) if unit != "fraction" else v for v in (0.1, 0.2, 0.6, 0.7)]
+    example_arguments = {
+        box: example_box,
+        **({image.argument: image.example} if image.argument else {}),
+    }
 
     def translate(parsed: ParsedCall, media: MediaMap) -> tuple[str, dict[str, Any] | str]:
         if parsed.name.lower() != tool.lower():
             raise fail("schema.unknown_tool", "name", tool, parsed.name, f"{name} has one tool")
-        arguments = prepare(parse_arguments(parsed.arguments))
+        arguments = prepare(parse_arguments(parsed.arguments, json.dumps(example_arguments)))
         check_schema(validator, arguments, properties)
         target = image.read(arguments.get(image.argument or ""), media)
         size = (media[target].facts.width, media[target].facts.height)
@@ -100,6 +106,8 @@ def box_dialect(
         parse=parse,
         translate=translate,
         write=write,
+        example=wrap(tool, example_arguments).replace("\n", ""),
+        words=image.words,
     )
 
 

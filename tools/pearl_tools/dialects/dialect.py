@@ -8,8 +8,10 @@ Left out: running calls (:class:`~pearl_tools.executor.ToolExecutor`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from pearl_tools.errors import ToolError, ToolFailure
 from pearl_tools.geometry import Naming
@@ -29,7 +31,8 @@ class ParsedCall:
 class Dialect:
     """One way to write calls.
 
-    ``translate`` and ``write`` raise ``ToolFailure``; callers use the methods below.
+    ``translate`` and ``write`` raise ``ToolFailure``; callers use the methods below. ``example``
+    is one call as its models write it; ``words`` is what they call the medium with an id of ours.
     """
 
     name: str
@@ -39,6 +42,21 @@ class Dialect:
     parse: Callable[[str], list[ParsedCall | ToolError]]
     translate: Callable[[ParsedCall, MediaMap], tuple[str, dict[str, Any] | str]]
     write: Callable[[ToolCall, MediaMap], str]
+    example: str
+    words: Callable[[str, MediaMap], str] = lambda name, _: name
+
+    def read(self, text: str) -> list[ParsedCall | ToolError]:
+        """The calls in ``text``; one that cannot be read is an error that shows the right form."""
+        return [
+            msgspec.structs.replace(item, hint=f"write {self.example}")
+            if isinstance(item, ToolError) and not item.hint
+            else item
+            for item in self.parse(text)
+        ]
+
+    def naming_on(self, media: MediaMap) -> Naming:
+        """How errors about ``media`` are worded."""
+        return replace(self.naming, medium=lambda name: self.words(name, media))
 
     def to_call(self, parsed: ParsedCall, media: MediaMap, id: str = "c1") -> ToolCall | ToolError:  # noqa: A002 - the record's own field name
         """``parsed`` as a call of ours on ``media``, or the error that a model can repair."""

@@ -12,19 +12,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from pearl_tools.dialects.dialect import ordered_ids
-from pearl_tools.errors import fail
+from pearl_tools.errors import ToolFailure, fail
 from pearl_tools.geometry import OWN_NAMING
 from pearl_tools.types import MediaMap
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageReference:
-    """One way to point: the argument's name (None: calls name no picture) and its schema."""
+    """One way to point: the argument's name (None: calls name no picture) and its schema.
+
+    ``read`` and ``write`` turn its value into the id of a medium and back; ``example`` is a value.
+    """
 
     argument: str | None
+    example: Any
     schema: dict[str, Any]
     read: Callable[[Any, MediaMap], str]
     write: Callable[[str, MediaMap], Any]
+
+    def words(self, name: str, media: MediaMap) -> str:
+        """What the caller calls the medium ``name``: ``img_2``, ``target_image 2``."""
+        try:
+            value = self.write(name, media)
+        except (ToolFailure, ValueError):  # a medium that it cannot name, or that is not there
+            return "a picture that cannot be named"
+        if value is None:
+            return "the first picture"
+        return value if isinstance(value, str) else f"{self.argument} {value}"
 
 
 def by_position(argument: str, base: int, prefix: str = "") -> ImageReference:
@@ -44,7 +58,13 @@ def by_position(argument: str, base: int, prefix: str = "") -> ImageReference:
         if prefix
         else {"type": "integer"}
     )
-    return ImageReference(argument=argument, schema=schema, read=read, write=write)
+    return ImageReference(
+        argument=argument,
+        example=f"{prefix}{base}" if prefix else base,
+        schema=schema,
+        read=read,
+        write=write,
+    )
 
 
 def by_source(argument: str) -> ImageReference:
@@ -64,7 +84,9 @@ def by_source(argument: str) -> ImageReference:
         return f"observation_{_results(media).index(name) + 1}"
 
     schema = {"type": "string", "pattern": "^(original_image|observation_-?[0-9]{1,9})$"}
-    return ImageReference(argument=argument, schema=schema, read=read, write=write)
+    return ImageReference(
+        argument=argument, example="original_image", schema=schema, read=read, write=write
+    )
 
 
 def always_original() -> ImageReference:
@@ -75,7 +97,7 @@ def always_original() -> ImageReference:
             raise _unsayable(name, "the first picture only")
 
     return ImageReference(
-        argument=None, schema={}, read=lambda _, media: first_root(media), write=write
+        argument=None, example=None, schema={}, read=lambda _, media: first_root(media), write=write
     )
 
 

@@ -8,6 +8,7 @@ answer and is not a call.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from pearl_tools.arguments import plain_value
@@ -15,32 +16,51 @@ from pearl_tools.dialects.box_calls import box_dialect
 from pearl_tools.dialects.dialect import ParsedCall
 from pearl_tools.dialects.images import by_position
 from pearl_tools.dialects.reading import each_block, named_call, read_literal, read_object
+from pearl_tools.dialects.reasoning import next_tag, outside_reasoning
 from pearl_tools.errors import ToolError, ToolFailure, fail
 
-_OLD_ACTIONS, _OLD_VALUE = '"actions🚀"', '"value👉"'
-_OLD_NAMES = {"API_name": "name", "API_params": "arguments"}
+_OLD_ACTIONS, _OLD_VALUE, _OLD_NAME = re.compile('"actions🚀"'), '"value👉"', "API_name"
 
 
 def parse_actions(text: str) -> list[ParsedCall | ToolError]:
-    """Every action of a turn but ``Terminate``; a broken turn is one error."""
-    try:
-        actions = _actions(text)
-    except ToolFailure as failure:
-        return [failure.error]
-    found = each_block([json.dumps(action, ensure_ascii=False) for action in actions], _action)
+    """Every action of the turns in ``text`` but ``Terminate``; a broken turn is one error."""
+    found: list[ParsedCall | ToolError] = []
+    for turn in _turns(text):
+        try:
+            actions = _actions(turn)
+        except ToolFailure as failure:
+            found.append(failure.error)
+            continue
+        found += each_block([json.dumps(action, ensure_ascii=False) for action in actions], _action)
     return [item for item in found if isinstance(item, ToolError) or item.name != "Terminate"]
 
 
-def _actions(text: str) -> list[Any]:
-    """The list of actions in a turn; empty for a text that has none."""
-    if _OLD_ACTIONS in text:
-        listed = text.split(_OLD_ACTIONS, 1)[1].split(_OLD_VALUE, 1)[0].strip()
-        actions = plain_value(read_literal(listed, "actions"), "actions")
+def _turns(text: str) -> list[str]:
+    """The turns outside reasoning: objects, or what follows the older form's mark."""
+    older = outside_reasoning(text, _OLD_ACTIONS, re.Match.end)
+    if older:
+        return [text[older[0].start() :].split(_OLD_VALUE, 1)[0]]
+    decode = json.JSONDecoder().raw_decode
+
+    def end_of(brace: re.Match[str]) -> int:
+        try:
+            return decode(text, brace.start())[1]
+        except (ValueError, RecursionError):  # no JSON: all up to the next reasoning
+            tag = next_tag(text, brace.end())
+            return tag.start() if tag else len(text)
+
+    turns = []
+    for brace in outside_reasoning(text, re.compile(r"\{"), end_of):
+        turn = text[brace.start() : end_of(brace)]
+        turns.append(turn[: turn.rfind("}") + 1] or turn)
+    return turns
+
+
+def _actions(turn: str) -> list[Any]:
+    """The list of actions in a turn; empty for an object that has none."""
+    if mark := _OLD_ACTIONS.match(turn):
+        actions = plain_value(read_literal(turn[mark.end() :].strip(), "actions"), "actions")
     else:
-        start, end = text.find("{"), text.rfind("}")
-        if start < 0:
-            return []
-        turn = text[start : end + 1] if end > start else text[start:]
         actions = read_object(turn).get("actions", [])
     if not isinstance(actions, list):
         raise fail("schema.type", "actions", "a JSON array of calls", actions)
@@ -48,9 +68,10 @@ def _actions(text: str) -> list[Any]:
 
 
 def _action(block: str) -> ParsedCall:
-    value = {_OLD_NAMES.get(key, key): item for key, item in read_object(block).items()}
-    call = named_call(json.dumps(value, ensure_ascii=False))
-    return ParsedCall(name=call.name, arguments=call.arguments, raw=block)
+    value = read_object(block)
+    if _OLD_NAME in value and "name" not in value:
+        return named_call(block, name_key=_OLD_NAME, arguments_key="API_params")
+    return named_call(block)
 
 
 def _read_param(arguments: dict[str, Any]) -> dict[str, Any]:

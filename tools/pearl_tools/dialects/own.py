@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pearl_tools.arguments import parse_arguments
+from pearl_tools.arguments import OWN_EXAMPLE, parse_arguments
 from pearl_tools.dialects.dialect import Dialect, ParsedCall
 from pearl_tools.dialects.reading import parse_tool_calls, write_tool_call
 from pearl_tools.geometry import OWN_NAMING
@@ -27,4 +27,5 @@ PEARL = Dialect(
     parse=parse_tool_calls,
     translate=_translate,
     write=_write,
+    example=f'<tool_call>{{"name": "crop", "arguments": {OWN_EXAMPLE}}}</tool_call>',
 )

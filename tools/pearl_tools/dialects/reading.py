@@ -8,24 +8,49 @@ from __future__ import annotations
 
 import ast
 import json
+import re
+import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-from pearl_tools.arguments import MAX_CALL_CHARS, plain_value, read_json
+from pearl_tools.arguments import MAX_CALL_CHARS, duplicate_key, plain_value, read_json
 from pearl_tools.dialects.dialect import ParsedCall
+from pearl_tools.dialects.reasoning import outside_reasoning
 from pearl_tools.errors import ToolError, ToolFailure, fail, tool_error
+
+_warnings_lock = threading.Lock()
 
 
 def tagged(text: str, tag: str) -> list[str | ToolError]:
-    """The texts between ``<tag>`` and ``</tag>``, in order; ``parse.unclosed`` for half a pair."""
+    """The texts between ``<tag>`` and ``</tag>`` outside reasoning, in order; ``parse.unclosed``
+    for half a pair.
+    """
     opening, closing = f"<{tag}>", f"</{tag}>"
+
+    def body(mark: re.Match[str]) -> tuple[int, int]:
+        """The end of what ``mark`` opens, before its closing tag if it has one; and after it."""
+        following = text.find(opening, mark.end())
+        limit = len(text) if following < 0 else following
+        end = text.find(closing, mark.end(), limit)
+        return (limit, mark.end()) if end < 0 else (end, end + len(closing))
+
+    def end_of(mark: re.Match[str]) -> int:
+        return body(mark)[1] if mark[0] == opening else mark.end()
+
     found: list[str | ToolError] = []
-    head, *parts = text.split(opening)
-    if closing in head:
-        found.append(_unclosed(opening, head))
-    for part in parts:
-        body, close, _ = part.partition(closing)
-        found.append(body.strip() if close else _unclosed(closing, opening + part))
+    marks = re.compile(f"{re.escape(opening)}|{re.escape(closing)}")
+    for mark in outside_reasoning(text, marks, end_of):
+        if mark[0] == closing:
+            found.append(_unclosed(opening, text[max(0, mark.start() - 100) : mark.end()]))
+            continue
+        end, after = body(mark)
+        closed = after > end
+        found.append(
+            text[mark.end() : end].strip()
+            if closed
+            else _unclosed(closing, text[mark.start() : end])
+        )
     return found
 
 
@@ -60,30 +85,47 @@ def read_object(text: str, path: str = "") -> dict[str, Any]:
 
 
 def read_literal(text: str, path: str = "") -> Any:
-    """The value in ``text``: JSON, else a Python literal; raises ``parse.not_json``."""
+    """The value in ``text``: JSON, else a Python literal; raises ``parse.not_json``, or
+    ``parse.duplicate_key`` for an object that gives one name twice.
+    """
     try:
         return read_json(text, path)
     except ToolFailure as failure:
-        if len(text) > MAX_CALL_CHARS:
+        if failure.error.code != "parse.not_json" or len(text) > MAX_CALL_CHARS:
             raise
         try:
-            return ast.literal_eval(text.strip())
+            tree = _python_literal(text)
+            value = ast.literal_eval(tree)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise failure from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            if len(set(keys)) < len(keys):
+                raise duplicate_key(next(k for k in keys if keys.count(k) > 1), path)
+    return value
 
 
-def named_call(block: str) -> ParsedCall:
+def _python_literal(text: str) -> ast.Expression:
+    """``text`` as a syntax tree. Python warns of odd escapes in it: that is no news to the user."""
+    with _warnings_lock, warnings.catch_warnings():  # filters are of the whole process
+        warnings.simplefilter("ignore")
+        return ast.parse(text.strip(), mode="eval")
+
+
+def named_call(
+    block: str, *, name_key: str = "name", arguments_key: str = "arguments"
+) -> ParsedCall:
     """A call written as ``{"name": ..., "arguments": {...}}``; arguments may be JSON text."""
     value = read_object(block)
-    if "name" not in value:
-        raise fail("schema.missing_field", "name", "the name of a tool", "nothing", 'add "name"')
-    if "arguments" not in value:
-        raise fail("schema.missing_field", "arguments", "an object of arguments", "nothing")
-    name, arguments = value["name"], value["arguments"]
+    for key, expected in ((name_key, "the name of a tool"), (arguments_key, "its arguments")):
+        if key not in value:
+            raise fail("schema.missing_field", key, expected, "nothing", f'add "{key}"')
+    name, arguments = value[name_key], value[arguments_key]
     if not isinstance(name, str):
-        raise fail("schema.type", "name", "a JSON string", name)
+        raise fail("schema.type", name_key, "a JSON string", name)
     if not isinstance(arguments, dict | str):
-        raise fail("parse.not_an_object", "arguments", "an object of arguments", arguments)
+        raise fail("parse.not_an_object", arguments_key, "an object of arguments", arguments)
     return ParsedCall(name=name, arguments=arguments, raw=block)
 
 

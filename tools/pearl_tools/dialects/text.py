@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pearl_tools.dialects.dialect import Dialect
+from pearl_tools.dialects.reasoning import next_tag
 from pearl_tools.errors import ToolError, tool_error
 from pearl_tools.executor import ToolExecutor
-from pearl_tools.types import MediaMap, Observation, ToolCall
+from pearl_tools.types import MAX_CALLS, MediaMap, Observation, ToolCall
 
 
 def run_text(
@@ -14,14 +15,18 @@ def run_text(
     """Run every call in a model's ``text``: pairs of our call (None if unreadable) and result.
 
     Calls see the media that earlier ones in the text made. A text without any call gives one
-    ``parse.no_call``, so that "no call" and "bad call" are never merged.
+    ``parse.no_call``, so that "no call" and "bad call" are never merged; one with more than
+    :data:`MAX_CALLS` gives one ``schema.length``, and none of them is run.
     """
     known = dict(media)
     pairs: list[tuple[ToolCall | None, Observation]] = []
-    parsed = dialect.parse(text)
+    parsed = dialect.read(text)
     if not parsed:
-        hint = f"{dialect.name} writes {dialect.description}"
-        parsed = [tool_error("parse.no_call", "", f"a call in {dialect.name}", text, hint)]
+        parsed = [_no_call(text, dialect)]
+    elif len(parsed) > MAX_CALLS:
+        hint = "none of them was run; make fewer calls, and go on when you have seen the results"
+        expected = f"at most {MAX_CALLS} calls in one text"
+        parsed = [tool_error("schema.length", "", expected, f"{len(parsed)} calls", hint)]
     for number, item in enumerate(parsed, 1):
         call_id = f"c{number}"
         tool = "" if isinstance(item, ToolError) else item.name
@@ -30,7 +35,15 @@ def run_text(
             failed = Observation(call_id=call_id, tool=tool, status="error", error=call)
             pairs.append((None, failed))
             continue
-        observation = executor.run(call, known, naming=dialect.naming)
+        observation = executor.run(call, known, naming=dialect.naming_on(known))
         known.update({medium.facts.id: medium for medium in observation.media})
         pairs.append((call, observation))
     return pairs
+
+
+def _no_call(text: str, dialect: Dialect) -> ToolError:
+    """That ``text`` makes no call, and how to make one."""
+    hint = f"write {dialect.example}"
+    if next_tag(text):
+        hint += "; what stands in reasoning is no call: close it, then call"
+    return tool_error("parse.no_call", "", f"a call in {dialect.name}", text, hint)
