@@ -23,7 +23,7 @@ from pearl_data.randomness import rng_for
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.facts import Facts, Thing
 from pearl_data.sources.keys import slug
-from pearl_data.sources.pictures import pictures_sha256, read_picture
+from pearl_data.sources.pictures import PictureFolder, pictures_sha256, read_picture
 from pearl_data.sources.questions import Turns, ask
 from pearl_data.sources.vocabulary import Vocabulary
 from pearl_data.trajectory import Source
@@ -100,10 +100,7 @@ class CocoSource:
     def __init__(self, annotations: Path, images: Path, settings: QuestionSettings) -> None:
         self.name = annotations.name.removesuffix(".json").removesuffix(".coco")
         self.prepared: str | None = None
-        self._folder, self._settings = images, settings
-        if not images.is_dir():
-            msg = f"--images {images}: expected a folder with the pictures, found none"
-            raise BadInput(msg)
+        self._folder, self._settings = PictureFolder(images), settings
         data = _read(annotations).removeprefix(codecs.BOM_UTF8)
         self._file_sha256 = hashlib.sha256(data).hexdigest()
         try:

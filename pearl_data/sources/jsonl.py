@@ -21,7 +21,7 @@ import msgspec
 
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.keys import slug
-from pearl_data.sources.pictures import pictures_sha256, read_picture
+from pearl_data.sources.pictures import PictureFolder, pictures_sha256, read_picture
 from pearl_data.trajectory import Evidence, Source, Task
 from pearl_tools.errors import BadInput, ToolError, ToolFailure, tool_error
 from pearl_tools.types import Box, Medium
@@ -62,10 +62,7 @@ class JsonlSource:
     def __init__(self, rows: Path, images: Path, settings: QuestionSettings) -> None:
         self.name = rows.name.removesuffix(".jsonl")
         self.prepared: str | None = None
-        self._folder, self._settings = images, settings
-        if not images.is_dir():
-            msg = f"--images {images}: expected a folder with the pictures, found none"
-            raise BadInput(msg)
+        self._pictures, self._settings = PictureFolder(images), settings
         try:
             data = rows.read_bytes()
         except OSError as error:
@@ -89,7 +86,7 @@ class JsonlSource:
             "kind": "jsonl",
             "name": self.name,
             "sha256": self._file_sha256,
-            "pictures": pictures_sha256(self._folder, self._picture_names()),
+            "pictures": pictures_sha256(self._pictures, self._picture_names()),
         }
 
     def _picture_names(self) -> Iterator[str]:
@@ -126,7 +123,8 @@ class JsonlSource:
         names = row.images or [row.image or ""]
         try:
             roots = [
-                read_picture(self._folder, name, medium_id=f"i{i}") for i, name in enumerate(names)
+                read_picture(self._pictures, name, medium_id=f"i{i}")
+                for i, name in enumerate(names)
             ]
             evidence = [_evidence(row, i, roots, number) for i in range(len(row.evidence))]
         except ToolFailure as failure:

@@ -1,72 +1,203 @@
-"""Reading the pictures that annotations name: inside one folder only, size checked."""
+"""Finding and reading the pictures that annotations name: in one folder only, size checked.
+
+Tools write names as they saw the files: with the folders of another machine, backslashes, as
+addresses. The longest tail of such a name that one file of the folder has means that file; if two
+files have it, nothing is guessed. Left out: decoding (:mod:`pearl_tools.media`).
+"""
 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+import itertools
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from pearl_tools.errors import fail
-from pearl_tools.media import open_image
+from pearl_tools.errors import BadInput, ToolFailure, fail, listed
+from pearl_tools.files import inside, read_regular
+from pearl_tools.media import FORMATS, open_image
 from pearl_tools.types import Medium
 
+#: Folders that tools keep beside the pictures; dot folders are such, too.
+_NOT_SEARCHED = ("__MACOSX",)
 
-def pictures_sha256(folder: Path, names: Iterable[str | None]) -> str:
-    """Hash of which pictures are there, by name and size in bytes: a run that goes on with other
+
+class PictureFolder:
+    """The pictures in ``root`` and its subfolders. Raises ``BadInput`` if it is no folder."""
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            msg = f"--images {root}: expected a folder with the pictures, found none"
+            raise BadInput(msg)
+        self.root = root
+        self._known_inside: set[str] = set()
+
+    def find(self, name: str | None) -> str:
+        """The path below ``root`` of the picture that an annotation calls ``name``.
+
+        Raises ``ToolFailure``: ``schema.missing_field`` without a name, ``reference.no_such_file``,
+        ``semantic.ambiguous`` if several files fit alike, ``parse.unsafe_member`` for a name with
+        ``..`` and for a link that leads out of ``root``.
+        """
+        if not name:
+            raise fail("schema.missing_field", "file_name", "the name of a picture", "nothing")
+        if any(".." in parts for parts in name_parts(name)):
+            hint = "write its path below --images as file_name"
+            raise fail("parse.unsafe_member", "file_name", "a path inside the folder", name, hint)
+        for parts in name_parts(name):
+            if self._exists(exact := "/".join(parts)):
+                return self._safe(exact, name)
+        return self._safe(self._by_tail(name), name)
+
+    def _exists(self, path: str) -> bool:
+        return bool(path) and os.path.lexists(self.root / path)
+
+    def _safe(self, path: str, name: str) -> str:
+        """``path`` itself unless a link leads out of ``root``; each folder is looked at once."""
+        folder = path.rpartition("/")[0]
+        try:
+            if folder and folder not in self._known_inside:
+                inside(self.root, folder)
+                self._known_inside.add(folder)
+            if (self.root / path).is_symlink():
+                inside(self.root, path)
+        except BadInput as error:
+            hint = "put a copy of the file there"
+            expected = "a picture inside the folder"
+            raise fail("parse.unsafe_member", "file_name", expected, str(error), hint) from None
+        return path
+
+    def _by_tail(self, name: str) -> str:
+        """The file that shares the longest tail with ``name``, letter case and accents folded."""
+        best: dict[str, None] = {}
+        longest = (0, 0)
+        for parts in name_parts(name):
+            for path in self._index.get(_fold(parts[-1]), ()) if parts else ():
+                own = path.split("/")
+                shared = (_shared(map(_fold, own), map(_fold, parts)), _shared(own, parts))
+                if shared > longest:
+                    best, longest = {}, shared
+                if shared == longest:
+                    best[path] = None
+        found = list(best)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            expected = f"one picture that {name!r} can mean"
+            hint = "write its path below --images as file_name"
+            got = f"{len(found)} of the same name: {listed(found)}"
+            raise fail("semantic.ambiguous", "file_name", expected, got, hint)
+        similar = sorted(self._other_suffixes(name))
+        hint = f"looked in {self.root}; pass the right folder as --images"
+        hint += f", or did you mean {listed(similar)}?" if similar else ""
+        expected = f"a picture named {name!r}"
+        raise fail("reference.no_such_file", "file_name", expected, "no such file", hint)
+
+    def _other_suffixes(self, name: str) -> Iterator[str]:
+        for parts in name_parts(name):
+            stem = _fold(os.path.splitext(parts[-1])[0]) if parts else ""
+            for suffix in {*FORMATS.values(), ".jpeg"}:
+                yield from self._index.get(stem + suffix, ())
+
+    @functools.cached_property
+    def _index(self) -> dict[str, list[str]]:
+        """Folded base name -> paths below ``root``; made when a name is not found as it is."""
+        index: dict[str, list[str]] = {}
+        for folder, below, files in os.walk(self.root):
+            below[:] = sorted(d for d in below if d[0] != "." and d not in _NOT_SEARCHED)
+            place = Path(folder).relative_to(self.root).as_posix()
+            prefix = "" if place == "." else place + "/"
+            for file in sorted(files):
+                if file[0] != ".":
+                    index.setdefault(_fold(file), []).append(prefix + file)
+        return index
+
+
+def name_parts(name: str) -> list[list[str]]:
+    r"""The ways to read ``name`` as a path, surest first: as is, by slashes, without ``%20``.
+
+    An address counts by its path, a Windows path by its slashes; ``.`` and drives mean nothing.
+
+    >>> name_parts(r"C:\data\my%20dog.png")
+    [['C:\\data\\my%20dog.png'], ['data', 'my%20dog.png'], ['data', 'my dog.png']]
+    """
+    text = urlsplit(name).path if "://" in name else name
+    if "/local-files/?d=" in text:  # as Label Studio writes files of a folder
+        text = text.rpartition("?d=")[2]
+    text = text.replace("\\", "/")
+    text = text[2:] if text[1:2] == ":" else text
+    readings = dict.fromkeys((name, text, unquote(text)))
+    return [[part for part in r.split("/") if part not in ("", ".")] for r in readings]
+
+
+def _shared(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many last parts of two paths are equal."""
+    pairs = zip(reversed(list(one)), reversed(list(other)), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def pictures_sha256(pictures: PictureFolder, names: Iterable[str | None]) -> str:
+    """Hash of which pictures are there, by name and size in bytes: a run that resumes with other
     ones would mix two sets. What is inside is hashed when a picture is read.
     """
     digest = hashlib.sha256()
-    for name in sorted({name for name in names if name}):
+    for name in names:
         try:
-            size = (folder / name).stat().st_size
-        except (OSError, ValueError):
+            size = (pictures.root / pictures.find(name)).stat().st_size
+        except (ToolFailure, OSError):
             size = -1
         digest.update(f"{name!r} {size}\n".encode())
     return digest.hexdigest()
 
 
 def read_picture(
-    folder: Path, name: str | None, *, medium_id: str = "i0", size: tuple[int, int] | None = None
+    pictures: PictureFolder,
+    name: str | None,
+    *,
+    medium_id: str = "i0",
+    size: tuple[int | None, int | None] = (None, None),
 ) -> Medium:
-    """Picture ``name`` in ``folder``, opened as the medium ``medium_id``.
+    """Picture ``name`` of ``pictures``, opened as the medium ``medium_id``.
 
-    ``size`` is the (width, height) that the annotation was made on: a picture of another size would
-    put every box elsewhere, so it is refused. Raises ``ToolFailure`` with a coded error for a name
-    that leaves the folder, a missing or unreadable file, or another size.
+    ``size`` is the (width, height) that the annotation was made on, None if it says nothing: a
+    picture of another size would put every box elsewhere, so it is refused. Raises ``ToolFailure``
+    with a coded error for a name that means no one file inside the folder, an unreadable file,
+    anything but a regular one, or another size.
     """
-    if not name:
-        raise fail("schema.missing_field", "file_name", "the name of a picture", "nothing")
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts or "\\" in name:
-        raise fail("parse.unsafe_member", "file_name", "a path inside the folder", name)
-    path = folder / relative
+    path = pictures.find(name)
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        # a file that is there but cannot be read is a fault of the medium, not of the name
-        unreadable = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO)
-        code = "execution.decode" if unreadable else "reference.no_such_file"
-        hint = f"looked in {folder}; pass the right folder as --images"
-        got = getattr(error, "strerror", None) or str(error)
-        raise fail(code, "file_name", f"a picture named {name!r}", got, hint) from error
-    medium = open_image(data, id=medium_id, name=name)
+        data = read_regular(pictures.root / path)
+    except OSError as error:
+        special = error.errno in (errno.EINVAL, errno.EISDIR)
+        code = "reference.wrong_kind" if special else "execution.decode"
+        expected = f"a picture named {name!r}"
+        got = error.strerror or str(error)
+        raise fail(code, "file_name", expected, got, f"looked in {pictures.root}") from error
+    medium = open_image(data, id=medium_id, name=path)
     turned = [change for change in medium.facts.changes if change.startswith("exif_orientation")]
     if turned:
         raise fail(
             "semantic.ambiguous",
             "file_name",
             "a picture stored upright, so that boxes can mean only one thing",
-            f"{name} with {turned[0]}",
+            f"{path} with {turned[0]}",
             "store it upright and check its boxes: they may be meant before or after the rotation",
         )
-    got = (medium.facts.width, medium.facts.height)
-    if size is not None and got != size:
+    got_size = (medium.facts.width, medium.facts.height)
+    if any(side not in (None, got_side) for side, got_side in zip(size, got_size, strict=True)):
         raise fail(
             "result.size_mismatch",
             "file_name",
             f"{size[0]}x{size[1]} as annotated",
-            f"{got[0]}x{got[1]} after EXIF orientation",
+            f"{got_size[0]}x{got_size[1]} after EXIF orientation",
             "use the pictures that were annotated",
         )
     return medium
