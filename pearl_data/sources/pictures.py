@@ -99,7 +99,7 @@ class PictureFolder:
 
     def _other_suffixes(self, name: str) -> Iterator[str]:
         for parts in name_parts(name):
-            stem = _fold(os.path.splitext(parts[-1])[0]) if parts else ""
+            stem = _fold(Path(parts[-1]).stem) if parts else ""
             for suffix in {*FORMATS.values(), ".jpeg"}:
                 yield from self._index.get(stem + suffix, ())
 
