@@ -1,4 +1,4 @@
-"""What both programs share: ``--json``, printing results, exceptions as messages and statuses."""
+"""What both programs share: commands, ``--json``, results, exceptions as messages and statuses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, NoReturn, TypeVar
 
 import click
 import msgspec
 
-from pearl_data.terminated import like_ctrl_c
+from pearl_data.terminated import STATUS, leave, on_interrupt, words_on_interrupt
 from pearl_tools.errors import Interrupted, PearlError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,6 +29,28 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class Commands(click.Group):
+    """A group whose commands are modules of ``package``, each imported when it is asked for.
+
+    ``names`` are those of commands and modules, in the order in which people need them.
+    """
+
+    def __init__(self, *args: Any, package: str, names: Sequence[str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._package, self._names = package, names
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return list(self._names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command ``cmd_name``, imported now; None if there is none of that name."""
+        if cmd_name not in self._names:
+            return None
+        members = vars(import_module(f"{self._package}.{cmd_name}")).values()
+        return next(m for m in members if isinstance(m, click.Command) and m.name == cmd_name)
+
+
 def json_option(command: F) -> F:
     """Adds ``--json``: the result as one JSON document on stdout."""
     return click.option(
@@ -40,34 +63,46 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
-def run_program(cli: click.Command, *, interrupted: str) -> NoReturn:
+def run_program(cli: click.Command, *, program: bool) -> NoReturn:
     """Run the command line and leave with its status; a :class:`PearlError` is one clear line,
-    never a traceback. ``interrupted`` is said where somebody stops it, by Ctrl-C or SIGTERM, and it
-    has no better words.
+    never a traceback. What is said if somebody stops it, by Ctrl-C or SIGTERM, is
+    :func:`pearl_data.terminated.on_interrupt`. ``program`` if this process does nothing else.
     """
+    on_interrupt("interrupted")
+    try:
+        status = _status(cli)
+    except (click.Abort, KeyboardInterrupt):
+        status = _interrupted(words_on_interrupt(), program=program)
+    except Interrupted as error:
+        status = _interrupted(str(error), program=program)
+    sys.exit(status)
+
+
+def _interrupted(words: str, *, program: bool) -> int:
+    if program:  # at once: an interpreter that ends can be interrupted again, with a traceback
+        leave(words)
+    click.echo(words, err=True)
+    return STATUS
+
+
+def _status(cli: click.Command) -> int:
     try:
         _require_utf8(sys.argv[1:])
         # without standalone mode click returns the status of ctx.exit(), else None
-        with like_ctrl_c():
-            status = cli(standalone_mode=False)
-        sys.exit(status)
-    except click.Abort:
-        click.echo(interrupted, err=True)
-        sys.exit(130)
+        return int(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OSError as error:
         # reading and writing where people point us; anything else that is broken keeps its trace
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {where}{error.strerror or error}", err=True)
-        sys.exit(1)
-    except Interrupted as error:
-        click.echo(str(error), err=True)
-        sys.exit(130)
+        return 1
+    except Interrupted:
+        raise
     except PearlError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        return 2 if isinstance(error, UsageError) else 1
 
 
 def _require_utf8(arguments: Sequence[str]) -> None:

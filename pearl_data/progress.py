@@ -1,14 +1,23 @@
 """A calm progress line on stderr: count, rate and time left, at most twice a second.
 
-On a terminal the line is rewritten in place; in a log one line is printed every ten seconds.
+On a terminal the line is rewritten in place; in a log one line is printed every ten seconds. Before
+there is anything to count, :func:`stage` says what a command does.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
 from typing import Self
+
+
+def stage(label: str, text: str) -> None:
+    """A line ``label: text`` on stderr, at once; of several processes by the first alone."""
+    if os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"{label}: {text}\n")
+        sys.stderr.flush()
 
 
 class Progress:

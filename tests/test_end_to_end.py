@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from pearl_data.cli.main import cli
+from pearl_data.cli.group import cli
 from pearl_data.shards import DatasetReader
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pearl_data.audit import AuditReport, audit_paths, render_report
 from pearl_data.cli.output import leave
 from pearl_data.command_line import FiniteRange, json_option, print_json
-from pearl_data.progress import Progress
-from pearl_tools.errors import UsageError
+from pearl_data.progress import Progress, stage
+from pearl_data.terminated import on_interrupt
+from pearl_tools.errors import UsageError, listed
+
+if TYPE_CHECKING:
+    from pearl_data.audit import AuditReport
 
 
 @click.command()
@@ -61,6 +65,10 @@ def audit(
     for option, file in (("--out", out), ("--html", html)):
         if file is not None:
             _check_parent(option, file)
+    on_interrupt("interrupted; nothing is kept: the same command begins anew")
+    stage("audit", f"loading what counts {listed([str(path) for path in paths])}")
+    from pearl_data.audit import audit_paths, render_report
+
     with Progress("audit", None, "records") as progress:
         result = audit_paths(paths, progress=progress)
     if out is not None:

@@ -1,35 +1,20 @@
-"""``pearl-data``: the group of its commands."""
+"""``pearl-data``: its program. Nothing is imported before Ctrl-C is heard."""
 
 from __future__ import annotations
 
-import click
-
-from pearl_data.cli.audit import audit
-from pearl_data.cli.show import show
-from pearl_data.cli.synth import synth
-from pearl_data.cli.tools import tools
-from pearl_data.cli.validate import validate
-from pearl_data.command_line import run_program
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pearl-toolkit", prog_name="pearl-data")
-def cli() -> None:
-    """Expert tool trajectories: synthesise, validate, replay, audit, look at them.
-
-    Results go to stdout, progress to stderr. Exit 0: done; 1: findings or failure; 2: misuse.
-
-    Example: pearl-data synth --tools crop,depth --out scenes
-    """
-
-
-for command in (synth, validate, audit, show, tools):
-    cli.add_command(command)
+from pearl_data.terminated import is_program, like_ctrl_c
+from pearl_tools.threads import wait_passively
 
 
 def main() -> None:
     """Run the command line."""
-    run_program(cli, interrupted="interrupted")
+    program = is_program(main)
+    with like_ctrl_c(program=program):
+        wait_passively()
+        from pearl_data.cli.group import cli
+        from pearl_data.command_line import run_program
+
+        run_program(cli, program=program)
 
 
 if __name__ == "__main__":

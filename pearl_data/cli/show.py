@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from pearl_data.audit.reading import open_collection
 from pearl_data.command_line import json_option, print_json
 from pearl_tools.errors import BadInput, UsageError
 
@@ -32,6 +31,7 @@ def show(path: Path, key: str | None, out: Path | None, as_json: bool) -> None:
 
     Example: pearl-data show scenes --key '#3' --out one
     """
+    from pearl_data.audit.reading import open_collection
     from pearl_data.report import tell, write_pictures
 
     collection = open_collection(path)

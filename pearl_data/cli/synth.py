@@ -13,6 +13,8 @@ from pearl_data.cli.output import (
     refuse_idle_model,
 )
 from pearl_data.command_line import FiniteRange, json_option, print_json
+from pearl_data.progress import stage
+from pearl_data.terminated import on_interrupt
 
 
 @click.command(
@@ -100,12 +102,13 @@ def synth(
     shipped depth model by 1.5 GB with one worker, by 0.7 GB and 1.3 GB a worker with several;
     another model adds its own to every worker. Exit 1 where nothing could be written.
     """
+    on_interrupt("interrupted; run the same command again to resume")
+    stage("synth", f"loading what the source {source} needs")
     from pearl_data.audit import audit_paths
     from pearl_data.report import write_index
     from pearl_data.sources import parse_source
     from pearl_data.sources.base import QuestionSettings
     from pearl_data.synthesise import SynthesisSettings, synthesise
-    from pearl_tools.errors import Interrupted
     from pearl_tools.executor import ExecutorSettings
 
     spec = parse_source(source, images)
@@ -127,11 +130,8 @@ def synth(
     )
     if not settings.questions.can_measure_depth:
         refuse_idle_model(ctx, f"--tools {tools} asks no depth model")
-    try:
-        with naming_a_model():
-            summary = synthesise(out, settings, workers=workers)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; run the same command again to go on") from None
+    with naming_a_model():
+        summary = synthesise(out, settings, workers=workers)
     page = out / "index.html"
     audit = audit_paths([out])
     write_index([out], page, title=out.name, audit=audit)

@@ -6,6 +6,7 @@ import click
 
 from pearl_data.cli.output import depth_model_option, device_option, leave, naming_a_model
 from pearl_data.command_line import json_option, print_json
+from pearl_data.progress import stage
 
 
 @click.command()
@@ -22,6 +23,7 @@ def check(name: str, depth_model: str, device: str, as_json: bool) -> None:
 
     Example: pearl-data tools check depth --depth-model embedded
     """
+    stage("tools check", f"loading the depth model {depth_model}")
     from pearl_data.depth_eval import check_model
     from pearl_tools.depth import load_depth_model
     from pearl_tools.depth.outputs import DESCRIBED

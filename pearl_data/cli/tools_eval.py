@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,16 +10,9 @@ from click.core import ParameterSource
 
 from pearl_data.cli.output import device_option, leave, naming_a_model
 from pearl_data.command_line import FiniteRange, json_option, print_json
-from pearl_tools.errors import BadInput, Interrupted, UsageError
-
-
-@contextmanager
-def _keeping_nothing() -> Iterator[None]:
-    """Inside, whoever stops the command hears that it begins anew next time."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted("interrupted; nothing is kept: it begins anew when run again") from error
+from pearl_data.progress import stage
+from pearl_data.terminated import on_interrupt
+from pearl_tools.errors import BadInput, UsageError, listed
 
 
 @click.group(name="eval")
@@ -85,7 +77,6 @@ def evaluation() -> None:
 )
 @json_option
 @click.pass_context
-@_keeping_nothing()
 def depth(
     context: click.Context,
     data: tuple[Path, ...],
@@ -116,6 +107,8 @@ def depth(
 
     Example: pearl-data tools eval depth photos --html depth.html
     """
+    on_interrupt("interrupted; nothing is kept: the same command begins anew")
+    stage("tools eval", f"loading {listed(depth_models)}")
     from pearl_data.depth_eval.calibration import read_calibration
     from pearl_data.depth_eval.evaluate import Options, evaluate
     from pearl_data.depth_eval.page import Gallery, depth_page

@@ -9,6 +9,9 @@ import click
 
 from pearl_data.cli.output import leave, naming_a_model
 from pearl_data.command_line import json_option, print_json
+from pearl_data.progress import stage
+from pearl_data.terminated import on_interrupt
+from pearl_tools.errors import listed
 
 
 @click.command(epilog="Example: pearl-data validate scenes --replay")
@@ -29,6 +32,8 @@ def validate(
     Hashes, boxes, references and the pixels of stored views are always checked. Exit 0: nothing
     found; 1: findings; 2: misuse.
     """
+    on_interrupt("interrupted; nothing is kept: the same command begins anew")
+    stage("validate", f"loading what checks {listed([str(path) for path in paths])}")
     from pearl_data.validate import validate_paths
     from pearl_data.validate.report import report_lines
     from pearl_tools.errors import UsageError

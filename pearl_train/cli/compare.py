@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
+from pearl_data.progress import stage
+from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import config_options, data_option, model_option
 
 
@@ -52,6 +54,8 @@ def compare(
     and comparison.json to --out. Every objective takes as many steps as the others. Interrupted?
     The same command goes on where it stopped; objectives can be added to a finished comparison.
     """
+    on_interrupt("interrupted; run the same command again to resume")
+    stage("compare", "loading torch and transformers")
     from pearl_train.settings.variants import chosen_variants
 
     flags = {"model.id": model}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pearl_data.command_line import json_option, print_json
+from pearl_data.progress import stage
+from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import (
     chosen_config,
     config_options,
@@ -58,6 +60,8 @@ def doctor(
     fails with a remedy. Exit 0 if none failed; 2 if one found that --data or --model names what it
     cannot be; else 1.
     """
+    on_interrupt("interrupted; nothing is kept: the same command begins anew")
+    stage("doctor", "loading torch and transformers")
     from pearl_train.doctor import examine
     from pearl_train.doctor.findings import summary, told
     from pearl_train.doctor.page import write_files

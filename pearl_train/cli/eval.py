@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
+from pearl_data.progress import stage
+from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import asking_sets_option, checkpoint_option, data_option
 
 
@@ -41,6 +43,8 @@ def evaluate(
     a model trained to call tools gets tools. Interrupted? The same command goes on where it
     stopped.
     """
+    on_interrupt("interrupted; run the same command again to resume")
+    stage("eval", "loading torch and transformers")
     from pearl_train.comparing.examine import examine
     from pearl_train.report.scores import scores_text
     from pearl_train.training.at_checkpoint import network_at

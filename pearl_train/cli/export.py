@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pearl_data.progress import stage
+from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import checkpoint_option
 
 
@@ -23,6 +25,8 @@ def export(run: Path, to: Path, checkpoint: str) -> None:
 
     It loads with AutoModelForImageTextToText and AutoProcessor, without this toolkit.
     """
+    on_interrupt("interrupted; run the same command again")
+    stage("export", "loading torch and transformers")
     from pearl_train.training.exported import export_run
 
     export_run(run, to, checkpoint)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
+from pearl_data.progress import stage
 from pearl_train.cli.choices import asking_sets_option, checkpoint_option
 from pearl_train.cli.output import harmless
 
@@ -51,6 +52,7 @@ def predict(
     its reply (mean log-likelihood of its tokens); --json always tells. Exit 1 where the model says
     nothing.
     """
+    stage("predict", "loading torch and transformers")
     from pearl_train.asking.predict import predict as predict_one
     from pearl_train.training.at_checkpoint import network_at
 

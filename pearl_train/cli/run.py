@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pearl_data.command_line import json_option, print_json
+from pearl_data.progress import stage
 from pearl_tools.errors import UsageError
 from pearl_train.cli.choices import (
     chosen_config,
@@ -53,6 +54,7 @@ def run(
     --out. Interrupted? --resume RUN goes on where it stopped; the weights end up the same, bit for
     bit on a CPU. Several GPUs: torchrun --nproc-per-node 4 -m pearl_train.cli.main run ...
     """
+    stage("run", "loading torch and transformers")
     from pearl_train.run.folder import RunFolder
     from pearl_train.training.loop import train
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from pearl_data.progress import Progress
+from pearl_data.progress import Progress, stage
 from pearl_data.shards import DatasetReader
 from pearl_data.shards.reader import Place
 from pearl_tools.errors import UsageError
@@ -73,9 +73,11 @@ def assemble(
     together, and ``RunInterrupted`` once the targets made until then are written.
     """
     plan = plan_views(config.objective)
+    stage("run", f"opening {data}")
     sha256 = data_sha256(data)
     reader = DatasetReader(data)
     numbers_of(reader, config.data.split)  # before minutes are spent on a large model
+    stage("run", f"loading the model {config.model.id}")
     backbone = build_trained(config)
     encoder = Encoder(
         backbone.processor,

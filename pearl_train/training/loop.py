@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from pearl_data.terminated import taking_time
 from pearl_tools.errors import UsageError
 from pearl_train.errors import RunInterrupted
 from pearl_train.model.whole import is_whole
@@ -69,7 +70,7 @@ def train(
         first_process(folder.must_be_free)
     opened: list[DataFacts] = []
     main = accelerator.is_main_process
-    with told_if_stopped(folder, main=main) as session:
+    with taking_time(), told_if_stopped(folder, main=main) as session:
         try:
             made = assemble(
                 config,

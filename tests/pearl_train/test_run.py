@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from pearl_tools.errors import UsageError
-from pearl_train.cli.main import cli
+from pearl_train.cli.group import cli
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.metrics import read_metrics
 from pearl_train.settings.load import load_config

@@ -12,7 +12,7 @@ import click
 import pytest
 from drawn import picture
 
-from pearl_data.cli.main import cli
+from pearl_data.cli.group import cli
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -85,7 +85,10 @@ def test_help_exits_0() -> None:
 
 def commands(group: click.Group, path: str = "pearl-data") -> list[tuple[str, click.Command]]:
     found: list[tuple[str, click.Command]] = [(path, group)]
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             found += commands(command, f"{path} {name}")
         else:

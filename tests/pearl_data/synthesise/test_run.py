@@ -353,7 +353,7 @@ def test_terminated_it_says_so_and_leaves_no_worker(tmp_path: Path) -> None:
     process.terminate()
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run the same command again to go on" in told
+    assert "run the same command again to resume" in told
     assert "Traceback" not in told
     deadline = time.monotonic() + 20
     while _lives(process.pid) and time.monotonic() < deadline:
