@@ -1,12 +1,21 @@
-"""From any Pillow mode to 8-bit RGB, saying what was done.
+"""From any Pillow mode to 8-bit sRGB, saying what was done.
 
 Choices: 16-bit samples are divided by 257 (65535 / 255), so that a value means the same grey in
 every picture; 32-bit integers and floats have no declared white and are scaled by their own range,
-which is recorded; transparency is laid on white; CMYK is converted without its colour profile.
-Left out: files, orientation and frames (:mod:`pearl_tools.media`).
+which is recorded; transparency is laid on white. A colour profile that moves colours is applied
+(``icc:Display P3``), one that is sRGB in fact changes nothing, and one that cannot be applied is
+recorded (``icc:ignored``); without a profile CMYK is converted by Pillow's rule. Works in bands of
+rows, so that beside the picture and the result little memory is needed. Left out: files,
+orientation and frames (:mod:`pearl_tools.media`), PNG's gAMA, cHRM and cICP.
 """
 
 from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,61 +25,169 @@ from PIL import Image
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
 _PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+#: Modes whose colour profile is applied -> the mode that it is applied to.
+_PROFILED = {"L": "L", "LA": "L", "CMYK": "CMYK", "RGB": "RGB", "RGBA": "RGB", "P": "RGB",
+             "PA": "RGB", "RGBX": "RGB", "YCbCr": "RGB"}  # fmt: skip
+_BAND_PIXELS = 1 << 21
+#: A profile that moves no test colour by more than this is sRGB under some name.
+_SAME_COLOUR = 3
+#: Dearest way to 8-bit RGB: Pillow's own picture, the result, and a share of the band in work.
+BYTES_PER_PIXEL = 8
+
+_Band = Callable[[Image.Image], NDArray[np.uint8]]
+_Convert = Callable[[Image.Image], Image.Image]
 
 
 class NotAPictureError(ValueError):
     """Values that cannot be shown as a picture; the message says which."""
 
 
+class Profile(NamedTuple):
+    """A colour profile as it applies to one mode: its name, and what converts to sRGB.
+
+    ``convert`` is None if the profile cannot be applied, or need not be (``name`` is empty then).
+    """
+
+    name: str
+    convert: _Convert | None
+
+
 def to_rgb8(image: Image.Image, *, white_16: bool = False) -> tuple[NDArray[np.uint8], list[str]]:
-    """uint8 ``(h, w, 3)`` pixels of a loaded image, perhaps read-only, and what changes made them.
+    """uint8 ``(h, w, 3)`` pixels of a loaded image, and what changes made them.
 
     ``white_16`` says that 32-bit integers hold 16-bit samples (PGM does that). Raises
     :class:`NotAPictureError` for a mode or values that have no colours.
     """
+    changes = [] if image.mode == "RGB" else [f"mode:{image.mode}"]
+    convert, changed = _converter(image, white_16=white_16)
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    top = 0
+    for band in _bands(image):
+        pixels[top : top + band.height] = convert(band)
+        top += band.height
+    return pixels, [*changes, *changed]
+
+
+def profile_changes(data: bytes | None, mode: str) -> list[str]:
+    """The change that the colour profile ``data`` makes to pictures of ``mode``, if it makes one"""
+    name = profile_of(data, mode).name
+    return [f"icc:{name}"] if name else []
+
+
+def profile_of(data: bytes | None, mode: str) -> Profile:
+    """The colour profile ``data`` (None: sRGB) for pictures of ``mode``."""
+    if not data:
+        return Profile("", None)
+    if mode not in _PROFILED:
+        return Profile("ignored", None)
+    return _opened_profile(bytes(data), _PROFILED[mode])
+
+
+def _converter(image: Image.Image, *, white_16: bool) -> tuple[_Band, list[str]]:
+    """What turns a band of ``image`` into pixels, and the changes that it makes."""
     mode = image.mode
-    changes = [] if mode == "RGB" else [f"mode:{mode}"]
+    profile = profile_of(image.info.get("icc_profile"), mode)
+    told = [f"icc:{profile.name}"] if profile.name else []
+    clear = "transparency" in image.info
     if mode in _GREY_16 or (mode == "I" and white_16):
-        if "transparency" in image.info:
-            changes.append("transparency:ignored")
-        return _grey(_divide_by_257(np.asarray(image))), [*changes, "bits:16/257"]
+        lost = ["transparency:ignored"] if clear else []
+        return _divided_by_257, [*lost, "bits:16/257", *told]
     if mode in ("I", "F"):
-        grey, low, high = _scale_by_range(np.asarray(image))
-        return _grey(grey), [*changes, f"range:{low:.6g}..{high:.6g}"]
-    if mode == "RGB" and "transparency" not in image.info:
-        # One copy. Image.convert and np.array would each make another: 107 of 147 ms at 12 MP.
-        return np.asarray(image, dtype=np.uint8), changes
-    if mode in _ALPHA or (mode in _PLAIN and "transparency" in image.info):
-        return _on_white(image), [*changes, "alpha:on_white"]
+        low, high = _range(image)
+        return partial(_scaled, low=low, high=high), [f"range:{low:.6g}..{high:.6g}", *told]
+    if mode in _ALPHA or (mode in _PLAIN and clear):
+        return partial(_on_white, convert=profile.convert), [*told, "alpha:on_white"]
     if mode in _PLAIN:
-        return np.array(image.convert("RGB"), dtype=np.uint8), changes
+        return partial(_plain, convert=profile.convert), told
     raise NotAPictureError(f"colour mode {mode}")
 
 
-def _divide_by_257(samples: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _bands(image: Image.Image) -> Iterator[Image.Image]:
+    """``image`` in slices of rows, from the top."""
+    width, height = image.size
+    rows = max(1, _BAND_PIXELS // width)
+    if rows >= height:
+        yield image
+        return
+    for top in range(0, height, rows):
+        yield image.crop((0, top, width, min(top + rows, height)))
+
+
+def _divided_by_257(band: Image.Image) -> NDArray[np.uint8]:
     """16-bit samples as 8-bit ones, rounded to the nearest."""
-    wide = np.clip(samples.astype(np.int64), 0, 65535)
-    return ((wide + 128) // 257).astype(np.uint8)
+    wide = np.clip(np.asarray(band).astype(np.int64), 0, 65535)
+    return _grey(((wide + 128) // 257).astype(np.uint8))
 
 
-def _scale_by_range(samples: NDArray[np.generic]) -> tuple[NDArray[np.uint8], float, float]:
-    """Samples with their least value black and their greatest white (constant: black)."""
-    values = samples.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise NotAPictureError("values that are not finite")
-    low, high = float(values.min()), float(values.max())
-    span = high - low
-    if not np.isfinite(span):
+def _range(image: Image.Image) -> tuple[float, float]:
+    """The least and the greatest sample."""
+    lows, highs = [], []
+    for band in _bands(image):
+        values = np.asarray(band, np.float64)
+        if not np.isfinite(values).all():
+            raise NotAPictureError("values that are not finite")
+        lows.append(float(values.min()))
+        highs.append(float(values.max()))
+    low, high = min(lows), max(highs)
+    if not np.isfinite(high - low):
         raise NotAPictureError("values beyond any range")
+    return low, high
+
+
+def _scaled(band: Image.Image, *, low: float, high: float) -> NDArray[np.uint8]:
+    """Samples with ``low`` black and ``high`` white (constant: black)."""
+    values = np.asarray(band).astype(np.float64)
+    span = high - low
     scaled = np.zeros_like(values) if span == 0 else (values - low) / span
-    return np.rint(scaled * 255).astype(np.uint8), low, high
+    return _grey(np.rint(scaled * 255).astype(np.uint8))
 
 
 def _grey(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _on_white(image: Image.Image) -> NDArray[np.uint8]:
-    colours = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-    white = Image.new("RGBA", colours.size, (255, 255, 255, 255))
-    return np.array(Image.alpha_composite(white, colours).convert("RGB"), dtype=np.uint8)
+def _plain(band: Image.Image, *, convert: _Convert | None) -> NDArray[np.uint8]:
+    if convert is not None:
+        band = convert(band)
+    return np.asarray(band if band.mode == "RGB" else band.convert("RGB"), dtype=np.uint8)
+
+
+def _on_white(band: Image.Image, *, convert: _Convert | None) -> NDArray[np.uint8]:
+    clear = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
+    if convert is not None:
+        # grey profiles are of grey pictures, which a conversion to RGBA has only tripled
+        colours = convert(band.convert("L") if band.mode == "LA" else clear.convert("RGB"))
+        colours.putalpha(clear.getchannel("A"))
+        clear = colours
+    white = Image.new("RGBA", clear.size, (255, 255, 255, 255))
+    return np.asarray(Image.alpha_composite(white, clear).convert("RGB"), dtype=np.uint8)
+
+
+@lru_cache(maxsize=32)
+def _opened_profile(data: bytes, mode: str) -> Profile:
+    """The profile for pictures of ``mode`` (L, RGB or CMYK), by Little CMS, perceptual intent."""
+    try:
+        from PIL import ImageCms
+    except ImportError:
+        return Profile("ignored", None)
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        name = ImageCms.getProfileDescription(profile)
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return Profile("ignored", None)  # unreadable, or a profile of other colours
+
+    def convert(band: Image.Image) -> Image.Image:
+        source = band if band.mode == mode else band.convert(mode)
+        return transform.apply(source)
+
+    if mode != "CMYK":
+        levels = np.linspace(0, 255, 9 if mode == "RGB" else 256).round().astype(np.uint8)
+        cube = np.stack(np.meshgrid(*[levels] * len(mode)), -1) if mode == "RGB" else levels[None]
+        ladder = Image.fromarray(cube.reshape(1, -1, 3) if mode == "RGB" else cube)
+        plain = np.asarray(ladder.convert("RGB"), np.int16)
+        if np.abs(np.asarray(convert(ladder), np.int16) - plain).max() <= _SAME_COLOUR:
+            return Profile("", None)
+    cleaned = " ".join(re.sub(r"[^\w .,()+-]", " ", name).split())[:60]
+    return Profile(cleaned or "unnamed", convert)

@@ -1,42 +1,62 @@
-"""JPEG pixels by OpenCV, twice as fast as by Pillow, and only where they are the same pixels.
+"""JPEG decoded with every remark of the decoder heard: a damaged file is an error, not grey pixels.
 
-Both decode with libjpeg-turbo; Pillow unpacks every pixel twice on the way to an array. Builds may
-differ (another library, other settings), so both decode a test picture once a process, and where
-they disagree OpenCV is not used. Left out: what is damaged or cut short, which Pillow names better;
-grey, CMYK and turned pictures.
+libjpeg warns of damaged or missing coded data and fills in grey; Pillow drops the warning and
+OpenCV prints it. TurboJPEG (through ``simplejpeg``) stops at it, and decodes faster than both.
+Remarks on harmless oddities of headers are noted and the rest is decoded as strictly. A flipped bit
+that leaves other valid codes behind is no error to any decoder: JPEG has no checksum.
+Left out: JPEG in TIFF files (:mod:`pearl_tools.tiff` asks here), colours other than RGB (checked
+here, decoded by Pillow).
 """
 
 from __future__ import annotations
 
 import io
+import re
 from functools import cache
 from typing import Final
 
-import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-_END = b"\xff\xd9"
-#: Straight to RGB, which costs nothing; OpenCV has this since 4.11, and before it Pillow decodes.
-_RGB: Final[int | None] = getattr(cv2, "IMREAD_COLOR_RGB", None)
+from pearl_tools.containers import FileFault
+
+#: Remarks on headers that change no pixel.
+_HARMLESS: Final = re.compile(
+    "unknown JFIF revision|Invalid SOS parameters for sequential|Unknown Adobe color transform"
+    "|extraneous bytes before marker"
+)
+_CUT: Final = re.compile("premature end", re.IGNORECASE)
+_SEQUENTIAL = (0xC0, 0xC1)
+_SOS = re.compile(rb"(\xff\xda\x00.(?P<count>[\x01-\x04]))", re.DOTALL)
 
 
-def plain_pixels(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
-    """uint8 ``(h, w, 3)`` RGB of ``data``, whose header ``image`` is; None where Pillow must do it:
-    no whole colour JPEG, or OpenCV decodes otherwise or not at all.
+def decode_strictly(data: bytes, *, colour: bool) -> tuple[NDArray[np.uint8] | None, list[str]]:
+    """uint8 ``(h, w, 3)`` RGB pixels of the first picture in ``data``, and notes on oddities
+    (``decoder:unknown JFIF revision number 9.01``).
+
+    The pixels are None where Pillow must make them: not ``colour`` (only checked then), or a
+    TurboJPEG that decodes otherwise than Pillow's. Raises :class:`FileFault` for damage.
     """
-    whole = data.endswith(_END)
-    if image.format != "JPEG" or image.mode != "RGB" or not whole or not same_decoders():
-        return None
-    pixels = _decode(data)
-    return pixels if pixels is not None and pixels.shape[1::-1] == image.size else None
+    notes: list[str] = []
+    try:
+        pixels = _decode(data, colour=colour)
+    except ValueError as warning:
+        if not _HARMLESS.search(str(warning)):
+            raise _fault(warning) from None
+        try:
+            pixels = _decode(_with_plain_headers(data), colour=colour)
+        except ValueError as error:
+            raise _fault(error) from None
+        notes.append(f"decoder:{str(warning).removeprefix('Warning: ')}")
+    return (pixels if colour and same_decoders() else None), notes
 
 
 @cache
 def same_decoders() -> bool:
-    """Whether OpenCV and Pillow give the same pixels for test pictures of every common sampling,
-    sequential and progressive.
+    """Whether TurboJPEG and Pillow give the same pixels for test pictures of every common sampling,
+    sequential and progressive. Their builds may differ, and pixels must not depend on the path.
     """
     ramp = np.add.outer(np.arange(37) * 5, np.arange(53) * 3)
     noise = np.random.default_rng(0).integers(0, 64, (37, 53, 3))
@@ -45,17 +65,53 @@ def same_decoders() -> bool:
         for progressive in (False, True):
             file = io.BytesIO()
             drawn.save(file, "JPEG", quality=80, subsampling=sampling, progressive=progressive)
-            pixels = _decode(file.getvalue())
-            if pixels is None or not np.array_equal(pixels, np.asarray(Image.open(file))):
+            if not np.array_equal(_decode(file.getvalue()), np.asarray(Image.open(file))):
                 return False
     return True
 
 
-def _decode(data: bytes) -> NDArray[np.uint8] | None:
-    if _RGB is None:
-        return None
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None
-    return None if pixels is None else np.asarray(pixels, np.uint8)
+def _decode(data: bytes, *, colour: bool = True) -> NDArray[np.uint8]:
+    """The pixels; raises ``ValueError`` at the decoder's first warning or error."""
+    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB" if colour else "GRAY")
+    return pixels
+
+
+def _fault(error: ValueError) -> FileFault:
+    text = str(error)
+    if "subsampling" in text:
+        text = "a chroma sampling that no check for damage can read: save it as 4:4:4 or 4:2:0"
+    return FileFault(text, cut=_CUT.search(text) is not None)
+
+
+def _with_plain_headers(data: bytes) -> bytes:
+    """``data`` with the oddities of :data:`_HARMLESS` mended in its headers, coded data as it is:
+    what remains to warn of is damage.
+    """
+    out, at, sequential = bytearray(data[:2]), 2, False
+    while (start := data.find(b"\xff", at)) >= 0:
+        at = start + 1
+        marker = data[at] if at < len(data) else 0
+        if marker in (0, 0xFF) or 0xD0 <= marker <= 0xD9:
+            continue
+        end = at + 1 + int.from_bytes(data[at + 1 : at + 3])
+        segment = bytearray(data[at + 1 : end])
+        if marker == 0xE0 and segment[2:7] == b"JFIF\0" and len(segment) > 7:
+            segment[7] = 1
+        elif marker == 0xEE and segment[2:7] == b"Adobe" and len(segment) > 13 and segment[13] > 2:
+            segment[13] = 1
+        sequential = sequential or marker in _SEQUENTIAL
+        out += bytes([0xFF, marker]) + segment
+        at = end
+        if marker == 0xDA:
+            break
+    out += data[at:]
+    return _with_sequential_scans(out) if sequential else bytes(out)
+
+
+def _with_sequential_scans(data: bytearray) -> bytes:
+    """``data`` with the spectral parameters of every scan as sequential JPEG fixes them."""
+    for scan in _SOS.finditer(bytes(data)):
+        end = scan.end() + 2 * scan["count"][0]
+        if data[scan.start() + 3] == 6 + 2 * scan["count"][0] and end + 3 <= len(data):
+            data[end : end + 3] = b"\x00\x3f\x00"
+    return bytes(data)

@@ -1,28 +1,36 @@
 """Opening pictures that other people made: 8-bit RGB with a record of every change, or a refusal.
 
 The format is read from the bytes, never from the name. Sizes are checked in the header, before any
-pixel is decoded. Only the formats of :data:`FORMATS` are tried: Pillow would otherwise also start
-Ghostscript for PostScript. Left out: colour profiles, video, writing anything.
+pixel is decoded, and whatever the container or a decoder says of damage is an error, also what it
+only warns of. Formats without checksums (JPEG, GIF, WebP, BMP, PPM, AVIF, JPEG 2000, most TIFF) can
+hide a flipped bit that leaves another valid picture. Only the formats of :data:`FORMATS` are tried:
+Pillow would otherwise also start Ghostscript for PostScript. Left out: video, writing anything.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 import struct
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from pearl_tools.color import NotAPictureError, to_rgb8
-from pearl_tools.errors import FaultOwner, ToolFailure, tool_error
-from pearl_tools.jpeg import plain_pixels
+from pearl_tools.color import BYTES_PER_PIXEL, NotAPictureError, profile_of, to_rgb8
+from pearl_tools.containers import FileFault, check_container
+from pearl_tools.errors import FaultOwner, ToolFailure, fail, tool_error
+from pearl_tools.jpeg import decode_strictly
 from pearl_tools.pixels import Pixels, decode_npy, encode_npy, encode_png, pixel_sha256
+from pearl_tools.tiff import check_strips, load_strictly
 from pearl_tools.types import Medium, OpenedFacts
 
 __all__ = [
@@ -33,10 +41,14 @@ __all__ = [
     "encode_png",
     "open_image",
     "pixel_sha256",
+    "read_file",
 ]
 
-MAX_PIXELS = 200_000_000
-MAX_SIDE_PX = 100_000
+OPENING_BYTES: Final = 512_000_000
+"""Memory that opening one picture may take, beside its file: part of what ``synth`` promises."""
+MAX_PIXELS: Final = OPENING_BYTES // BYTES_PER_PIXEL
+MAX_SIDE_PX: Final = 100_000
+MAX_FILE_BYTES: Final = OPENING_BYTES
 
 #: Pillow format -> suffix of the bytes as they are kept.
 FORMATS = {
@@ -52,15 +64,15 @@ FORMATS = {
     "JPEG2000": ".jp2",
 }
 
-#: EXIF orientation -> what makes it upright.
+#: EXIF orientation -> what makes it upright: rows for columns first, then the axes to reverse.
 _UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: (False, (1,)),
+    3: (False, (0, 1)),
+    4: (False, (0,)),
+    5: (True, ()),
+    6: (True, (1,)),
+    7: (True, (0, 1)),
+    8: (True, (0,)),
 }
 _ORIENTATION_TAG = 0x0112
 _TIFF_BITS = 0x0102
@@ -88,6 +100,21 @@ _DECODE_ERRORS = (
 #: Format signature -> how its bytes end when they are all there.
 _ENDINGS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82", b"GIF8": b";"}
 
+#: Pillow's warnings about metadata, which no pixel depends on.
+_REMARKS = re.compile("malformed MPO|Invalid APNG|had too many entries")
+_EXIF_DAMAGE = re.compile("EXIF|Skipping tag|Truncated File Read|Tag offset", re.IGNORECASE)
+_SKIPPED_TAG = re.compile(r"[Tt]ag (\d+)")
+#: TIFF tags below say how pixels are stored.
+_FIRST_PRIVATE_TAG = 700
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 _pillow_lock = threading.RLock()
 
 
@@ -112,15 +139,18 @@ def open_image(
     where = f"media.{id}" + (f" ({name})" if name else "")
     if not data:
         raise _media_error("parse.truncated", where, "the bytes of a picture", "0 bytes")
-    with _pillow_quietly():
+    with _pillow_strictly() as said:
         image = _open_header(data, where, max_pixels)
         try:
             changes, suffix = _file_facts(image, data), FORMATS[image.format or ""]
             pixels, changed = _decode(image, data)
+            changes += [*changed, *_judged(said, image.format)]
         except MemoryError:
             raise
         except NotAPictureError as error:
             raise _media_error("execution.decode", where, "a picture", str(error)) from None
+        except FileFault as fault:
+            raise _damaged(data, where, fault, cut=fault.cut) from None
         except _DECODE_ERRORS as error:
             raise _damaged(data, where, error) from None
         finally:
@@ -132,7 +162,7 @@ def open_image(
         width=width,
         height=height,
         name_in_sample=id + suffix,
-        changes=[*changes, *changed],
+        changes=changes,
     )
     return Medium(facts=facts, pixels=pixels, file_bytes=data, file_suffix=suffix)
 
@@ -150,19 +180,73 @@ def decode_member(name: str, data: bytes) -> Pixels:
     return open_image(data, name=name).pixels
 
 
-@contextmanager
-def _pillow_quietly() -> Iterator[None]:
-    """Pillow without warnings and without its own size limit, which is below ours.
+def read_file(path: Path, where: str = "file_name", hint: str = "") -> bytes:
+    """The bytes of a regular file, the one way to a picture on disk.
 
-    Both are process-wide in Pillow, hence the lock.
+    Raises :class:`ToolFailure` with ``path`` as ``where``: ``reference.no_such_file``,
+    ``reference.wrong_kind`` for a folder, pipe, socket or device, which could block for ever,
+    ``execution.out_of_memory`` beyond :data:`MAX_FILE_BYTES`, ``execution.decode`` if it cannot be
+    read.
     """
-    with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise fail(
+            "reference.no_such_file", where, "a file", f"{path}: {error.strerror}", hint
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or str(error)
+        if not isinstance(error, ValueError) and _kind_of(path):
+            raise fail("reference.wrong_kind", where, "a regular file", _kind_of(path)) from error
+        code = "reference.no_such_file" if isinstance(error, ValueError) else "execution.decode"
+        raise fail(code, where, "a readable file", f"{path!s:.80}: {reason}", hint) from error
+    with open(file, "rb") as opened:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            got = f"{path}, {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}"
+            raise fail("reference.wrong_kind", where, "a regular file", got)
+        if status.st_size > MAX_FILE_BYTES:
+            most = f"at most {MAX_FILE_BYTES / 1e6:g} MB"
+            got = f"{path} of {status.st_size / 1e6:.0f} MB"
+            raise fail("execution.out_of_memory", where, most, got)
         try:
-            yield
+            return opened.read()
+        except OSError as error:
+            raise fail("execution.decode", where, "a readable file", f"{path}: {error}") from error
+
+
+@contextmanager
+def _pillow_strictly() -> Iterator[list[warnings.WarningMessage]]:
+    """Pillow with its warnings heard, without its own size limit, which is not ours, and without
+    its option to fill in what is missing.
+
+    All are process-wide in Pillow, hence the lock.
+    """
+    with _pillow_lock, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
+            yield said
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+            ImageFile.LOAD_TRUNCATED_IMAGES = lenient
+
+
+def _judged(said: list[warnings.WarningMessage], picture_format: str | None) -> list[str]:
+    """Notes on Pillow's warnings that concern no pixel; raises :class:`FileFault` for others."""
+    notes = []
+    for warning in said:
+        text = str(warning.message)
+        ours = Path(warning.filename).parent.name == "PIL"
+        if not ours or issubclass(warning.category, DeprecationWarning):
+            continue
+        tag = _SKIPPED_TAG.search(text)
+        metadata = picture_format != "TIFF" or (tag and int(tag[1]) >= _FIRST_PRIVATE_TAG)
+        if not (_REMARKS.search(text) or (metadata and _EXIF_DAMAGE.search(text))):
+            raise FileFault(text, cut="truncated" in text.lower())
+        notes.append(f"decoder:{' '.join(text.split())[:100]}")
+    return list(dict.fromkeys(notes))
 
 
 def _open_header(data: bytes, where: str, max_pixels: int) -> Image.Image:
@@ -187,7 +271,8 @@ def _open_header(data: bytes, where: str, max_pixels: int) -> Image.Image:
             where,
             f"at most {max_pixels / 1e6:g} megapixels and {MAX_SIDE_PX} px a side",
             f"{width}x{height} px declared in {len(data)} bytes",
-            "nothing was decoded; make the picture smaller or raise max_pixels",
+            f"nothing was decoded: opening it would take {width * height * BYTES_PER_PIXEL / 1e9:.1f}"
+            " GB; shrink it or cut it into tiles",
             fault_owner="media",
         )
     return image
@@ -227,41 +312,56 @@ def _bits_lost(image: Image.Image, data: bytes) -> str | None:
 
 def _decode(image: Image.Image, data: bytes) -> tuple[NDArray[np.uint8], list[str]]:
     """The upright 8-bit RGB pixels of the first frame, and the changes that made them."""
-    if _orientation(image) not in _UPRIGHT:
-        plain = plain_pixels(image, data)
-        if plain is not None:
-            return plain, []
-    upright, turned = _load_upright(image)
-    pixels, converted = to_rgb8(upright, white_16=image.format == "PPM")
-    return pixels, [*turned, *converted]
+    notes = check_container(image.format or "", data)
+    turned_by_pillow = 1
+    plain: NDArray[np.uint8] | None = None
+    if image.format in ("JPEG", "MPO"):
+        plain, told = decode_strictly(data, colour=image.mode == "RGB")
+        notes += told
+    if image.format == "TIFF":
+        # Pillow turns TIFF by itself while loading and removes the tag
+        turned_by_pillow = _orientation(image)[0]
+        check_strips(image, data)
+        load_strictly(image)
+    elif plain is None:
+        image.load()
+    # only now: of PNG the orientation may follow the pixels, and asking for it loads them
+    orientation, damaged = _orientation(image)
+    if plain is not None and plain.shape[1::-1] == image.size and not _profile(image):
+        pixels, converted = plain, []
+    else:
+        pixels, converted = to_rgb8(image, white_16=image.format == "PPM")
+    stated = turned_by_pillow if turned_by_pillow in _UPRIGHT else orientation
+    changes = [f"exif_orientation:{stated}"] if stated in _UPRIGHT else []
+    if orientation in _UPRIGHT:
+        swap, axes = _UPRIGHT[orientation]
+        pixels = np.flip(pixels.transpose(1, 0, 2) if swap else pixels, axes)
+        pixels = np.ascontiguousarray(pixels)
+    return pixels, [*changes, *converted, *damaged, *notes]
 
 
-def _load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The decoded first frame, turned as its EXIF orientation says, and the change that was made.
-
-    Pillow turns TIFF by itself while loading and removes the tag, so it is read before and after.
-    """
-    before = _orientation(image)
-    image.load()
-    after = _orientation(image)
-    changes = [f"exif_orientation:{before}"] if before in _UPRIGHT else []
-    return (image.transpose(_UPRIGHT[after]) if after in _UPRIGHT else image), changes
+def _profile(image: Image.Image) -> str:
+    """The name of the colour profile, if it moves colours."""
+    return profile_of(image.info.get("icc_profile"), image.mode).name
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 where there is none or it cannot be read."""
+def _orientation(image: Image.Image) -> tuple[int, list[str]]:
+    """The EXIF orientation, 1 if there is none; and a note, if the EXIF data cannot be read."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DECODE_ERRORS:  # damaged EXIF does not make the picture unusable
-        return 1
-    return value if isinstance(value, int) else 1
+        return 1, ["exif:unreadable"]
+    return (value if isinstance(value, int) else 1), []
 
 
-def _damaged(data: bytes, where: str, error: object) -> MediaError:
-    """A file that starts like a picture and cannot be decoded: cut short, or broken inside."""
-    ending = next((end for mark, end in _ENDINGS.items() if data.startswith(mark)), None)
-    says_so = "truncated" in str(error).lower() or isinstance(error, EOFError)
-    cut = says_so or (ending is not None and not data.rstrip(b"\0").endswith(ending))
+def _damaged(data: bytes, where: str, error: object, *, cut: bool | None = None) -> MediaError:
+    """A file that starts like a picture and cannot be decoded: ``cut`` short, or broken inside (if
+    None, its end says which).
+    """
+    if cut is None:
+        ending = next((end for mark, end in _ENDINGS.items() if data.startswith(mark)), None)
+        says_so = "truncated" in str(error).lower() or isinstance(error, EOFError)
+        cut = says_so or (ending is not None and not data.rstrip(b"\0").endswith(ending))
     return _media_error(
         "parse.truncated" if cut else "execution.decode",
         where,
