@@ -22,9 +22,9 @@ from pearl_data.command_line import json_option, print_json
 from pearl_data.report.pictures import depth_for_eyes, encode, show_medium
 from pearl_tools.arguments import parse_arguments
 from pearl_tools.dialects import DIALECTS, ParsedCall
-from pearl_tools.errors import BadInput, ToolError, ToolFailure
+from pearl_tools.errors import ToolError, ToolFailure
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
-from pearl_tools.media import MediaError, open_image
+from pearl_tools.media import open_image, read_file
 from pearl_tools.registry import TOOLS
 from pearl_tools.settings import OnPartlyOutside
 from pearl_tools.stored import stored_form
@@ -156,10 +156,8 @@ def _observe(
     """The observation of one call, whatever is wrong with it or with the picture."""
     dialect = DIALECTS[dialect_name]
     try:
-        photo = open_image(path.read_bytes(), name=path.name)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from error
-    except MediaError as failure:
+        photo = open_image(read_file(path, where="media.i0"), name=path.name)
+    except ToolFailure as failure:
         return _failed(name, failure.error)
     known = {photo.facts.id: photo}
     text = _with_image(arguments) if dialect_name == "pearl" else arguments

@@ -47,7 +47,7 @@ from pearl_data.progress import Progress
 from pearl_tools.depth import DepthModel
 from pearl_tools.depth.outputs import KINDS
 from pearl_tools.errors import BadInput, ToolFailure
-from pearl_tools.media import open_image
+from pearl_tools.media import open_image, read_file
 
 INTERVAL: Final = (
     f"95 %: bootstrap, {DRAWS} draws of those of {GRID}x{GRID} tiles of each picture that hold "
@@ -293,7 +293,7 @@ def _on_points(
     for index, (path, pairs) in enumerate(held.items()):
         name = str(path.relative_to(base) if path.is_relative_to(base) else path)
         try:
-            image = np.asarray(open_image(path.read_bytes(), name=str(path)).pixels, np.uint8)
+            image = np.asarray(open_image(read_file(path), name=str(path)).pixels, np.uint8)
             height, width = image.shape[:2]
             check_inside(pairs, path, width, height)  # its header may have said otherwise
         except (ToolFailure, BadInput, OSError) as error:

@@ -23,7 +23,7 @@ from pearl_data.depth_eval.calibration import Calibration
 from pearl_data.depth_eval.point_pairs import FORMS
 from pearl_data.depth_eval.truth import SUFFIXES, Truth, read_truth
 from pearl_tools.errors import BadInput, ToolFailure
-from pearl_tools.media import open_image
+from pearl_tools.media import open_image, read_file
 
 IMAGE_FOLDERS: Final = ("color", "colour", "rgb", "image", "images", "left")
 TRUTH_FOLDERS: Final = ("depth", "depths", "disparity", "disp")
@@ -95,7 +95,7 @@ def open_frame(
     truth = read_truth(frame.truth, calibration, png_per_m=png_per_m)
     depth = truth.depth_m
     try:
-        opened = open_image(frame.image.read_bytes(), name=str(frame.image))
+        opened = open_image(read_file(frame.image), name=str(frame.image))
     except ToolFailure as failure:
         raise BadInput(str(failure.error)) from failure
     image = np.asarray(opened.pixels, np.uint8)

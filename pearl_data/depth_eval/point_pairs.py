@@ -27,7 +27,7 @@ from typing import Any, Final, NamedTuple
 from PIL import Image
 
 from pearl_tools.errors import BadInput, ToolFailure
-from pearl_tools.media import open_image
+from pearl_tools.media import open_image, read_file
 from pearl_tools.strict_json import parse_json
 
 COLUMNS: Final = ("near_x", "near_y", "far_x", "far_y")
@@ -112,7 +112,7 @@ def check_points(pairs: Mapping[Path, Sequence[PointPair]]) -> None:
         if size is None or not _beyond(found, *size):
             continue
         try:
-            opened = open_image(image.read_bytes(), name=str(image))  # a header is not all
+            opened = open_image(read_file(image), name=str(image))  # a header is not all
         except (ToolFailure, OSError):
             continue
         check_inside(found, image, opened.facts.width, opened.facts.height)

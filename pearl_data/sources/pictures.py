@@ -7,7 +7,6 @@ files have it, nothing is guessed. Left out: decoding (:mod:`pearl_tools.media`)
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import itertools
@@ -18,8 +17,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pearl_tools.errors import BadInput, ToolFailure, fail, listed
-from pearl_tools.files import inside, read_regular
-from pearl_tools.media import FORMATS, open_image
+from pearl_tools.files import inside
+from pearl_tools.media import FORMATS, open_image, read_file
 from pearl_tools.types import Medium
 
 #: Folders that tools keep beside the pictures; dot folders are such, too.
@@ -173,14 +172,7 @@ def read_picture(
     anything but a regular one, or another size.
     """
     path = pictures.find(name)
-    try:
-        data = read_regular(pictures.root / path)
-    except OSError as error:
-        special = error.errno in (errno.EINVAL, errno.EISDIR)
-        code = "reference.wrong_kind" if special else "execution.decode"
-        expected = f"a picture named {name!r}"
-        got = error.strerror or str(error)
-        raise fail(code, "file_name", expected, got, f"looked in {pictures.root}") from error
+    data = read_file(pictures.root / path, hint=f"looked in {pictures.root}")
     medium = open_image(data, id=medium_id, name=path)
     turned = [change for change in medium.facts.changes if change.startswith("exif_orientation")]
     if turned:

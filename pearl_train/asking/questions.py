@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from pearl_data.shards import DatasetReader, Sample
 from pearl_data.trajectory import identity_sha256
-from pearl_tools.errors import BadInput, UsageError
-from pearl_tools.media import MediaError, decode_member, open_image
+from pearl_tools.errors import BadInput, ToolFailure, UsageError
+from pearl_tools.media import MediaError, decode_member, open_image, read_file
 from pearl_tools.types import Medium
 from pearl_train.asking.scoring import Expected, plain_words
 
@@ -111,10 +111,8 @@ def opened(pictures: Sequence[Path], text: str, choices: Sequence[str] = ()) -> 
     for number, path in enumerate(pictures):
         name = f"i{number}"
         try:
-            media[name] = open_image(path.read_bytes(), id=name, name=path.name)
-        except OSError as error:
-            raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-        except MediaError as failure:
+            media[name] = open_image(read_file(path, where="--image"), id=name, name=path.name)
+        except ToolFailure as failure:
             raise BadInput(f"{path}: {failure}") from failure
     return Question(media=media, text=text, choices=choices)
 

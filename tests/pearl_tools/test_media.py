@@ -278,7 +278,7 @@ def test_bomb_is_refused_from_its_header(size: tuple[int, int]) -> None:
     error = refused(bomb_header(*size))
     assert (error.code, error.fault_owner) == ("execution.out_of_memory", "media")
     assert f"{size[0]}x{size[1]} px" in error.got
-    assert "200 megapixels" in error.expected
+    assert "64 megapixels" in error.expected
 
 
 def test_limit_of_pixels_can_be_set() -> None:

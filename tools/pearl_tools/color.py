@@ -69,12 +69,6 @@ def to_rgb8(image: Image.Image, *, white_16: bool = False) -> tuple[NDArray[np.u
     return pixels, [*changes, *changed]
 
 
-def profile_changes(data: bytes | None, mode: str) -> list[str]:
-    """The change that the colour profile ``data`` makes to pictures of ``mode``, if it makes one"""
-    name = profile_of(data, mode).name
-    return [f"icc:{name}"] if name else []
-
-
 def profile_of(data: bytes | None, mode: str) -> Profile:
     """The colour profile ``data`` (None: sRGB) for pictures of ``mode``."""
     if not data:

@@ -13,8 +13,9 @@ import zlib
 from collections.abc import Callable
 
 _PNG_END = b"IEND\xaeB`\x82"
-#: PNG chunks that no pixel depends on: their damage is noted, the picture is whole.
-_PNG_REMARKS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs"})
+#: TIFF field type -> bytes of an item.
+_TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+               16: 8, 17: 8, 18: 8}  # fmt: skip
 
 
 class FileFault(ValueError):
@@ -25,15 +26,19 @@ class FileFault(ValueError):
         self.cut = cut
 
 
-def check_container(picture_format: str, data: bytes) -> list[str]:
-    """Notes on harmless damage (``crc:tEXt``); raises :class:`FileFault` for any other."""
-    check = _CHECKS.get(picture_format)
-    return check(data) if check else []
+def check_container(data: bytes) -> None:
+    """Raises :class:`FileFault` for a file that is not what its container says."""
+    for at, mark, check in _CHECKS:
+        if data.startswith(mark, at):
+            try:
+                check(data)
+            except (struct.error, IndexError):
+                raise FileFault("the end of the file within a header", cut=True) from None
 
 
-def _png(data: bytes) -> list[str]:
+def _png(data: bytes) -> None:
     """Every chunk whole and with the right CRC, up to IEND."""
-    notes, at = [], 8
+    at = 8
     while True:
         length, kind = struct.unpack_from(">I4s", data, at) if at + 8 <= len(data) else (0, b"")
         end = at + 12 + length
@@ -43,21 +48,19 @@ def _png(data: bytes) -> list[str]:
             raise FileFault(f"chunk {name} at byte {at} beyond the end of the file", cut=not ended)
         body = memoryview(data)[at + 4 : end - 4]
         if zlib.crc32(body) != int.from_bytes(data[end - 4 : end]):
-            if kind not in _PNG_REMARKS:
-                raise FileFault(f"chunk {name} at byte {at} with a wrong CRC", cut=False)
-            notes.append(f"crc:{name}")
+            raise FileFault(f"chunk {name} at byte {at} with a wrong CRC", cut=False)
         if kind == b"IEND":
-            return notes
+            return
         at = end
 
 
-def _gif(data: bytes) -> list[str]:
+def _gif(data: bytes) -> None:
     """Every block whole, up to the trailer."""
     at = 13 + _colours(data[10])
     while at < len(data):
         mark, at = data[at], at + 1
         if mark == 0x3B:
-            return []
+            return
         if mark == 0x2C and at + 9 < len(data):
             at += 9 + _colours(data[at + 8]) + 1
         elif mark == 0x21:
@@ -77,18 +80,15 @@ def _colours(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _webp(data: bytes) -> list[str]:
+def _webp(data: bytes) -> None:
     """As many bytes as the RIFF header states; the padding byte at the end may be missing."""
     stated = 8 + int.from_bytes(data[4:8], "little")
     if stated > len(data) + 1:
         raise FileFault(f"{len(data)} of {stated} bytes", cut=True)
-    return []
 
 
-def _boxes(data: bytes) -> list[str]:
-    """Every top-level box of an ISO file (AVIF, JP2) whole; of a bare codestream its end mark."""
-    if data.startswith(b"\xff\x4f\xff\x51"):
-        return _codestream(data)
+def _boxes(data: bytes) -> None:
+    """Every top-level box of an ISO file (AVIF, JP2) whole, JPEG 2000 with its end mark."""
     at = 0
     while at < len(data):
         size, kind = struct.unpack_from(">I4s", data, at) if at + 8 <= len(data) else (0, b"")
@@ -100,19 +100,46 @@ def _boxes(data: bytes) -> list[str]:
         if kind == b"jp2c":
             _codestream(data[at:end])
         at = max(end, at + 8)
-    return []
 
 
-def _codestream(data: bytes) -> list[str]:
+def _codestream(data: bytes) -> None:
     if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise FileFault("no end mark after the codestream", cut=True)
-    return []
 
 
-_CHECKS: dict[str, Callable[[bytes], list[str]]] = {
-    "PNG": _png,
-    "GIF": _gif,
-    "WEBP": _webp,
-    "AVIF": _boxes,
-    "JPEG2000": _boxes,
-}
+def _tiff(data: bytes) -> None:
+    """Every directory of the chain within the file, and what its public tags refer to."""
+    order = "<" if data.startswith(b"II") else ">"
+    big = 43 in data[2:4]
+    first, count, entry, link = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
+    at, seen = struct.unpack_from(order + link, data, first)[0], set[int]()
+    while at and at not in seen:
+        seen.add(at)
+        if at >= len(data):
+            raise FileFault(f"directory {len(seen) - 1} beyond the end of the file", cut=True)
+        (entries,) = struct.unpack_from(order + count, data, at)
+        at += struct.calcsize(order + count)
+        for each in range(at, at + entries * entry, entry):
+            tag, kind, items = struct.unpack_from(order + "HH" + link, data, each)
+            size = items * _TIFF_BYTES.get(kind, 0)
+            place = each + entry - struct.calcsize(order + link)
+            if tag < 700 and size > struct.calcsize(order + link):
+                (place,) = struct.unpack_from(order + link, data, place)
+                if place + size > len(data):
+                    raise FileFault(f"tag {tag} beyond the end of the file", cut=True)
+        (at,) = struct.unpack_from(order + link, data, at + entries * entry)
+
+
+#: Place and bytes of a signature, and the check of what bears it.
+_CHECKS: tuple[tuple[int, bytes, Callable[[bytes], None]], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", _png),
+    (0, b"GIF8", _gif),
+    (8, b"WEBP", _webp),
+    (4, b"ftyp", _boxes),
+    (4, b"jP  ", _boxes),
+    (0, b"\xff\x4f\xff\x51", _codestream),
+    (0, b"II*\0", _tiff),
+    (0, b"MM\0*", _tiff),
+    (0, b"II+\0", _tiff),
+    (0, b"MM\0+", _tiff),
+)

@@ -44,11 +44,11 @@ def decode_strictly(data: bytes, *, colour: bool) -> tuple[NDArray[np.uint8] | N
         pixels = _decode(data, colour=colour)
     except ValueError as warning:
         if not _HARMLESS.search(str(warning)):
-            raise _fault(warning) from None
+            raise _fault(warning, data) from None
         try:
             pixels = _decode(_with_plain_headers(data), colour=colour)
         except ValueError as error:
-            raise _fault(error) from None
+            raise _fault(error, data) from None
         notes.append(f"decoder:{str(warning).removeprefix('Warning: ')}")
     return (pixels if colour and same_decoders() else None), notes
 
@@ -76,11 +76,12 @@ def _decode(data: bytes, *, colour: bool = True) -> NDArray[np.uint8]:
     return pixels
 
 
-def _fault(error: ValueError) -> FileFault:
+def _fault(error: ValueError, data: bytes) -> FileFault:
     text = str(error)
     if "subsampling" in text:
         text = "a chroma sampling that no check for damage can read: save it as 4:4:4 or 4:2:0"
-    return FileFault(text, cut=_CUT.search(text) is not None)
+    ended = data.rstrip(b"\0").endswith(b"\xff\xd9")
+    return FileFault(text, cut=not ended or _CUT.search(text) is not None)
 
 
 def _with_plain_headers(data: bytes) -> bytes:

@@ -9,10 +9,11 @@ Pillow would otherwise also start Ghostscript for PostScript. Left out: video, w
 
 from __future__ import annotations
 
+import errno
 import io
+import logging
 import os
 import re
-import stat
 import struct
 import threading
 import warnings
@@ -27,7 +28,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from pearl_tools.color import BYTES_PER_PIXEL, NotAPictureError, profile_of, to_rgb8
 from pearl_tools.containers import FileFault, check_container
-from pearl_tools.errors import FaultOwner, ToolFailure, fail, tool_error
+from pearl_tools.errors import FaultOwner, ToolFailure, fail, short_repr, tool_error
+from pearl_tools.files import open_regular
 from pearl_tools.jpeg import decode_strictly
 from pearl_tools.pixels import Pixels, decode_npy, encode_npy, encode_png, pixel_sha256
 from pearl_tools.tiff import check_strips, load_strictly
@@ -107,15 +109,18 @@ _SKIPPED_TAG = re.compile(r"[Tt]ag (\d+)")
 #: TIFF tags below say how pixels are stored.
 _FIRST_PRIVATE_TAG = 700
 
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
+_FILE_ERRORS = {
+    errno.ENOENT: "reference.no_such_file",
+    errno.ENOTDIR: "reference.no_such_file",
+    errno.ENAMETOOLONG: "reference.no_such_file",
+    errno.EISDIR: "reference.wrong_kind",
+    errno.EINVAL: "reference.wrong_kind",
+    errno.ENXIO: "reference.wrong_kind",
 }
 
 _pillow_lock = threading.RLock()
+# what Pillow logs it also raises; without a handler Python would print it on stderr
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class MediaError(ToolFailure):
@@ -183,36 +188,24 @@ def decode_member(name: str, data: bytes) -> Pixels:
 def read_file(path: Path, where: str = "file_name", hint: str = "") -> bytes:
     """The bytes of a regular file, the one way to a picture on disk.
 
-    Raises :class:`ToolFailure` with ``path`` as ``where``: ``reference.no_such_file``,
-    ``reference.wrong_kind`` for a folder, pipe, socket or device, which could block for ever,
-    ``execution.out_of_memory`` beyond :data:`MAX_FILE_BYTES`, ``execution.decode`` if it cannot be
-    read.
+    Raises :class:`ToolFailure` with ``where`` as its path: ``reference.no_such_file``,
+    ``reference.wrong_kind`` for a folder, pipe, socket or device, ``execution.out_of_memory``
+    beyond :data:`MAX_FILE_BYTES`, and ``execution.decode`` for a file that cannot be read.
     """
+    expected = f"a regular file named {short_repr(path.name, 80)!r}"
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise fail(
-            "reference.no_such_file", where, "a file", f"{path}: {error.strerror}", hint
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", None) or str(error)
-        if not isinstance(error, ValueError) and _kind_of(path):
-            raise fail("reference.wrong_kind", where, "a regular file", _kind_of(path)) from error
-        code = "reference.no_such_file" if isinstance(error, ValueError) else "execution.decode"
-        raise fail(code, where, "a readable file", f"{path!s:.80}: {reason}", hint) from error
-    with open(file, "rb") as opened:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            got = f"{path}, {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}"
-            raise fail("reference.wrong_kind", where, "a regular file", got)
-        if status.st_size > MAX_FILE_BYTES:
-            most = f"at most {MAX_FILE_BYTES / 1e6:g} MB"
-            got = f"{path} of {status.st_size / 1e6:.0f} MB"
-            raise fail("execution.out_of_memory", where, most, got)
-        try:
-            return opened.read()
-        except OSError as error:
-            raise fail("execution.decode", where, "a readable file", f"{path}: {error}") from error
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                most = f"{expected} of at most {MAX_FILE_BYTES / 1e6:g} MB"
+                raise fail("execution.out_of_memory", where, most, f"{size / 1e6:.0f} MB")
+            return file.read()
+    except ValueError as error:  # a name that no file can have
+        raise fail("reference.no_such_file", where, expected, error, hint) from error
+    except OSError as error:
+        code = _FILE_ERRORS.get(error.errno or 0, "execution.decode")
+        got = (error.strerror or str(error)).removeprefix("expected a regular file, got ")
+        raise fail(code, where, expected, got, hint) from error
 
 
 @contextmanager
@@ -255,15 +248,16 @@ def _open_header(data: bytes, where: str, max_pixels: int) -> Image.Image:
     formats = [name for name in FORMATS if name in Image.OPEN]
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, *_DECODE_ERRORS) as error:
+        _check_unopened(data, where)
         if any(data.startswith(mark) for mark in _ENDINGS):
             raise _damaged(data, where, "its header cannot be read") from None
+        if not isinstance(error, UnidentifiedImageError):
+            raise _damaged(data, where, error) from None
         kinds = ", ".join(FORMATS)
         raise _media_error(
             "execution.decode", where, f"a picture ({kinds})", f"{len(data)} bytes that are none"
         ) from None
-    except _DECODE_ERRORS as error:
-        raise _damaged(data, where, error) from None
     width, height = image.size
     if width * height > max_pixels or max(width, height) > MAX_SIDE_PX:
         raise _media_error(
@@ -271,11 +265,19 @@ def _open_header(data: bytes, where: str, max_pixels: int) -> Image.Image:
             where,
             f"at most {max_pixels / 1e6:g} megapixels and {MAX_SIDE_PX} px a side",
             f"{width}x{height} px declared in {len(data)} bytes",
-            f"nothing was decoded: opening it would take {width * height * BYTES_PER_PIXEL / 1e9:.1f}"
-            " GB; shrink it or cut it into tiles",
+            f"nothing was decoded, which takes {width * height * BYTES_PER_PIXEL / 1e9:.1f} GB;"
+            " shrink it or cut it into tiles",
             fault_owner="media",
         )
     return image
+
+
+def _check_unopened(data: bytes, where: str) -> None:
+    """Raises :class:`MediaError` for a container that says itself why it could not be opened."""
+    try:
+        check_container(data)
+    except FileFault as fault:
+        raise _damaged(data, where, fault, cut=fault.cut) from None
 
 
 def _file_facts(image: Image.Image, data: bytes) -> list[str]:
@@ -312,12 +314,13 @@ def _bits_lost(image: Image.Image, data: bytes) -> str | None:
 
 def _decode(image: Image.Image, data: bytes) -> tuple[NDArray[np.uint8], list[str]]:
     """The upright 8-bit RGB pixels of the first frame, and the changes that made them."""
-    notes = check_container(image.format or "", data)
+    check_container(data)
+    notes: list[str] = []
+    converted: list[str] = []
     turned_by_pillow = 1
     plain: NDArray[np.uint8] | None = None
     if image.format in ("JPEG", "MPO"):
-        plain, told = decode_strictly(data, colour=image.mode == "RGB")
-        notes += told
+        plain, notes = decode_strictly(data, colour=image.mode == "RGB")
     if image.format == "TIFF":
         # Pillow turns TIFF by itself while loading and removes the tag
         turned_by_pillow = _orientation(image)[0]
@@ -328,7 +331,7 @@ def _decode(image: Image.Image, data: bytes) -> tuple[NDArray[np.uint8], list[st
     # only now: of PNG the orientation may follow the pixels, and asking for it loads them
     orientation, damaged = _orientation(image)
     if plain is not None and plain.shape[1::-1] == image.size and not _profile(image):
-        pixels, converted = plain, []
+        pixels = plain
     else:
         pixels, converted = to_rgb8(image, white_16=image.format == "PPM")
     stated = turned_by_pillow if turned_by_pillow in _UPRIGHT else orientation

@@ -86,12 +86,12 @@ def _listen() -> Callable[..., None] | None:
         return None
     kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
 
-    @kind
     def hear(module: bytes, form: bytes, arguments: int) -> None:
         text = ctypes.create_string_buffer(300)
         write(text, ctypes.c_size_t(300), ctypes.c_char_p(form), ctypes.c_void_p(arguments))
         _said.append(text.value.decode("latin-1"))
 
     install.restype, install.argtypes = ctypes.c_void_p, [kind]
-    install(hear)
-    return hear
+    handler = kind(hear)
+    install(handler)
+    return handler
