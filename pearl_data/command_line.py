@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 import click
-import msgspec
 
+from pearl_data.terminal import say
 from pearl_data.terminated import STATUS, leave, on_interrupt, words_on_interrupt
 from pearl_tools.errors import Interrupted, PearlError, UsageError
 
@@ -58,17 +61,13 @@ def json_option(command: F) -> F:
     )(command)
 
 
-def print_json(value: Any) -> None:
-    """``value`` (records or JSON values) on stdout, indented, keys in their own order."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
-
-
 def run_program(cli: click.Command, *, program: bool) -> NoReturn:
     """Run the command line and leave with its status; a :class:`PearlError` is one clear line,
     never a traceback. What is said if somebody stops it, by Ctrl-C or SIGTERM, is
     :func:`pearl_data.terminated.on_interrupt`. ``program`` if this process does nothing else.
     """
     on_interrupt("interrupted")
+    sys.excepthook = _say_trace
     try:
         status = _status(cli)
     except (click.Abort, KeyboardInterrupt):
@@ -81,7 +80,7 @@ def run_program(cli: click.Command, *, program: bool) -> NoReturn:
 def _interrupted(words: str, *, program: bool) -> int:
     if program:  # at once: an interpreter that ends can be interrupted again, with a traceback
         leave(words)
-    click.echo(words, err=True)
+    say(words, err=True)
     return STATUS
 
 
@@ -91,17 +90,19 @@ def _status(cli: click.Command) -> int:
         # without standalone mode click returns the status of ctx.exit(), else None
         return int(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        say(shown.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except OSError as error:
         # reading and writing where people point us; anything else that is broken keeps its trace
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        say(f"error: {where}{error.strerror or error}", err=True)
         return 1
     except Interrupted:
         raise
     except PearlError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         return 2 if isinstance(error, UsageError) else 1
 
 
@@ -114,3 +115,10 @@ def _require_utf8(arguments: Sequence[str]) -> None:
             told = os.fsencode(argument).decode("utf-8", "backslashreplace")
             msg = f"{told}: expected a name in UTF-8, got other bytes; rename the file or folder"
             raise UsageError(msg) from None
+
+
+def _say_trace(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """The trace of a fault of ours, whose message may quote data."""
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"), err=True)

@@ -12,11 +12,13 @@ import time
 from types import TracebackType
 from typing import Self
 
+from pearl_data.terminal import one_line
+
 
 def stage(label: str, text: str) -> None:
     """A line ``label: text`` on stderr, at once; of several processes by the first alone."""
     if os.environ.get("RANK", "0") == "0":
-        sys.stderr.write(f"{label}: {text}\n")
+        sys.stderr.write(one_line(f"{label}: {text}") + "\n")
         sys.stderr.flush()
 
 
@@ -64,9 +66,9 @@ class Progress:
     def _show(self, *, final: bool = False) -> None:
         self._shown_s = time.monotonic()
         if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{self.line()}" + ("\n" if final else ""))
+            sys.stderr.write(f"\r\x1b[K{one_line(self.line())}" + ("\n" if final else ""))
         else:
-            sys.stderr.write(self.line() + "\n")
+            sys.stderr.write(one_line(self.line()) + "\n")
         sys.stderr.flush()
 
 

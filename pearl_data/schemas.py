@@ -21,6 +21,7 @@ import msgspec
 
 from pearl_data.findings import Finding
 from pearl_data.shards.manifest import HeaderLine, ShardLine, SummaryLine
+from pearl_data.terminal import say
 from pearl_data.trajectory import SCHEMA_VERSION, Call, Fault, Result, Trajectory
 from pearl_tools.errors import ToolError, all_codes
 from pearl_tools.registry import TOOLS
@@ -262,9 +263,9 @@ def main(*, to_write: bool, check: bool) -> None:
         return
     differences = drift()
     for line in differences:
-        click.echo(f"schemas/{line}", err=True)
+        say(f"schemas/{line}", err=True)
     if differences:
-        click.echo("run: python -m pearl_data.schemas --write", err=True)
+        say("run: python -m pearl_data.schemas --write", err=True)
         sys.exit(1)
 
 

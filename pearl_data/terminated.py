@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
 
+from pearl_data.terminal import harmless
+
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 GRACE_S: Final = 1.5
 """From the first signal to the end of the process at the latest, unless it takes its time."""
@@ -114,7 +116,7 @@ def leave(words: str | None = None) -> NoReturn:
         except (OSError, ValueError, RuntimeError):  # closed, or held by the thread that hangs
             continue
     if text:
-        os.write(2, f"{text}\n".encode())
+        os.write(2, f"{harmless(text)}\n".encode())
     os._exit(STATUS)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from pearl_data.audit.records import AuditReport
 from pearl_data.audit.tables import Table, interval, percent, report_tables
+from pearl_data.terminal import one_line
 
 WIDTH = 100
 #: Unreadable records listed one by one before the rest is only counted.
@@ -28,7 +29,7 @@ def render_table(table: Table) -> str:
     """
     title, heads, rows = table
     names = [head.lstrip(">") for head in heads]
-    grid = [names, *([printable(cell) for cell in row] for row in rows)]
+    grid = [names, *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(map(display_width, column)) for column in zip(*grid, strict=True)]
     excess = sum(widths) + 2 * len(widths) - WIDTH
     if excess > 0:
@@ -43,16 +44,6 @@ def render_table(table: Table) -> str:
         ]
         lines.append(("  " + "  ".join(cells)).rstrip())
     return "\n".join(lines)
-
-
-def printable(text: str) -> str:
-    r"""``text`` on one line with control characters shown as ``\x1b``: data may not steer a
-    terminal.
-    """
-    return "".join(
-        c if c.isprintable() else " " if c in "\n\t\r" else c.encode("unicode_escape").decode()
-        for c in text
-    )
 
 
 def display_width(text: str) -> int:
@@ -97,7 +88,7 @@ def _unreadable(report: AuditReport) -> Iterator[str]:
     yield "Unreadable records"
     for fault in report.unreadable[:FAULTS_SHOWN]:
         yield from textwrap.wrap(
-            printable(str(fault)), WIDTH, initial_indent="  ", subsequent_indent="      "
+            one_line(str(fault)), WIDTH, initial_indent="  ", subsequent_indent="      "
         )
     rest = len(report.unreadable) - FAULTS_SHOWN
     if rest > 0:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from pearl_data.cli.output import leave
-from pearl_data.command_line import FiniteRange, json_option, print_json
+from pearl_data.command_line import FiniteRange, json_option
 from pearl_data.progress import Progress, stage
+from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 from pearl_tools.errors import UsageError, listed
 
@@ -82,10 +83,10 @@ def audit(
     if as_json:
         print_json(result.report)
     else:
-        click.echo(render_report(result.report))
+        say(render_report(result.report))
     failures = list(_failures(result.report, fail_over))
     for failure in failures:
-        click.echo(f"failed: {failure}", err=True)
+        say(f"failed: {failure}", err=True)
     if failures:
         leave(1)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
+from pearl_data.terminal import print_json, say
 from pearl_tools.errors import BadInput, UsageError
 
 _KEYS_NAMED = 5
@@ -49,9 +50,9 @@ def show(path: Path, key: str | None, out: Path | None, as_json: bool) -> None:
         files = [str(file) for file in written]
         print_json({"trajectory": sample.trajectory, "files": files})
         return
-    click.echo(tell(sample.trajectory))
+    say(tell(sample.trajectory))
     names = ", ".join(file.name for file in written)
-    click.echo(f"\npictures in {folder}: {names}")
+    say(f"\npictures in {folder}: {names}")
 
 
 def _position(key: str | None, count: int, path: Path) -> int | None:

@@ -12,8 +12,9 @@ from pearl_data.cli.output import (
     naming_a_model,
     refuse_idle_model,
 )
-from pearl_data.command_line import FiniteRange, json_option, print_json
+from pearl_data.command_line import FiniteRange, json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 
 
@@ -139,17 +140,17 @@ def synth(
     if as_json:
         print_json(summary)
         ctx.exit(status)
-    click.echo(str(summary))
+    say(str(summary))
     for code, count in sorted(summary.quarantined_by_code.items()):
-        click.echo(f"  kept out: {count} {code}  ({out / 'quarantine'})")
+        say(f"  kept out: {count} {code}  ({out / 'quarantine'})")
     made = {tool.tool: tool.error_share.n for tool in audit.report.by_tool}
     calls = ", ".join(f"{made.get(name, 0)} {name}" for name in settings.questions.tools)
-    click.echo(f"calls:       {calls}")
-    click.echo(f"look at it:  {page}")
+    say(f"calls:       {calls}")
+    say(f"look at it:  {page}")
     if status:
-        click.echo(f"nothing was written; why: {out / 'quarantine'}", err=True)
+        say(f"nothing was written; why: {out / 'quarantine'}", err=True)
     else:
-        click.echo(f"check it:    pearl-data validate {out} --replay")
+        say(f"check it:    pearl-data validate {out} --replay")
     ctx.exit(status)
 
 

@@ -18,8 +18,9 @@ from pearl_data.cli.output import (
 )
 from pearl_data.cli.tools_check import check
 from pearl_data.cli.tools_eval import evaluation
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
 from pearl_data.report.pictures import depth_for_eyes, encode, show_medium
+from pearl_data.terminal import print_json, say
 from pearl_tools.arguments import parse_arguments
 from pearl_tools.dialects import DIALECTS, ParsedCall
 from pearl_tools.errors import ToolError, ToolFailure
@@ -56,11 +57,11 @@ def tools(context: click.Context, as_json: bool) -> None:
         )
         return
     for spec in specs:
-        click.echo(f"{spec.name} {spec.version}({_signature(spec.arguments)})")
-        click.echo(f"  {spec.description.splitlines()[0]}")
+        say(f"{spec.name} {spec.version}({_signature(spec.arguments)})")
+        say(f"  {spec.description.splitlines()[0]}")
         unit = spec.coordinates.unit if spec.coordinates else "none"
-        click.echo(f"  coordinates: {unit}; returns: {spec.returns}")
-    click.echo("dialects: " + ", ".join(DIALECTS) + "  (schemas: pearl-data tools --json)")
+        say(f"  coordinates: {unit}; returns: {spec.returns}")
+    say("dialects: " + ", ".join(DIALECTS) + "  (schemas: pearl-data tools --json)")
 
 
 tools.add_command(check)
@@ -207,15 +208,15 @@ def _size_of_source(observation: Observation) -> tuple[int, int] | None:
 
 def _print_for_people(record: ObservationRecord, out: Path | None) -> None:
     if record.error:
-        click.echo(f"error: {record.error}")
+        say(f"error: {record.error}")
         return
-    click.echo(record.text)
+    say(record.text)
     for medium in record.media:
         names = [n for n in (medium.name_in_sample, medium.picture_in_sample) if n]
         if medium.kind == "depth":
             names.append(_for_eyes(medium))
         for name in names if out else []:
-            click.echo(str((out or Path()) / name))
+            say(str((out or Path()) / name))
 
 
 def _for_eyes(medium: MediaRecord) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from pearl_data.cli.output import depth_model_option, device_option, leave, naming_a_model
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 
 
 @click.command()
@@ -37,7 +38,7 @@ def check(name: str, depth_model: str, device: str, as_json: bool) -> None:
         print_json(found)
     else:
         own = DESCRIBED[found.output]
-        click.echo(f"{name}: {found.model_id}, {own}, weights {found.weights_sha256[:12]}")
-        click.echo(f"{'ok' if found.passed else 'refused'}: {found.told}")
+        say(f"{name}: {found.model_id}, {own}, weights {found.weights_sha256[:12]}")
+        say(f"{'ok' if found.passed else 'refused'}: {found.told}")
     if not found.passed:
         leave(1)

@@ -9,8 +9,9 @@ import click
 from click.core import ParameterSource
 
 from pearl_data.cli.output import device_option, leave, naming_a_model
-from pearl_data.command_line import FiniteRange, json_option, print_json
+from pearl_data.command_line import FiniteRange, json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 from pearl_tools.errors import BadInput, UsageError, listed
 
@@ -137,14 +138,14 @@ def depth(
     if as_json:
         print_json(report)
     else:
-        click.echo(tell_depth(report, by_picture=by_picture))
+        say(tell_depth(report, by_picture=by_picture))
     if html:
         _write(html, depth_page(report, gallery))
         if not as_json:
-            click.echo(f"look at it: {html}")
+            say(f"look at it: {html}")
     left_out = [left for found in report.sets for left in found.left_out]
     for left in left_out if as_json else []:  # else the table has told
-        click.echo(f"left out: {left.reason}", err=True)
+        say(f"left out: {left.reason}", err=True)
     if left_out:
         leave(1)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from pearl_data.cli.output import leave, naming_a_model
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 from pearl_tools.errors import listed
 
@@ -49,5 +50,5 @@ def validate(
         print_json(report)
     else:
         for line in report_lines(report):
-            click.echo(line)
+            say(line)
     leave(0 if report.clean else 1)

@@ -7,7 +7,6 @@ passes has looked at the picture. Leaves out how good a model is (`evaluate.py`)
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from typing import Final, Literal, NamedTuple
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from pearl_data.depth_eval.ranks import spearman
 from pearl_data.rendering import Rendered, SceneBrief, render_brief
+from pearl_data.terminal import say
 from pearl_tools.depth import DepthModel
 from pearl_tools.depth.model import EMBEDDED
 from pearl_tools.depth.outputs import NEAREST_M, OutputKind, no_metres, opposite, parse_spec
@@ -117,7 +117,7 @@ def require_sign(model: DepthModel) -> Verdict | None:
     told = f"depth model {model.model_id!r}: {found.told}"
     if found.verdict != "not_correlated":
         raise BadInput(told)
-    print(f"warning: {told}", file=sys.stderr)  # noqa: T201 - progress, not a result
+    say(f"warning: {told}", err=True)
     return found.verdict
 
 

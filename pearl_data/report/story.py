@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from pearl_data.audit.text import printable
 from pearl_data.report.view import CallView, TrajectoryView, view_of
+from pearl_data.terminal import one_line
 from pearl_data.trajectory import Trajectory
 from pearl_tools.types import MediaRecord
 
@@ -94,7 +94,7 @@ def _call(view: CallView) -> Iterator[str]:
 
 def _item(label: str, text: str) -> list[str]:
     return textwrap.wrap(
-        printable(text) or "-",
+        one_line(text) or "-",
         WIDTH,
         initial_indent=label.ljust(_INDENT),
         subsequent_indent=" " * _INDENT,

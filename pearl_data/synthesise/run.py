@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -26,6 +25,7 @@ from pearl_data.shards import BlockResult, DatasetWriter, SummaryLine
 from pearl_data.sources import SourceSpec, open_source
 from pearl_data.sources.base import QuestionSettings, QuestionSource
 from pearl_data.synthesise.block import SlotResult, run_block
+from pearl_data.terminal import say
 from pearl_data.trajectory import SCHEMA_VERSION
 from pearl_tools.errors import PearlError, ToolBug, UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor, library_version
@@ -103,10 +103,10 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
         out, configuration(settings, bench), samples_per_shard=settings.samples_per_shard
     )
     if writer.summary is not None:
-        print(f"{out}: finished before, nothing was done", file=sys.stderr)  # noqa: T201
+        say(f"{out}: finished before, nothing was done", err=True)
         return writer.summary
     for line in writer.dropped:
-        print(f"writing again: {line}", file=sys.stderr)  # noqa: T201 - progress, not a result
+        say(f"writing again: {line}", err=True)
     limit = settings.limit
     total, unit = (blocks, "blocks") if limit is None else (limit, "trajectories")
     done = writer.next_block if limit is None else writer.written

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from pearl_data.findings import Finding
+from pearl_data.terminal import one_line
 from pearl_tools.types import Record
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -67,7 +68,7 @@ class ValidationReport(Record, frozen=True, kw_only=True):
 def report_lines(report: ValidationReport) -> Iterator[str]:
     """The report for a person: findings, counts by code, what was replayed, notes, verdict."""
     for found in report.findings[:SHOWN]:
-        yield str(found)
+        yield one_line(str(found))
     if len(report.findings) > SHOWN:
         yield f"... and {len(report.findings) - SHOWN} more (--json gives all)"
     if report.findings:
@@ -77,7 +78,7 @@ def report_lines(report: ValidationReport) -> Iterator[str]:
         yield ""
     for tool, replayed in (report.replay or {}).items():
         yield f"replay {tool}: {replayed}"
-    yield from report.notes
+    yield from map(one_line, report.notes)
     verdict = "no findings"
     if not report.clean:
         hurt = _many(report.documents_with_findings, "document")

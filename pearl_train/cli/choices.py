@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from pearl_data.terminal import say
 from pearl_tools.errors import UsageError
 from pearl_train.settings.config import OBJECTIVES, Config
 
@@ -88,9 +89,9 @@ def chosen_config(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[s
     if faults:
         raise UsageError(told(faults))
     if rate and config.model.id != "nano":
-        click.echo(f"note: optim.lr {config.optim.lr:g}, the default for {rate}", err=True)
+        say(f"note: optim.lr {config.optim.lr:g}, the default for {rate}", err=True)
     if not configs and config.model.id != "nano":
-        click.echo(
+        say(
             "note: no --config, so all that no option gives is a default of the trainer; presets: "
             f"{', '.join(presets())}",
             err=True,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import config_options, data_option, model_option
 
@@ -78,5 +79,5 @@ def compare(
     if as_json:
         print_json(found)
         return
-    click.echo(table_text(found))
-    click.echo(f"\nlook at it: {out / PAGE}")
+    say(table_text(found))
+    say(f"\nlook at it: {out / PAGE}")

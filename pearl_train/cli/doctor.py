@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import (
     chosen_config,
@@ -69,7 +70,7 @@ def doctor(
     def tell(finding: Finding) -> None:
         if not as_json:
             for line in told(finding):
-                click.echo(line)
+                say(line)
 
     config = chosen_config(configs, sets, {"model.id": model, "objective.name": objective})
     report, patient = examine(data, config, samples=samples, tell=tell)
@@ -77,7 +78,7 @@ def doctor(
     if as_json:
         print_json(report)
     else:
-        click.echo(summary(report))
+        say(summary(report))
         for path in written:
-            click.echo(f"wrote {path}")
+            say(f"wrote {path}")
     context.exit(report.status)

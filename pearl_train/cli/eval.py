@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import asking_sets_option, checkpoint_option, data_option
 
@@ -54,4 +55,4 @@ def evaluate(
     if as_json:
         print_json(found)
     else:
-        click.echo(scores_text(found))
+        say(scores_text(found))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pearl_data.progress import stage
+from pearl_data.terminal import say
 from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import checkpoint_option
 
@@ -30,5 +31,5 @@ def export(run: Path, to: Path, checkpoint: str) -> None:
     from pearl_train.training.exported import export_run
 
     export_run(run, to, checkpoint)
-    click.echo(f"exported to {to}")
-    click.echo(f'load it: AutoModelForImageTextToText.from_pretrained("{to}")')
+    say(f"exported to {to}")
+    say(f'load it: AutoModelForImageTextToText.from_pretrained("{to}")')

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 from pearl_train.cli.choices import asking_sets_option, checkpoint_option
-from pearl_train.cli.output import harmless
 
 
 @click.command(
@@ -64,19 +64,19 @@ def predict(
         found.must_say_something()
         return
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     for picture in found.pictures:
         if picture["changes"]:
             changes = picture["changes"]
             told = ", ".join(changes) if isinstance(changes, list) else str(changes)
-            click.echo(f"{picture['id']}: opened with {told}", err=True)
+            say(f"{picture['id']}: opened with {told}", err=True)
     if offered and found.stated is None:
-        ranking = f"; by likelihood: {harmless(found.ranking())}" if found.likelihoods else ""
-        click.echo(f"none of the choices was stated{ranking}", err=True)
+        ranking = f"; by likelihood: {found.ranking()}" if found.likelihoods else ""
+        say(f"none of the choices was stated{ranking}", err=True)
     found.must_say_something()
     if offered and found.stated is None:
-        click.echo("the reply was:", err=True)
-    click.echo(harmless(found.stated or found.answer))
+        say("the reply was:", err=True)
+    say(found.stated or found.answer)
 
 
 def _offered(choices: Sequence[str]) -> list[str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option, print_json
+from pearl_data.command_line import json_option
 from pearl_data.progress import stage
+from pearl_data.terminal import print_json, say
 from pearl_tools.errors import UsageError
 from pearl_train.cli.choices import (
     chosen_config,
@@ -78,7 +79,7 @@ def run(
         print_json(result)
         return
     for line in result.told():
-        click.echo(line)
+        say(line)
 
 
 def _alone(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, object]) -> None:

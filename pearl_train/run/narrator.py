@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 
+from pearl_data.terminal import say
 from pearl_train.run.training_line import USUAL, TrainingLine, Values, terminal_columns
 
 PANEL_PAUSE_S = 60.0
@@ -61,8 +62,7 @@ class Narrator:
             return
         if self._line and sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        say(text, err=True)
 
     def close(self) -> None:
         """Finish the line."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ import msgspec
 from pearl_data.progress import Progress, stage
 from pearl_data.shards import DatasetReader
 from pearl_data.shards.reader import Place
+from pearl_data.terminal import say
 from pearl_tools.errors import UsageError
 from pearl_train.errors import RunInterrupted
 from pearl_train.model.backbone import Backbone
@@ -233,8 +233,9 @@ def _without_target(
             f"{how_to_keep(reasons, whole.samples.encoder.data)}"
         )
     if reasons and accelerator.is_main_process:
-        sys.stderr.write(
-            f"{reasons.total()} of {len(whole)} samples have no target and are left out: {told}\n"
+        say(
+            f"{reasons.total()} of {len(whole)} samples have no target and are left out: {told}",
+            err=True,
         )
     return found
 

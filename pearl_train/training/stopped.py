@@ -6,11 +6,11 @@ waits for no checkpoint, leaves the same.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from pearl_data.terminal import say
 from pearl_tools.errors import PearlError
 from pearl_train.errors import Diverged, RunInterrupted
 from pearl_train.model.whole import is_whole
@@ -129,11 +129,11 @@ def _tell(folder: RunFolder, error: Exception, session: Session) -> None:
             try:
                 draw(folder)
             except KeyboardInterrupt:
-                sys.stderr.write("interrupted again: the curves are not drawn\n")
+                say("interrupted again: the curves are not drawn", err=True)
             with undisturbed():
                 write_card(folder)
     except (OSError, PearlError) as failure:  # a full disk may be what stopped the run
-        sys.stderr.write(f"curves and card cannot be written: {failure}\n")
+        say(f"curves and card cannot be written: {failure}", err=True)
 
 
 def _kind(error: Exception, *, trained: bool) -> Literal["diverged", "trained", "other"]:

@@ -1,0 +1,73 @@
+r"""What reaches the terminal, of both programs: data may say anything, and steers nothing.
+
+Records, file names and replies of models hold whatever their authors wrote: CSI and OSC sequences,
+characters that turn the direction or that nobody sees. Every command prints through :func:`say` or
+:func:`print_json`, which show them as escapes; ``click.echo`` is banned elsewhere by the linter.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+#: What may need an escape: all but printable ASCII and line ends, so that plain text is quick.
+_SUSPECT = re.compile(r"[^\n -~]")
+_JOINERS = "\u200c\u200d"
+_BLANKS = dict.fromkeys(map(ord, "\n\t\r"), " ")
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print ``text`` on stdout, or on stderr, with a line end."""
+    import click
+
+    click.echo(harmless(text), err=err)  # noqa: TID251 - the one place
+
+
+def print_json(value: Any) -> None:
+    """``value`` (records or JSON values) on stdout, indented, keys in their own order.
+
+    Exact JSON: what could steer a terminal is written as the escape that JSON has for it.
+    """
+    import click
+    import msgspec
+
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    shown = _SUSPECT.sub(lambda found: _shown(found, text, _json_escape), text)
+    click.echo(shown)  # noqa: TID251 - the one place
+
+
+def harmless(text: str) -> str:
+    r"""``text`` with what steers a terminal, turns its direction or cannot be seen shown as
+    ``\x1b``. Line ends and tabs stay, and a joiner behind a letter of a script (or a sign) that is
+    joined.
+
+    >>> print(harmless("a\x1b[2Jb\u202ec"))
+    a\x1b[2Jb\u202ec
+    """
+    return _SUSPECT.sub(lambda found: _shown(found, text, _escape), text)
+
+
+def one_line(text: str) -> str:
+    r"""``text`` as :func:`harmless` shows it, with blanks for line ends and tabs."""
+    return harmless(text.translate(_BLANKS))
+
+
+def _shown(found: re.Match[str], text: str, escape: Any) -> str:
+    character = found[0]
+    if character.isprintable() or character == "\t" or unicodedata.category(character) == "Zs":
+        return character
+    if character in _JOINERS and found.start():
+        before = text[found.start() - 1]
+        if not before.isascii() and before.isprintable():
+            return character
+    return str(escape(character))
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
