@@ -18,6 +18,7 @@ from pearl_train.asking.questions import Question, opened
 from pearl_train.asking.scoring import stated_choice, stated_part
 from pearl_train.asking.trained import AtStep, find, open_answerer, refuse_unread
 from pearl_train.errors import NoAnswer
+from pearl_train.model.generation import not_used
 from pearl_train.views.chat import MOST_LETTERED
 
 
@@ -89,6 +90,11 @@ def predict(
             "--set data.answers=text"
         )
     model = open_answerer(place, mode="direct" if trained_with_tools else None, device=device)
+    base = model.backbone.plain.generation_config
+    if unused := not_used(base, model.backbone.tokens.all):
+        notes.append(
+            f"decoded greedily, without {', '.join(unused)} of the model's generation_config.json"
+        )
     return answered(model, question, place.name, notes)
 
 

@@ -114,7 +114,7 @@ def _found(where: str, sets: Sequence[str], at: AtStep | None) -> Place:
     folder = Path(where).expanduser()
     run = RunFolder(folder)
     if at is not None:
-        config = _asked_at(_configured(where, [run.config], sets), at.folder)
+        config = _asked_at(_configured(where, [run.config], sets), at.folder, sets)
         return Place(f"{folder_name(folder)}, step {at.step}", config, run, True, at.step)
     if run.config.is_file():
         if not is_whole(run.model):
@@ -124,11 +124,11 @@ def _found(where: str, sets: Sequence[str], at: AtStep | None) -> Place:
                 f"{how_to_go_on(run, run.read_config())}"
             )
         config = _configured(where, [run.config], sets)
-        return Place(folder_name(folder), _asked_at(config, run.model), run, trained=True)
+        return Place(folder_name(folder), _asked_at(config, run.model, sets), run, trained=True)
     exported = folder / EXPORTED
     if exported.is_file():
         config = _configured(where, [exported], sets)
-        return Place(folder_name(folder), _asked_at(config, folder), None, trained=True)
+        return Place(folder_name(folder), _asked_at(config, folder, sets), None, trained=True)
     config = _configured(where, [], sets)
     return Place(folder_name(folder), config, None, trained=False)
 
@@ -166,9 +166,14 @@ def _of_asking(where: str, fault: Fault, config: Config, files: Sequence[Path]) 
     )
 
 
-def _asked_at(config: Config, folder: Path) -> Config:
-    """``config`` with the trained network in ``folder``, whose adapters are merged already."""
-    model = msgspec.structs.replace(config.model, id=str(folder), revision=None, lora=None)
+def _asked_at(config: Config, folder: Path, sets: Sequence[str]) -> Config:
+    """``config`` with the trained network in ``folder``, whose adapters are merged already, in the
+    type that it is stored in unless ``sets`` choose another.
+    """
+    dtype = config.model.dtype if "model.dtype" in _keys(sets) else "float32"
+    model = msgspec.structs.replace(
+        config.model, id=str(folder), revision=None, lora=None, dtype=dtype
+    )
     return msgspec.structs.replace(config, model=model)
 
 
@@ -195,7 +200,9 @@ def open_answerer(
 
 
 def asked_backbone(config: Config, device: str | None = None) -> Backbone:
-    """The network for inference: its weights in ``model.dtype``, as plain transformers runs it."""
+    """The network for inference: its weights in ``model.dtype``, as plain transformers runs it;
+    float32 for what was trained here, in which it is stored.
+    """
     built = build_backbone(config.model, seed=config.seed)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.bfloat16 if config.model.dtype == "bfloat16" else torch.float32

@@ -20,16 +20,28 @@ from pearl_train.cli.choices import checkpoint_option
     type=click.Path(file_okay=False, path_type=Path),
     help="New or empty folder for network, processor and card.",
 )
+@click.option(
+    "--adapter",
+    is_flag=True,
+    help="Write the adapter alone, for peft, with the processor and the tokens that it needs.",
+)
 @checkpoint_option
-def export(run: Path, to: Path, checkpoint: str) -> None:
+def export(run: Path, to: Path, checkpoint: str, *, adapter: bool) -> None:
     """Write the trained model of RUN, with its processor, to a folder of its own.
 
-    It loads with AutoModelForImageTextToText and AutoProcessor, without this toolkit.
+    It loads with AutoModelForImageTextToText and AutoProcessor, without this toolkit; adapters are
+    merged in float32. With --adapter it loads with PeftModel onto the model that RUN trained: its
+    README says how. pearl.sha256 holds the hashes of all files: sha256sum -c pearl.sha256.
     """
     on_interrupt("interrupted; run the same command again")
     stage("export", "loading torch and transformers")
-    from pearl_train.training.exported import export_run
+    from pearl_train.training.exported import export_adapter, export_run
 
+    if adapter:
+        export_adapter(run, to, checkpoint)
+        say(f"exported to {to}")
+        say(f"load it: the lines in {to / 'README.md'}")
+        return
     export_run(run, to, checkpoint)
     say(f"exported to {to}")
     say(f'load it: AutoModelForImageTextToText.from_pretrained("{to}")')

@@ -179,7 +179,8 @@ class _Session:
 
     def base(self, config: Config) -> Row:
         """The model before training."""
-        model = msgspec.structs.replace(config.model, lora=None)
+        # asked in the type in which trained rows are stored and asked
+        model = msgspec.structs.replace(config.model, lora=None, dtype="float32")
         objective = msgspec.structs.replace(config.objective, name="sft", pause_tokens=0)
         plain = msgspec.structs.replace(config, model=model, objective=objective)
         place = Place(BASE, plain, None, trained=False)

@@ -15,6 +15,7 @@ from pearl_train.model.load import load_model
 from pearl_train.model.lora import add_lora
 from pearl_train.model.tokens import add_special_tokens
 from pearl_train.settings.config import ModelConfig
+from pearl_train.views.pictures import limit_pixels
 
 
 def build_backbone(
@@ -54,6 +55,8 @@ def made_ready(
     """
     plain: Any = network
     tokens = add_special_tokens(plain, processor, seed=seed)
+    if config.max_pixels is not None:
+        limit_pixels(processor, config.max_pixels)
     if config.freeze_vision:
         freeze_vision(plain)
     if config.lora is not None:

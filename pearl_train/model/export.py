@@ -1,7 +1,9 @@
 """A trained network as a folder that plain transformers loads: no trace of peft, nor of us.
 
-LoRA is merged and trained rows are written into their matrices. Left out: checkpoints to resume
-from (:mod:`pearl_train.training.checkpoint`).
+LoRA is merged and trained rows are written into their matrices, in float32: bfloat16 has 8 bits of
+precision, which round most of a small update away. The processor holds the limit of pixels, the
+generation config how replies were decoded, and ``pearl.sha256`` the hashes of all of it. Left out:
+checkpoints to resume from (:mod:`pearl_train.training.checkpoint`).
 """
 
 from __future__ import annotations
@@ -16,14 +18,23 @@ import torch
 from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.model.backbone import Backbone
+from pearl_train.model.generation import decoding
 from pearl_train.model.load import check_finite
+from pearl_train.model.manifest import write_manifest
 
 
-def export_model(backbone: Backbone, folder: Path, *, dtype: torch.dtype | None = None) -> Path:
+def export_model(
+    backbone: Backbone,
+    folder: Path,
+    max_new_tokens: int | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Path:
     """Writes network and processor into the new ``folder``; loads with ``from_pretrained``.
 
-    The backbone stays as it is; with LoRA a second copy of the weights is held while merging.
-    ``dtype`` converts the weights (bfloat16 halves the folder of a fully fine-tuned model). The
+    The backbone stays as it is; with LoRA a float32 copy of the weights is held while merging.
+    ``dtype`` converts the weights (bfloat16 halves the folder, and rounds what was learned). The
+    generation config is that of :mod:`pearl_train.model.generation`, with ``max_new_tokens``. The
     folder appears whole or not at all. Raises ``UsageError`` if it exists and is not empty,
     ``BadInput`` for weights that are not finite.
     """
@@ -34,10 +45,18 @@ def export_model(backbone: Backbone, folder: Path, *, dtype: torch.dtype | None 
     check_finite(network, str(folder), "training diverged: train anew with a lower optim.lr")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    network.save_pretrained(partial)
+    base = network.generation_config
+    try:
+        network.generation_config = decoding(
+            backbone.processor, backbone.tokens, max_new_tokens=max_new_tokens
+        )
+        network.save_pretrained(partial)
+    finally:
+        network.generation_config = base
     backbone.processor.save_pretrained(partial)
-    obey_umask(partial)
     check_reloads(partial, len(backbone.processor.tokenizer))
+    write_manifest(partial)
+    obey_umask(partial)
     if folder.exists():
         folder.rmdir()
     partial.rename(folder)
@@ -45,10 +64,12 @@ def export_model(backbone: Backbone, folder: Path, *, dtype: torch.dtype | None 
 
 
 def merged(backbone: Backbone, dtype: torch.dtype | None = None) -> Any:
-    """The transformers model with adapters merged: a copy where there are any to merge."""
+    """The transformers model with adapters merged in float32: a copy, on the CPU, where there are
+    any to merge.
+    """
     network: Any = backbone.network
     if hasattr(network, "peft_config"):
-        network = copy.deepcopy(network).merge_and_unload()
+        network = copy.deepcopy(network).to("cpu", torch.float32).merge_and_unload()
         network.requires_grad_(requires_grad=True)
     if dtype is not None and network.dtype != dtype:
         network = copy.deepcopy(network).to(dtype)

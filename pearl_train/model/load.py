@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pearl_tools.errors import BadInput, UsageError, listed
+from pearl_train.model.manifest import check_manifest
 from pearl_train.settings.config import ModelConfig
 
 NANO = Path(__file__).parent.parent / "nano"
@@ -43,9 +44,11 @@ def load_model(config: ModelConfig) -> tuple[nn.Module, Any]:
 
     With LoRA and ``dtype`` bfloat16 the weights are bfloat16; with full fine-tuning float32 always.
     Raises ``UsageError`` for what is no model to be trained here, and ``BadInput`` for one whose
-    weights are not finite, naming it.
+    weights are not finite, or whose files are not those that were exported, naming it.
     """
     place = _place(config.id)
+    if Path(place).is_dir():
+        check_manifest(Path(place))
     family = _family(config, place)
     with _quiet():
         network = _network(config, place)
@@ -67,6 +70,11 @@ def _place(model_id: str) -> str:
     folder = Path(model_id).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
+            if (folder / "adapter_config.json").is_file():
+                raise UsageError(
+                    f"model {model_id}: expected a whole model, got an adapter alone; load it as "
+                    "its README says, or export the run without --adapter"
+                )
             raise UsageError(
                 f"model {model_id}: expected a folder with config.json, weights and processor, as "
                 "save_pretrained writes it; found no config.json"

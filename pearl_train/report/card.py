@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pearl_data.shards.files import write_whole
 from pearl_train.report.card_scores import EVERY, scores
-from pearl_train.report.usage import usage
+from pearl_train.report.usage import adapter_usage, usage
 from pearl_train.run.environment import Stop, last_stop
 from pearl_train.run.folder import DataFacts, RunFolder, read_json
 from pearl_train.run.going_on import going_on
@@ -82,6 +82,31 @@ def exported_card(folder: RunFolder, name: str, choices: str, step: int | None =
     return card(folder, place)
 
 
+def adapter_card(
+    folder: RunFolder, name: str, choices: str, adapter: Path, step: int | None = None
+) -> str:
+    """The card of an adapter alone, called ``name``, that lies in ``adapter``; the rest as for
+    :func:`exported_card`.
+    """
+    config = folder.read_config()
+    what = (
+        f"A low-rank adapter for `{model_name(config.model.id)}`, trained with the objective "
+        f"**{config.objective.name}** of the Pearl toolkit: the adapter alone, with the rows of "
+        "the tokens that the trainer added and the processor that knows them.\n"
+    )
+    parts = [
+        _front(config, library="peft"),
+        f"# {name}\n",
+        what,
+        _at_step(config, step),
+        _data(folder.read_data()),
+        _training(config, [], step),
+        f"Every choice is in `{choices}`.\n",
+        adapter_usage(config, adapter),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
 def card(folder: RunFolder, place: Place) -> str:
     """What the run in ``folder`` was, for readers at ``place``."""
     config = folder.read_config()
@@ -100,7 +125,7 @@ def card(folder: RunFolder, place: Place) -> str:
         f"Every choice is in `{place.choices}`.\n",
         _losses(folder, place.curves, place.step),
         scores(folder.path, place.step if place.exported else EVERY) or _not_yet(place),
-        usage(config, place.model, place.command) if place.model else "",
+        usage(config, place.model, place.command, folder.model) if place.model else "",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -109,13 +134,12 @@ def _curves(folder: RunFolder) -> str | None:
     return folder.curves.name if folder.curves.is_file() else None
 
 
-def _front(config: Config) -> str:
+def _front(config: Config, library: str = "transformers") -> str:
     known = config.model.id != "nano" and not is_local(config.model.id)
     base = f"base_model: {config.model.id}\n" if known else ""
     tags = "".join(f"- {tag}\n" for tag in dict.fromkeys(("pearl", config.objective.name)))
     return (
-        f"---\nlibrary_name: transformers\npipeline_tag: image-text-to-text\n{base}"
-        f"tags:\n{tags}---\n"
+        f"---\nlibrary_name: {library}\npipeline_tag: image-text-to-text\n{base}tags:\n{tags}---\n"
     )
 
 
@@ -127,7 +151,7 @@ def _summary(config: Config) -> str:
         purpose = f"answers questions about pictures; it was trained on {_WHOLE[objective.view]}"
     elif control:
         purpose += " (lambda 0: the control, no embedding was predicted)"
-    adapted = " with low-rank adapters, merged" if config.model.lora else ""
+    adapted = " with low-rank adapters, merged in float32" if config.model.lora else ""
     return (
         f"`{model_name(config.model.id)}` trained{adapted} with the objective "
         f"**{config.objective.name}** of the Pearl toolkit: it {purpose}.\n"
@@ -176,7 +200,10 @@ def _training(config: Config, sessions: list[Any], reached: int | None) -> str:
         f"- {done} steps of {optim.batch} samples; AdamW, learning rate {optim.lr:g} "
         f"({optim.schedule}, warm-up {optim.warmup:g}), weight decay {optim.weight_decay:g}"
     )
-    lines.append(f"- seed {config.seed}; computed in {config.model.dtype}")
+    lines.append(
+        f"- seed {config.seed}; computed in {config.model.dtype}; what was trained is stored in "
+        "float32"
+    )
     if objective.name == "pearl" and not objective.weight:
         lines.append("- lambda 0: the control without its term")
     elif objective.name == "pearl":

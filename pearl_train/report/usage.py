@@ -1,25 +1,29 @@
 """The part of a card that says how to ask the model: plain transformers, in the words of training.
 
-The lines run as they stand, and give what ``pearl-train predict`` gives, but where an objective
-answers in a way of its own.
+The lines run as they stand, and give what ``pearl-train predict`` gives, unless an objective
+answers in a way of its own: pictures are opened upright and on white, the processor and the
+generation config of the folder do the rest.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 from pearl_train.settings.config import Config
 from pearl_train.views.chat import ANSWER_PREFIX, question_text
 
-_LINES = """from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
+_LINES = """{imports}
 
-folder = {folder}
-model = AutoModelForImageTextToText.from_pretrained(folder)
-processor = AutoProcessor.from_pretrained(folder)
+{load}
 
-picture = Image.open("photo.jpg").convert("RGB")
-question = {question}
+picture = ImageOps.exif_transpose(Image.open("photo.jpg"))
+if picture.has_transparency_data:
+    picture = picture.convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+picture = picture.convert("RGB")
+{shrink}question = {question}
 messages = [
 {messages}
 ]
@@ -30,20 +34,72 @@ reply = model.generate(**inputs, max_new_tokens={most}, do_sample=False)
 print(processor.decode(reply[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 """
 
+_IMPORTS = """{first}from PIL import Image, ImageOps
+{peft}from transformers import AutoModelForImageTextToText, AutoProcessor{more}{nano}"""
 
-def usage(config: Config, folder: str, command: str) -> str:
+_MODEL = """folder = {folder}
+model = AutoModelForImageTextToText.from_pretrained(folder)
+processor = AutoProcessor.from_pretrained(folder)"""
+
+_ADAPTER = """folder = {folder}
+processor = AutoProcessor.from_pretrained(folder)
+model = AutoModelForImageTextToText.from_pretrained({base}{revision}, dtype="{dtype}")
+if len(processor.tokenizer) > model.get_input_embeddings().num_embeddings:
+    model.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
+model = PeftModel.from_pretrained(model, folder)
+model.generation_config = GenerationConfig.from_pretrained(folder)"""
+
+_SHRINK = """scale = math.sqrt({most} / (picture.width * picture.height))
+if scale < 1:
+    size = max(1, int(picture.width * scale)), max(1, int(picture.height * scale))
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+"""
+
+
+def usage(config: Config, folder: str, command: str, network: Path | None = None) -> str:
     """The section: ``folder`` is where the network lies from the card, ``command`` how
-    ``pearl-train`` names it.
+    ``pearl-train`` names it, ``network`` where it lies from here (``folder``).
     """
     where = "this folder" if folder == "." else f"the folder of this file, which holds {folder}/"
     return (
         f"## Use\n\nWith plain transformers, in {where}:\n\n"
-        f"```python\n{_lines(config, folder)}```\n\n{_way_of_its_own(config)}"
+        f"```python\n{_lines(config, folder, network or Path(folder))}```\n\n"
+        f"{_REPLIES}{_way_of_its_own(config)}"
         f'With the toolkit: `pearl-train predict {command} --image photo.jpg --question "..."`.\n'
     )
 
 
-def _lines(config: Config, folder: str) -> str:
+def adapter_usage(config: Config, network: Path) -> str:
+    """The same section for an adapter alone, in the folder of its card; ``network`` is that one."""
+    return (
+        "## Use\n\nWith plain transformers and peft, in this folder:\n\n"
+        f"```python\n{_lines(config, '.', network, adapter=True)}```\n\n"
+        f"{_REPLIES}{_way_of_its_own(config)}"
+        "The base gets the rows of the tokens that the trainer added, then the adapter, unmerged: "
+        "as it was trained. Merge it in float32 alone (`model.float().merge_and_unload()`).\n"
+    )
+
+
+_REPLIES = (
+    "Replies are decoded greedily, without the tokens that the trainer added: "
+    "`generation_config.json` says so. A picture of 16 bits a sample is to be made one of 8 bits "
+    "first (`pearl-train predict` divides by 257; Pillow cuts off).\n\n"
+)
+
+
+def _pixels_left(config: Config, network: Path) -> int | None:
+    """The limit of pixels that the processor in ``network`` does not keep by itself."""
+    most = config.model.max_pixels
+    try:
+        document: Any = json.loads((network / "processor_config.json").read_bytes())
+        size = document["image_processor"]["size"]
+        kept = size["longest_edge"] if "shortest_edge" in size else None
+    except (OSError, ValueError, LookupError, TypeError):
+        kept = None
+    return None if kept == most else most
+
+
+def _lines(config: Config, folder: str, network: Path, *, adapter: bool = False) -> str:
     asked = question_text("Which is nearer?", ["the cup", "the lamp"], answers=config.data.answers)
     turns: list[tuple[str, list[str]]] = [
         ("user", ['{"type": "image", "image": picture}', '{"type": "text", "text": question}']),
@@ -51,14 +107,38 @@ def _lines(config: Config, folder: str) -> str:
     ]
     if config.data.system.strip():
         turns.insert(0, ("system", [_text(config.data.system.strip())]))
+    most = _pixels_left(config, network)
     return _LINES.format(
-        folder=_quoted(folder),
+        imports=_IMPORTS.format(
+            first="import math\n\n" * (most is not None),
+            peft="from peft import PeftModel\n" * adapter,
+            more=", GenerationConfig" * adapter,
+            nano="\n\nfrom pearl_train.model.load import NANO" * (adapter and _is_nano(config)),
+        ),
+        load=_loading(config, folder, adapter=adapter),
+        shrink="" if most is None else _SHRINK.format(most=most),
         question=_quoted(asked),
         messages="\n".join(
             f'    {{"role": "{role}", "content": [{", ".join(parts)}]}},' for role, parts in turns
         ),
         most=config.evaluate.max_new_tokens,
     )
+
+
+def _loading(config: Config, folder: str, *, adapter: bool) -> str:
+    if not adapter:
+        return _MODEL.format(folder=_quoted(folder))
+    revision = config.model.revision
+    return _ADAPTER.format(
+        folder=_quoted(folder),
+        base="NANO" if _is_nano(config) else _quoted(config.model.id),
+        revision=f", revision={_quoted(revision)}" if revision else "",
+        dtype=config.model.dtype,
+    )
+
+
+def _is_nano(config: Config) -> bool:
+    return config.model.id == "nano"
 
 
 def _text(words: str) -> str:

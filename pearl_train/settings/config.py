@@ -44,13 +44,16 @@ class ModelConfig(Section, frozen=True, kw_only=True):
     """``nano`` (embedded), a folder, or a hub id of an image-text-to-text model."""
     revision: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the weights while computing; with full fine-tuning the trained weights stay float32."""
+    """Of the weights while training; with full fine-tuning the trained weights stay float32. What
+    was trained is stored and asked in float32: rounded to bfloat16 it would lose small updates.
+    ``--set model.dtype=bfloat16`` asks it so nevertheless, in half the memory."""
     attention: Literal["sdpa", "eager"] = "sdpa"
     """Packed views need a mask per position, which these two take."""
     freeze_vision: bool = False
     checkpoint_activations: bool = False
     max_pixels: Positive | None = None
-    """Pictures with more pixels are made smaller before the processor sees them, and counted."""
+    """Pictures with more pixels are made smaller, and counted: by the model's processor, whose own
+    limit this replaces (Qwen), else before it sees them. An export keeps the limit."""
     lora: LoraConfig | None = None
 
 
@@ -189,6 +192,12 @@ class EvaluateConfig(Section, frozen=True, kw_only=True):
     """tools only: most turns before a question counts as unanswered."""
     tool_turn_tokens: Positive = 160
     """tools only: most tokens of one turn."""
+
+    def longest_reply(self, objective: ObjectiveName) -> int:
+        """Most tokens of a turn of a model of ``objective``: what an export stops after."""
+        if objective == "tools":
+            return max(self.max_new_tokens, self.tool_turn_tokens)
+        return self.max_new_tokens
 
 
 class Config(Section, frozen=True, kw_only=True):

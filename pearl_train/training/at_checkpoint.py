@@ -51,9 +51,13 @@ def network_at(where: str, checkpoint: str) -> Iterator[AtStep | None]:
     run = RunFolder(Path(where).expanduser())
     found = chosen(run, checkpoint)
     with tempfile.TemporaryDirectory(prefix="pearl-checkpoint-") as scratch:
-        folder = Path(scratch) / "model"
+        folder, config = Path(scratch) / "model", run.read_config()
         with no_bars():
-            export_model(backbone_at(found, run.read_config()), folder)
+            export_model(
+                backbone_at(found, config),
+                folder,
+                config.evaluate.longest_reply(config.objective.name),
+            )
         yield AtStep(folder, found.step)
 
 

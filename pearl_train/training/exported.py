@@ -1,18 +1,28 @@
-"""The trained model of a run as a folder of its own: for plain transformers, for other people."""
+"""The trained model of a run as a folder of its own: for plain transformers, for other people.
+
+Whole, with adapters merged, or an adapter alone for peft. Either has hashes of its files beside it.
+"""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import UsageError
 from pearl_train.asking.trained import EXPORTED, find
 from pearl_train.model.export import check_reloads
-from pearl_train.report.card import exported_card
+from pearl_train.model.generation import decoding
+from pearl_train.model.manifest import check_manifest, read_manifest, write_manifest
+from pearl_train.report.card import adapter_card, exported_card
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.load import resolved_toml
-from pearl_train.training.at_checkpoint import LAST, network_at
+from pearl_train.training.at_checkpoint import LAST, backbone_at, chosen, network_at
+from pearl_train.training.checkpoint import Checkpoint
+
+ADAPTER = "training.toml"
+"""What an exported adapter says of its training; it is no model that can be asked by itself."""
 
 
 def export_run(run: Path, to: Path, checkpoint: str = LAST) -> Path:
@@ -20,31 +30,86 @@ def export_run(run: Path, to: Path, checkpoint: str = LAST) -> Path:
 
     ``checkpoint`` (``last``, ``best`` or a step) says which weights: by default those of its end.
     The folder appears whole or not at all. Raises ``UsageError`` where ``run`` is no finished run,
-    or has no such checkpoint, or ``to`` holds anything.
+    or has no such checkpoint, or ``to`` holds anything; ``BadInput`` for a model whose files are
+    not those that the run wrote.
     """
-    to = to.resolve()  # "." has no name that a folder beside it could be called after
-    if to.exists() and any(to.iterdir()):
-        raise UsageError(f"--to {to}: expected a new or empty folder, found something there")
+    to, partial = _places(to)
     folder = RunFolder(run)
     config = folder.read_config()
-    partial = to.with_name(f".{to.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     with network_at(str(run), checkpoint) as at:
         place = find(str(run), at=at)
         model = Path(place.config.model.id)
+        check_manifest(model)
         vocabulary = _vocabulary(model)
         shutil.copytree(model, partial)
     if folder.curves.is_file():
         shutil.copyfile(folder.curves, partial / folder.curves.name)
     text = exported_card(folder, to.name, EXPORTED, place.step)
     (partial / folder.card.name).write_text(text, encoding="utf-8")
-    obey_umask(partial)  # the run may be older than its weights' modes
     (partial / EXPORTED).write_text(resolved_toml(config), encoding="utf-8")
     check_reloads(partial, vocabulary)
+    write_manifest(partial, read_manifest(partial))
+    check_manifest(partial)  # what was copied is what was trained
+    obey_umask(partial)  # the run may be older than its weights' modes
+    return _appear(partial, to)
+
+
+def export_adapter(run: Path, to: Path, checkpoint: str = LAST) -> Path:
+    """The adapter of the run ``run`` alone, with processor, card and choices, in the new ``to``.
+
+    ``peft.PeftModel.from_pretrained`` loads it onto the base that the run trained, once that has
+    rows for the tokens that the trainer added; the card says how. Raises ``UsageError`` where
+    ``run`` trained no adapter or has no such checkpoint, or ``to`` holds anything.
+    """
+    to, partial = _places(to)
+    folder = RunFolder(run)
+    config = folder.read_config()
+    if config.model.lora is None:
+        raise UsageError(
+            f"--adapter: expected a run with adapters (model.lora), got {run}, which trained all "
+            "weights; leave it out"
+        )
+    found = _checkpoint(folder, checkpoint)
+    backbone = backbone_at(found, config)
+    network: Any = backbone.network
+    for options in network.peft_config.values():
+        options.base_model_name_or_path, options.revision = config.model.id, config.model.revision
+    # rows of our tokens are saved by themselves; the matrices that hold them are the base's
+    network.save_pretrained(partial, save_embedding_layers=False)
+    backbone.processor.save_pretrained(partial)
+    most = config.evaluate.longest_reply(config.objective.name)
+    decoding(backbone.processor, backbone.tokens, max_new_tokens=most).save_pretrained(partial)
+    step = None if found.step == config.optim.steps else found.step
+    (partial / folder.card.name).write_text(
+        adapter_card(folder, to.name, ADAPTER, partial, step), encoding="utf-8"
+    )
+    (partial / ADAPTER).write_text(resolved_toml(config), encoding="utf-8")
+    write_manifest(partial)
+    obey_umask(partial)
+    return _appear(partial, to)
+
+
+def _places(to: Path) -> tuple[Path, Path]:
+    """``to``, and the folder beside it that becomes it once it is whole."""
+    to = to.resolve()  # "." has no name that a folder beside it could be called after
+    if to.exists() and any(to.iterdir()):
+        raise UsageError(f"--to {to}: expected a new or empty folder, found something there")
+    partial = to.with_name(f".{to.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    return to, partial
+
+
+def _appear(partial: Path, to: Path) -> Path:
     if to.exists():
         to.rmdir()
     partial.rename(to)
     return to
+
+
+def _checkpoint(folder: RunFolder, checkpoint: str) -> Checkpoint:
+    """The checkpoint that ``checkpoint`` names; ``last`` is the one at the end of the run."""
+    wanted = str(folder.read_config().optim.steps) if checkpoint == LAST else checkpoint
+    return chosen(folder, wanted)
 
 
 def _vocabulary(folder: Path) -> int:

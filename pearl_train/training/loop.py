@@ -19,6 +19,7 @@ import msgspec
 from pearl_data.terminated import taking_time
 from pearl_tools.errors import UsageError
 from pearl_train.errors import RunInterrupted
+from pearl_train.model.manifest import damage
 from pearl_train.model.whole import is_whole
 from pearl_train.objectives import plan_views
 from pearl_train.run.environment import describe
@@ -143,10 +144,14 @@ def _finish(
         validation_samples=made.facts.validation_samples - lost,
     )
     write_json(folder.data, facts)
-    if not is_whole(folder.model):
+    if not is_whole(folder.model) or damage(folder.model):
         shutil.rmtree(folder.model, ignore_errors=True)  # damaged later: it appears whole
         with no_bars():
-            export_model(_bare_backbone(folder, config, made), folder.model)
+            export_model(
+                _bare_backbone(folder, config, made),
+                folder.model,
+                config.evaluate.longest_reply(config.objective.name),
+            )
     with undisturbed():  # with the model these are soon done, and without them it has no words
         show(folder)
 

@@ -89,8 +89,9 @@ class _Encoding:
         if self.plan.target and not any(turn.role == "assistant" for turn in self.target):
             return self._dropped("empty-target", "no step and no conclusion is left in R")
         opened = {medium: open_picture(self.sample, medium) for medium in self.media}
-        limit, notes = self.encoder.max_pixels, list[str]()
-        if limit is not None and any(p.width * p.height > limit for p in opened.values()):
+        limit, notes = self.encoder.shrink_to, list[str]()
+        allowed = self.encoder.max_pixels
+        if allowed is not None and any(p.width * p.height > allowed for p in opened.values()):
             notes.append("max-pixels")
         pictures: dict[str, Prepared] = {}
         for attempt in range(SHRINKS + 1):
@@ -110,7 +111,7 @@ class _Encoding:
                 return self._dropped("too-long", detail)
             if attempt == SHRINKS:
                 return self._dropped("too-long-at-any-size", detail)
-            caps = [_pixel_limit(row, pictures, self.media, most) for row in rows]
+            caps = [_pixel_limit(row, pictures, self.media, most, allowed) for row in rows]
             fits = min(cap for cap in caps if cap is not None)
             if fits < 1:
                 return self._dropped("text-too-long", detail)
@@ -260,14 +261,22 @@ def _length(row: Sequence[Span]) -> int:
 
 
 def _pixel_limit(
-    row: Sequence[Span], pictures: Mapping[str, Prepared], media: Sequence[str], most: int
+    row: Sequence[Span],
+    pictures: Mapping[str, Prepared],
+    media: Sequence[str],
+    most: int,
+    allowed: int | None,
 ) -> int | None:
-    """Pixels a picture may have so that ``row`` fits, if tokens are as pixels; None if it fits."""
+    """Pixels a picture may have so that ``row`` fits, if tokens are as pixels; None if it fits.
+
+    The processor leaves none more than ``allowed``.
+    """
     if _length(row) <= most:
         return None
     shown = [pictures[media[number]] for span in row for number in span.images]
     room = most - (_length(row) - sum(sum(span.is_image) for span in row))
-    sizes = [(p.size_px[0] * p.size_px[1], p.image.tokens) for p in shown]
+    pixels = [p.size_px[0] * p.size_px[1] for p in shown]
+    sizes = [(min(n, allowed or n), p.image.tokens) for n, p in zip(pixels, shown, strict=True)]
     if room < len(shown) or not shown:
         return 0
     low, high = 1, max(pixels for pixels, _ in sizes)

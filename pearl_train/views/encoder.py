@@ -14,7 +14,7 @@ from pearl_tools.errors import UsageError
 from pearl_train.settings.config import DataConfig, ObjectiveConfig
 from pearl_train.views.batch import Span
 from pearl_train.views.chat import ANSWER_PREFIX
-from pearl_train.views.pictures import PicturePreparer, Prepared
+from pearl_train.views.pictures import PicturePreparer, Prepared, pixel_limit
 from pearl_train.views.templates import ChatTemplate, Part
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ class Encoder:
     """All that turns samples and questions into tokens; may be pickled for loader workers.
 
     ``tokens`` are the ids of the special tokens, which the processor's tokenizer already has.
-    ``max_pixels`` limits every picture. ``model`` is named where its template does not work.
+    ``max_pixels`` limits every picture: ``shrink_to`` before the processor sees it, None where the
+    processor itself has that limit. ``model`` is named where its template does not work.
     ``stop_ids`` end a reply.
     """
 
@@ -86,13 +87,12 @@ class Encoder:
         self.data = data or DataConfig()
         self.objective = objective or ObjectiveConfig()
         self.max_pixels = max_pixels
+        self.shrink_to = None if pixel_limit(processor) == max_pixels else max_pixels
         self.model = model
         self.template = ChatTemplate(processor, model)
         self.preparer = PicturePreparer(processor, self.template.placeholder)
         self.tokenizer = processor.tokenizer
-        stop = self.ids(self.template.stop)[0]
-        eos = self.tokenizer.eos_token_id
-        self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys([stop, stop if eos is None else eos]))
+        self.stop_ids = self.template.stop_ids
         self._bos, self._start = self._find_start()
         self._known: dict[tuple[str, str], list[int]] = {}
 

@@ -68,6 +68,29 @@ def shrunk(picture: Image.Image, max_pixels: int | None) -> Image.Image:
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
+def pixel_limit(processor: Any) -> int | None:
+    """The most pixels that ``processor`` lets a picture have, None if it knows no such limit.
+
+    Families of Qwen know one: their ``size`` is the least and the most of pixels, by old names.
+    """
+    images = processor.image_processor
+    known = getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})
+    size = dict(getattr(images, "size", None) or {})
+    if "max_pixels" not in known or not {"shortest_edge", "longest_edge"} <= size.keys():
+        return None
+    return int(size["longest_edge"])
+
+
+def limit_pixels(processor: Any, most: int) -> None:
+    """Gives ``processor`` the limit of ``most`` pixels, if it knows one; it is saved with it."""
+    if pixel_limit(processor) is None:
+        return
+    images = processor.image_processor
+    size = {**dict(images.size), "longest_edge": most}
+    size["shortest_edge"] = min(size["shortest_edge"], most)
+    images.size = type(images.size)(**{k: v for k, v in size.items() if v is not None})
+
+
 class PicturePreparer:
     """The picture half of ``processor``; ``placeholder`` is what its template writes for one."""
 

@@ -40,8 +40,8 @@ def encode_prompt(
 
 
 def prepare_picture(picture: Image.Image, medium: str, encoder: Encoder) -> Prepared:
-    """A picture for :func:`encode_dialogue`, made smaller where ``max_pixels`` says so."""
-    return encoder.preparer.prepare(shrunk(picture.convert("RGB"), encoder.max_pixels), medium)
+    """A picture for :func:`encode_dialogue`, made smaller if ``max_pixels`` says so."""
+    return encoder.preparer.prepare(shrunk(picture.convert("RGB"), encoder.shrink_to), medium)
 
 
 def encode_replies(

@@ -35,6 +35,7 @@ class ChatTemplate:
     Attributes:
         placeholder: what the template writes for a picture and the processor replaces.
         stop: the special token that ends an assistant's turn.
+        stop_ids: the tokens that end a reply: that one, and the tokenizer's end of sequence.
         closing: how the template closes an assistant's turn, up to ``stop``; empty where it has no
             special token for that: then the tokenizer's end of sequence is added.
         glue: what the template writes between the generation prompt and a reply, such as a space:
@@ -53,6 +54,9 @@ class ChatTemplate:
         names = {*special, *tokenizer.all_special_tokens, self.placeholder}
         self._special = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
         self.closing, self.stop = self._find_closing(tokenizer.eos_token)
+        stop = tokenizer(self.stop, add_special_tokens=False)["input_ids"][0]
+        eos = tokenizer.eos_token_id
+        self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys([stop, stop if eos is None else eos]))
         self.glue = self._find_glue()
         self.takes_assistant_first = self._may_begin_with("assistant")
 
