@@ -24,9 +24,22 @@ AnswerType = Literal["choice", "number", "text"]
 AnswerSource = Literal["annotation", "scene", "tool", "model"]
 Origin = Literal["expert", "model", "injected", "imported"]
 
+Verdict = Literal["supported", "unsupported", "unchecked", "unverified"]
+
 #: Question families of the grounded expert; imported records may use ``other``.
 Family = Literal[
-    "attribute", "identity", "presence", "read", "count", "nearer", "nearer_read", "given", "other"
+    "attribute",
+    "identity",
+    "presence",
+    "whole",
+    "part",
+    "read",
+    "count",
+    "relation",
+    "nearer",
+    "nearer_read",
+    "given",
+    "other",
 ]
 
 
@@ -44,7 +57,11 @@ class Evidence(Record, frozen=True, kw_only=True):
 
 
 class Task(Record, frozen=True, kw_only=True):
-    """The question, its choices (empty for an open answer) and where the answer comes from."""
+    """The question, its choices (empty for an open answer) and the source of its answer.
+
+    ``needs_tool`` is false for a question that the whole picture answers at the model's resolution:
+    its answer may rest on no call at all.
+    """
 
     question: Annotated[str, msgspec.Meta(min_length=1)]
     choices: list[str]
@@ -53,6 +70,7 @@ class Task(Record, frozen=True, kw_only=True):
     answer_source: AnswerSource
     family: Family
     evidence: list[Evidence]
+    needs_tool: bool = True
 
 
 class Result(Record, frozen=True, kw_only=True):
@@ -88,11 +106,13 @@ class Step(Record, frozen=True, kw_only=True):
 
 
 class Final(Record, frozen=True, kw_only=True):
-    """The conclusion. ``verdict`` says whether ``verifier`` found the answer supported."""
+    """The conclusion. ``verdict``: ``verifier`` found the answer supported or not, or did not check
+    it, or it is ``unverified``: a tool alone says so (``answer_source`` is ``tool``).
+    """
 
     thought: str
     answer: str
-    verdict: Literal["supported", "unsupported", "unchecked"]
+    verdict: Verdict
     verifier: str
 
 

@@ -31,7 +31,11 @@ def coco_set(folder: Path, images: int = 3) -> Path:
     document: dict[str, Any] = {
         "images": [],
         "licenses": [{"id": 1, "name": "CC0-1.0", "url": ""}],
-        "categories": [{"id": 1, "name": "box"}, {"id": 2, "name": "block"}],
+        "categories": [
+            {"id": 1, "name": "box"},
+            {"id": 2, "name": "block"},
+            {"id": 3, "name": "ball"},
+        ],
         "annotations": [],
     }
     colours = list(COLOURS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -52,6 +53,23 @@ from pearl_data.terminated import on_interrupt
     help="Most questions on one annotated picture.",
 )
 @click.option(
+    "--needs-tool",
+    default="only",
+    show_default=True,
+    type=click.Choice(["only", "any"]),
+    help="On annotated pictures ask only what needs a tool, or anything: also about things large"
+    " enough to see and, as a control, which of two is farther left, larger, ...",
+)
+@click.option(
+    "--depth-truth",
+    default="annotation",
+    show_default=True,
+    type=click.Choice(["annotation", "tool"]),
+    help="Who says which of two things is nearer: the annotation alone, or, where it has no"
+    " depth_rank, the depth map if the two differ by 10 % of its range or more;"
+    " such records are marked unverified.",
+)
+@click.option(
     "--small-px",
     default=48,
     show_default=True,
@@ -87,6 +105,8 @@ def synth(
     seed: int,
     workers: int,
     per_image: int,
+    needs_tool: Literal["only", "any"],
+    depth_truth: Literal["annotation", "tool"],
     small_px: int,
     model_px: int,
     depth_model: str,
@@ -123,6 +143,8 @@ def synth(
             model_long_side_px=model_px,
             small_px=small_px,
             per_image=per_image,
+            needs_tool=needs_tool,
+            depth_truth=depth_truth,
         ),
         executor=ExecutorSettings(depth_model=depth_model, device=device, seed=seed),
         limit=limit,

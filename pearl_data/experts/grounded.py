@@ -1,8 +1,9 @@
 """The grounded expert: knows the evidence, plans real calls for it, and checks what they show.
 
-It is an expert because it is told where the answer lies; it is honest because every call is really
+It is an expert because it knows where the answer lies; it is honest because every call is really
 executed and the plan fails (:class:`Unsupported`) when a call shows something else: a view that
-misses the evidence, or a depth map that contradicts the annotation.
+misses the evidence, a depth map that contradicts the annotation, or one that decides nothing where
+it alone is the truth. A question that needs no tool is answered without a call.
 """
 
 from __future__ import annotations
@@ -26,13 +27,32 @@ from pearl_data.experts.boxes import around, within
 from pearl_data.experts.depth_reading import DECISIVE_SHARE, margin_share, place_in_range, reading
 from pearl_data.experts.words import Voice
 from pearl_data.randomness import rng_for
+from pearl_data.sources.base import DEPTH_TRUTH_MARGIN
+from pearl_data.sources.comparing import relation_of
 from pearl_data.sources.facts import long_side_px
-from pearl_data.trajectory import Evidence, Task
+from pearl_data.sources.tasks import is_relation
+from pearl_data.trajectory import Evidence, Family, Task
 from pearl_tools.errors import ToolError, tool_error
 from pearl_tools.types import Box, MediaMap, Medium, Observation
 
 #: A view is never smaller than this share of its picture's sides, so that it has some context.
 _SMALLEST_VIEW = 0.06
+
+#: Families whose answer changes with what lies beside the box: why the very box is viewed, what a
+#: yes (or a count) and what a no (or none) looks like.
+_EXACTLY: dict[Family, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "count": (words.COUNT_WHY, words.COUNT_SHOWED, words.COUNT_NONE),
+    "presence": (words.PRESENCE_WHY, words.PRESENT_SHOWED, words.ABSENT_SHOWED),
+    "whole": (words.WHOLE_WHY, words.WHOLE_HELD, words.WHOLE_CUT),
+    "part": (words.PART_WHY, words.PART_THERE, words.PART_ELSEWHERE),
+}
+#: The same for answers without a tool.
+_PLAINLY: dict[Family, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "count": (words.PLAIN_COUNT, words.PLAIN_COUNT_NONE),
+    "presence": (words.PLAIN_PRESENT, words.PLAIN_ABSENT),
+    "whole": (words.WHOLE_HELD, words.WHOLE_CUT),
+    "part": (words.PART_THERE, words.PART_ELSEWHERE),
+}
 
 _Steps = Generator[PlannedStep, list[Observation], str]
 
@@ -72,6 +92,8 @@ class _PlanOf:
 
     def run(self) -> Plan:
         """Steps by family, then the conclusion."""
+        if not self.task.needs_tool:
+            return self._conclusion(self._plainly())
         if self.pair:
             self._need("depth")
             self._need_one_pair()
@@ -79,16 +101,42 @@ class _PlanOf:
             showed = yield from self._compare_then_look()
         elif self.pair:
             showed = yield from self._compare("")
-        elif self.task.family == "count":
-            showed = yield from self._exactly(
-                self.regions[0], words.COUNT_WHY, self.voice.say(words.COUNT_SHOWED, n=self.answer)
-            )
-        elif self.task.family == "presence":
-            showed = yield from self._exactly(self.targets[0], words.PRESENCE_WHY, self._presence())
+        elif self.task.family in _EXACTLY:
+            why, yes, no = _EXACTLY[self.task.family]
+            places = self.regions if self.task.family == "count" else self.targets
+            showed = yield from self._exactly(places[0], why, self._yes_or_no(yes, no))
         else:
             showed = yield from self._look_at_each(self.targets + self.regions)
+        return self._conclusion(showed)
+
+    def _conclusion(self, showed: str) -> Conclusion:
         ending = self.voice.say(words.SO_ANSWER, answer=self.answer)
         return Conclusion(f"{showed} {ending}".strip(), self.answer)
+
+    def _plainly(self) -> str:
+        """Why no tool is needed, and what anyone sees who has the whole picture."""
+        family = self.task.family
+        if family == "relation":
+            a, b = self.pair
+            why = self.voice.say(words.PLAIN_PAIR, a=a.label, b=b.label)
+            relation = relation_of(self.task)
+            if relation is None:
+                return why
+            says = is_relation(relation)
+            showed = self.voice.say(words.PLAIN_RELATION, answer=self.answer, is_relation=says)
+            return f"{why} {showed}"
+        place = (self.regions or self.targets)[0]
+        if family not in _PLAINLY:
+            why = self.voice.say(words.PLAIN_WHY, it=place.label)
+            return f"{why} {self.voice.say(words.PLAIN_DETAIL, answer=self.answer)}"
+        everywhere = place.bbox == (0, 0, 1, 1)
+        wordings = words.PLAIN_PICTURE if everywhere else words.PLAIN_PLACE
+        why = self.voice.say(wordings, it=place.label)
+        return f"{why} {self._yes_or_no(*_PLAINLY[family])}"
+
+    def _yes_or_no(self, yes: tuple[str, ...], no: tuple[str, ...]) -> str:
+        """Words for what was seen; ``no`` if the answer is no, or none were counted."""
+        return self.voice.say(no if self.answer in ("no", "0") else yes, n=self.answer)
 
     def _compare_then_look(self) -> _Steps:
         target = self.targets[0]
@@ -110,17 +158,24 @@ class _PlanOf:
         return (yield from self._look(target, opening, self._detail()))
 
     def _compare(self, before: str) -> _Steps:
-        """One depth call; raises :class:`Unsupported` unless it agrees with the annotation."""
+        """One depth call; raises :class:`Unsupported` unless it agrees with the annotation, or, if
+        it alone says the answer, decides clearly.
+        """
         a, b = self.pair
         why = self.voice.say(words.DEPTH_WHY, a=a.label, b=b.label)
         call = PlannedCall("depth", {"image": a.media})
         (depth,) = yield from self._step(f"{before} {why}".strip(), [call], [])
         values = np.asarray(depth.pixels, dtype=np.float32)
         readings = {e.label: reading(values, e.bbox) for e in (a, b)}
-        nearer = self._nearer_label()
+        by_tool = self.task.answer_source == "tool"
+        nearer = max(readings, key=readings.__getitem__) if by_tool else self._nearer_label()
         farther = b.label if nearer == a.label else a.label
         margin = margin_share(values, readings[nearer], readings[farther])
-        if margin < DECISIVE_SHARE:
+        if by_tool:
+            if margin < DEPTH_TRUTH_MARGIN:
+                raise Unsupported(_undecided(nearer, farther, margin))
+            self.answer = nearer
+        elif margin < DECISIVE_SHARE:
             raise Unsupported(_contradiction(nearer, farther, margin))
         return self.voice.say(
             words.DEPTH_SHOWED,
@@ -169,7 +224,7 @@ class _PlanOf:
         px = self._px(target)
         small = px <= self.model_px / 6
         wordings = words.TOO_SMALL if small else words.LARGE_ENOUGH
-        why = self.voice.say(wordings, it=target.label, px=px)
+        why = self.voice.say(wordings, it=target.label, px=words.pixels(px))
         will = self.voice.say(words.WILL_CROP if first == "crop" else words.WILL_ZOOM)
         box = self._roomy(target.bbox, most=1.6 if closer else 0.8)
         call = PlannedCall(first, {"image": target.media, "bbox": list(box)})
@@ -235,10 +290,6 @@ class _PlanOf:
     def _detail(self) -> str:
         return self.voice.say(words.DETAIL_SHOWED, answer=self.answer)
 
-    def _presence(self) -> str:
-        present = self.answer == "yes"
-        return self.voice.say(words.PRESENT_SHOWED if present else words.ABSENT_SHOWED)
-
     def _lookers(self) -> list[str]:
         lookers = [tool for tool in ("crop", "zoom") if tool in self.tools]
         if not lookers:
@@ -259,6 +310,17 @@ class _PlanOf:
             raise Unsupported(
                 tool_error("semantic.insufficient_calls", "task", expected, got, f"enable {tool}")
             )
+
+
+def _undecided(nearer: str, farther: str, margin: float) -> ToolError:
+    return tool_error(
+        "semantic.ambiguous",
+        "task.answer",
+        f"a depth map on which {nearer} and {farther} differ by {DEPTH_TRUTH_MARGIN:.0%} of its"
+        " range or more",
+        f"{margin:.1%}",
+        "with --depth-truth tool only clear maps give an answer; annotate depth_rank for the rest",
+    )
 
 
 def _contradiction(nearer: str, farther: str, margin: float) -> ToolError:

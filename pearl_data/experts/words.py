@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 
 TOO_SMALL = (
-    "{It} is only about {px} pixels long at the size I see the picture, too small to tell.",
-    "At this size {it} spans some {px} pixels; I cannot make out the detail.",
-    "I can see where {it} is, but at {px} pixels the detail that is asked for is lost.",
-    "The question is about {it}, which covers hardly {px} pixels here. I need to look closer.",
-    "From the whole picture alone I would have to guess: {it} is about {px} pixels long.",
+    "{It} is only about {px} long at the size I see the picture, too small to tell.",
+    "At this size {it} spans some {px}; I cannot make out the detail.",
+    "I can see where {it} is, but at {px} the detail that is asked for is lost.",
+    "The question is about {it}, which covers hardly {px} here. I need to look closer.",
+    "From the whole picture alone I would have to guess: {it} is about {px} long.",
 )
 LARGE_ENOUGH = (
     "The question is about {it}; a closer look will make sure.",
@@ -64,6 +64,11 @@ COUNT_SHOWED = (
     "The view shows {n} in all.",
     "I see exactly {n} inside the borders of the region.",
 )
+COUNT_NONE = (
+    "In that part I find none of them.",
+    "The view shows none.",
+    "There are none inside the borders of the region.",
+)
 PRESENCE_WHY = (
     "Whether one is there I can only say of {it} alone, so I take exactly that part.",
     "What lies beside {it} must not mislead me; I look at exactly that part.",
@@ -77,14 +82,82 @@ DETAIL_SHOWED = (
     "This view settles it: {answer}.",
 )
 PRESENT_SHOWED = (
-    "There is one, now that I see this spot alone.",
-    "The view shows one.",
-    "Yes, one is there.",
+    "Now that I see this spot alone: yes, it shows there.",
+    "The view does show it.",
+    "Yes, this spot shows it.",
 )
 ABSENT_SHOWED = (
     "Nothing of the kind is in this view.",
     "I find none there.",
     "The view shows other things, but not that.",
+)
+WHOLE_WHY = (
+    "I take exactly {it}; its borders must not cut anything off.",
+    "A view with the borders of {it} shows if something is missing.",
+    "To judge {it} I look at it with exactly those borders.",
+)
+WHOLE_HELD = (
+    "Nothing of it lies outside that box.",
+    "The box holds it from one end to the other.",
+    "Its outline stays inside the borders on every side.",
+)
+WHOLE_CUT = (
+    "A part of it lies outside that box.",
+    "The border of the box cuts a part of it off.",
+    "It goes on beyond the border of the box.",
+)
+PART_WHY = (
+    "What lies in {it} is small here, so I look at exactly that part.",
+    "I look at {it} alone to see which part it shows.",
+    "From the whole picture I am not sure what {it} shows; I look at just that.",
+)
+PART_THERE = (
+    "The view shows the part that is asked for.",
+    "Yes, that is where it is.",
+    "This is the part in question.",
+)
+PART_ELSEWHERE = (
+    "The view shows another part; the one that is asked for is elsewhere.",
+    "This is another part.",
+    "This spot shows something else than the part in question.",
+)
+#: Why a question needs no tool, then what is plain to see.
+PLAIN_WHY = (
+    "{It} is large enough to see without a closer look.",
+    "No tool is needed for this: {it} shows well in the picture.",
+    "I can see {it} well at the size at which I see the picture.",
+)
+PLAIN_PLACE = (
+    "What lies in {it} is large enough to see without a closer look.",
+    "No tool is needed for {it}: it shows well in the picture.",
+    "I can judge {it} at the size at which I see the picture.",
+)
+PLAIN_PICTURE = (
+    "This takes no closer look.",
+    "The whole picture is enough to tell.",
+    "No tool is needed for this.",
+)
+PLAIN_DETAIL = (
+    "I can make it out from here: {answer}.",
+    "It is plain to see: {answer}.",
+    "What the picture shows there: {answer}.",
+)
+PLAIN_PRESENT = ("It shows there.", "Yes, it is in sight.", "It is there to be seen.")
+PLAIN_ABSENT = (
+    "Nothing of the kind shows there.",
+    "I see none there.",
+    "Other things show there, but not that.",
+)
+PLAIN_COUNT = ("I count {n}.", "Counting gives {n}.", "I see {n} in all.")
+PLAIN_COUNT_NONE = ("I see none of them there.", "There are none inside it.")
+PLAIN_PAIR = (
+    "I can see both {a} and {b} without a tool.",
+    "{A} and {b} both show well in the picture.",
+    "Comparing {a} with {b} takes no closer look.",
+)
+PLAIN_RELATION = (
+    "Of the two, {answer} {is_relation}.",
+    "{Answer} {is_relation}.",
 )
 DEPTH_WHY = (
     "Size and place in a flat picture mislead about distance; a depth map tells {a} from {b}.",
@@ -135,3 +208,8 @@ class Voice:
             capital = name.capitalize()
             text.setdefault(capital, text[name][:1].upper() + text[name][1:])
         return self._rng.choice(wordings).format(**text)
+
+
+def pixels(number: int) -> str:
+    """A length in words: ``one pixel``, ``40 pixels``."""
+    return "one pixel" if number == 1 else f"{number} pixels"

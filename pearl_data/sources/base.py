@@ -8,11 +8,15 @@ tried counts as an input. A source that cannot offer a candidate says why with a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from pearl_data.trajectory import Source, Task
 from pearl_tools.errors import ToolError
 from pearl_tools.types import Medium, Record
+
+DEPTH_TRUTH_MARGIN: Final = 0.1
+"""Share of a depth map's range by which two readings must differ for the map itself to be the truth
+(``depth_truth`` tool). Where people annotated the order, the map only has to agree with them."""
 
 
 class Candidate(NamedTuple):
@@ -40,7 +44,9 @@ class QuestionSettings(Record, frozen=True, kw_only=True):
 
     ``tools``: enabled tool names. A thing counts as too small to read when its longer side is at
     most ``small_px`` once the picture is shrunk to ``model_long_side_px``. ``per_image`` bounds
-    the questions on one picture.
+    the questions on one picture. ``needs_tool`` ``any`` asks also what needs no tool: things large
+    enough to see, and controls. ``depth_truth`` ``tool`` asks which of two things without an
+    annotated order is nearer, with the depth map as the only truth.
     """
 
     tools: list[str]
@@ -48,6 +54,8 @@ class QuestionSettings(Record, frozen=True, kw_only=True):
     model_long_side_px: int = 448
     small_px: int = 48
     per_image: int = 6
+    needs_tool: Literal["only", "any"] = "only"
+    depth_truth: Literal["annotation", "tool"] = "annotation"
 
     @property
     def can_look(self) -> bool:

@@ -20,11 +20,12 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from pearl_data.randomness import rng_for
+from pearl_data.sources.asking import Turns
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.facts import Facts, Thing
 from pearl_data.sources.keys import slug
 from pearl_data.sources.pictures import PictureFolder, pictures_sha256, read_picture
-from pearl_data.sources.questions import Turns, ask
+from pearl_data.sources.questions import advice, ask
 from pearl_data.sources.vocabulary import Vocabulary
 from pearl_data.trajectory import Source
 from pearl_tools.errors import BadInput, ToolFailure, tool_error
@@ -131,10 +132,13 @@ class CocoSource:
                 seen.add(annotation.id)
                 self._by_image[annotation.image_id].append(annotation)
         self._vocabulary = Vocabulary(
-            thing
-            for image in self._images
-            for thing in self._things(image)
-            if isinstance(thing, Thing)
+            (
+                thing
+                for image in self._images
+                for thing in self._things(image)
+                if isinstance(thing, Thing)
+            ),
+            self._categories.values(),
         )
 
     def _read_items(self, items: list[msgspec.Raw], kind: type[_Item], where: str) -> list[_Item]:
@@ -232,7 +236,7 @@ class CocoSource:
                 f"images[id={image.id}]",
                 "annotations that a question with these tools can be asked of",
                 f"{len(things)} usable annotations",
-                "add attributes, depth_rank or smaller things, or enable more tools",
+                advice(facts, self._vocabulary, self._settings),
             )
             yield iter([Rejected(stem, error, msgspec.to_builtins(image))])
 

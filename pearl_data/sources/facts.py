@@ -92,6 +92,11 @@ def phrase(thing: Thing, things: Sequence[Thing]) -> str:
         other.attributes.get("color", colour).casefold() != colour.casefold() for other in same
     ):
         return f"the {colour} {thing.name}"
+    return placed(thing)
+
+
+def placed(thing: Thing) -> str:
+    """``thing`` by its name and box: ``the mug at [0.1, 0.2, 0.3, 0.4]``."""
     return f"the {thing.name} at {box_words(thing.bbox)}"
 
 

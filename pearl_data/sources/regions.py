@@ -1,4 +1,4 @@
-"""Regions to ask about: one that holds a given number of things, one that holds none."""
+"""Regions to ask about: around a number of things, around none, around one thing or its part."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from pearl_tools.types import Box
 #: Regions tried before giving up.
 _TRIES = 60
 #: A region larger than this share of the picture is hardly enlarged by cropping it.
-_LARGEST = 0.6
+LARGEST = 0.6
+#: Shares of a thing's width or height that a box has to cut off for the thing not to be whole.
+_CUT = (0.2, 0.5)
 #: A thing lies wholly in a region from this share on (boxes have rounded corners).
 WHOLE = 0.999
 
 
-def region_with(things: Sequence[Thing], number: int, rng: random.Random) -> Box | None:
+def region_with(
+    things: Sequence[Thing], number: int, rng: random.Random, *, largest: float = LARGEST
+) -> Box | None:
     """A region that holds exactly ``number`` (>= 1) of ``things`` whole and none in part, or None.
 
     Its sides lie on hundredths of the picture, so that the question can name it exactly, and it
-    covers at most 60 % of it, so that cropping it enlarges what is counted.
+    covers at most the share ``largest`` of it: up to 60 %, cropping it enlarges what is counted.
     """
     if number > len(things):
         return None
@@ -37,7 +41,7 @@ def region_with(things: Sequence[Thing], number: int, rng: random.Random) -> Box
         )
         shares = [intersection_share(thing.bbox, region) for thing in things]
         none_cut = all(share == 0 or share > WHOLE for share in shares)
-        if none_cut and len(inside(things, region)) == number and area_share(region) <= _LARGEST:
+        if none_cut and len(inside(things, region)) == number and area_share(region) <= largest:
             return region
     return None
 
@@ -47,10 +51,12 @@ def inside(things: Sequence[Thing], region: Box) -> list[Thing]:
     return [thing for thing in things if intersection_share(thing.bbox, region) > WHOLE]
 
 
-def loose_box(box: Box, rng: random.Random) -> Box:
-    """A box around ``box``, on thousandths, with some room on every side."""
+def loose_box(box: Box, rng: random.Random, *, least: float = 0.05, most: float = 0.35) -> Box:
+    """A box around ``box``, on thousandths, with room on every side: ``least`` to ``most`` times
+    the longer side of ``box``.
+    """
     unit = max(box[2] - box[0], box[3] - box[1])
-    left, top, right, bottom = (rng.uniform(0.05, 0.35) * unit for _ in range(4))
+    left, top, right, bottom = (rng.uniform(least, most) * unit for _ in range(4))
     return (
         max(0.0, round(box[0] - left, 3)),
         max(0.0, round(box[1] - top, 3)),
@@ -62,14 +68,78 @@ def loose_box(box: Box, rng: random.Random) -> Box:
 def empty_box(like: Box, taken: Sequence[Box], rng: random.Random) -> Box | None:
     """A box about as large as ``like`` that touches none of ``taken``, or None."""
     loose = loose_box(like, rng)
-    width, height = loose[2] - loose[0], loose[3] - loose[1]
+    return free_box((loose[2] - loose[0], loose[3] - loose[1]), taken, rng, decimals=3)
+
+
+def free_box(
+    size: tuple[float, float], taken: Sequence[Box], rng: random.Random, *, decimals: int
+) -> Box | None:
+    """A box of ``size`` (fractions) that touches none of ``taken``, or None."""
+    width, height = size
     for _ in range(_TRIES):
-        x0 = round(rng.uniform(0, 1 - width), 3)
-        y0 = round(rng.uniform(0, 1 - height), 3)
-        box = (x0, y0, min(1.0, round(x0 + width, 3)), min(1.0, round(y0 + height, 3)))
+        x0 = round(rng.uniform(0, 1 - width), decimals)
+        y0 = round(rng.uniform(0, 1 - height), decimals)
+        x1, y1 = round(x0 + width, decimals), round(y0 + height, decimals)
+        box = (x0, y0, min(1.0, x1), min(1.0, y1))
         if all(intersection_share(other, box) == 0 for other in taken):
             return box
     return None
+
+
+def cut_box(whole: Box, thing: Box, rng: random.Random) -> Box | None:
+    """A box like ``whole``, which holds ``thing``, that cuts a fifth to a half of the thing off.
+
+    It is as large as ``whole`` if the picture has room to move it, otherwise one side is drawn in;
+    None if the thing has no side that can be cut.
+    """
+    width, height = whole[2] - whole[0], whole[3] - whole[1]
+    for _ in range(_TRIES):
+        axis = rng.choice((0, 1))
+        size = (width, height)[axis]
+        cut = rng.uniform(*_CUT) * (thing[axis + 2] - thing[axis])
+        if rng.random() < 0.5:
+            low = round(thing[axis] + cut, 3)
+            high = round(low + size, 3)
+        else:
+            high = round(thing[axis + 2] - cut, 3)
+            low = round(high - size, 3)
+        if low >= 0 and high <= 1:
+            return _with_axis(whole, axis, low, high)
+    axis = rng.choice((0, 1))
+    cut = rng.uniform(*_CUT) * (thing[axis + 2] - thing[axis])
+    if rng.random() < 0.5:
+        low, high = round(thing[axis] + cut, 3), whole[axis + 2]
+    else:
+        low, high = whole[axis], round(thing[axis + 2] - cut, 3)
+    return _with_axis(whole, axis, low, high) if low < high else None
+
+
+def part_box(
+    point: tuple[float, float], side_px: float, width: int, height: int, rng: random.Random
+) -> Box | None:
+    """A square of ``side_px`` on a picture of ``width`` x ``height`` px that holds ``point``
+    (fractions) somewhere in its middle half; None if it does not fit in the picture.
+    """
+    box = []
+    for place, size in zip(point, (width, height), strict=True):
+        low = place * size - side_px * rng.uniform(0.25, 0.75)
+        low = min(max(0.0, low), size - side_px)
+        box.append((low / size, (low + side_px) / size))
+    (x0, x1), (y0, y1) = box
+    square = (round(x0, 3), round(y0, 3), round(x1, 3), round(y1, 3))
+    return square if min(square) >= 0 and max(square) <= 1 else None
+
+
+def distance_from(box: Box, point: tuple[float, float], width: int, height: int) -> float:
+    """Pixels from ``point`` to the nearest side of ``box``: negative for a point inside it."""
+    x, y = point
+    return max(
+        (box[0] - x) * width, (x - box[2]) * width, (box[1] - y) * height, (y - box[3]) * height
+    )
+
+
+def _with_axis(box: Box, axis: int, low: float, high: float) -> Box:
+    return (low, box[1], high, box[3]) if axis == 0 else (box[0], low, box[2], high)
 
 
 def _centre(box: Box) -> tuple[float, float]:

@@ -30,6 +30,7 @@ from pearl_data.rendering import (
 )
 from pearl_data.rendering.vocabulary import COLOURS, PATTERNS, SHAPES, Shape
 from pearl_data.sources import tasks
+from pearl_data.sources.asking import small_things
 from pearl_data.sources.base import Candidate, QuestionSettings, Slot
 from pearl_data.sources.facts import (
     Facts,
@@ -39,7 +40,6 @@ from pearl_data.sources.facts import (
     centre_distance,
     intersection_share,
 )
-from pearl_data.sources.questions import plural, small_things
 from pearl_data.sources.regions import inside, region_with
 from pearl_data.trajectory import Source, Task
 from pearl_tools.media import open_image
@@ -304,7 +304,7 @@ def _count(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:
         return None
     counted = inside(same, region)
     wrong = [str(choice) for choice in choices if choice != number]
-    return tasks.count_task(region, plural(shape), counted, wrong, turn, "scene", rng)
+    return tasks.count_task(region, shape, counted, wrong, turn, "scene", rng)
 
 
 def _nearer(drawn: _Drawn, turn: int, rng: random.Random) -> Task | None:

@@ -1,7 +1,8 @@
 """Questions in words: from things that are known to a task with choices, answer and evidence.
 
 Every builder takes the answer's position among the choices from its caller, who spreads the
-positions evenly, so that no position is worth guessing. Left out: which things to ask about.
+positions evenly, so that no position is worth guessing. Which things to ask about is decided in
+:mod:`pearl_data.sources.looking` and :mod:`pearl_data.sources.comparing`.
 """
 
 from __future__ import annotations
@@ -9,55 +10,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from pearl_data.sources.facts import Thing, box_words
-from pearl_data.trajectory import AnswerSource, Evidence, Task
+import msgspec
+
+from pearl_data.sources import wordings
+from pearl_data.sources.facts import Thing, area_share, box_words
+from pearl_data.sources.nouns import is_there, one, plural
+from pearl_data.trajectory import AnswerSource, Evidence, Family, Task
 from pearl_tools.types import Box
 
-_NAME_ASKED: dict[str, tuple[str, ...]] = {
-    "color": ("What colour is {it}?", "Which colour does {it} have?"),
-    "material": ("What is {it} made of?", "Which material is {it} made of?"),
-    "shape": ("What shape is {it}?", "Which shape does {it} have?"),
-    "state": ("In which state is {it}?", "What state is {it} in?"),
-    "pattern": ("Which pattern does {it} have?", "What pattern is on {it}?"),
-}
-_ANY_NAME_ASKED = ("What is the {name} of {it}?",)
-_READ = (
-    "What is written on {it}?",
-    "Which text can be read on {it}?",
-    "What does {it} say?",
-)
-_READ_LETTER = (
-    "Which character is printed on the tag of {it}?",
-    "What character does the tag on {it} show?",
-    "Read the tag on {it}: which character is it?",
-)
-_IDENTITY = (
-    "What is the small thing in the box {box} (fractions of the picture)?",
-    "Which of these is inside the box {box} (fractions of the picture)?",
-    "What is shown inside the box {box} (fractions of the picture)?",
-)
-_PRESENCE = (
-    "Is there any {name} in the box {box} (fractions of the picture)?",
-    "Does the box {box} (fractions of the picture) show {a} {name}, whole or in part?",
-    "Look at the box {box} (fractions of the picture): is any {name} in it?",
-)
-_COUNT = (
-    "How many {kind} are in the region {box} (fractions of the picture)?",
-    "Count the {kind} inside the region {box} (fractions of the picture). How many are there?",
-)
-_NEARER = (
-    "Which is nearer to the camera, {a} or {b}?",
-    "Which of the two is closer to the camera: {a} or {b}?",
-    "{a} and {b}: which one is nearer to the viewer?",
-)
-_NEARER_READ = (
-    "Which character is on the tag of whichever is nearer to the camera, {a} or {b}?",
-    "Of {a} and {b}, take the one nearer to the camera. Which character does its tag show?",
-)
-_NEARER_ATTRIBUTE = (
-    "Of {a} and {b}, take the one nearer to the camera. What is its {name}?",
-    "What is the {name} of whichever is nearer to the camera, {a} or {b}?",
-)
+#: A box with this share of the picture is the picture.
+_WHOLE_PICTURE = 0.98
 
 
 def arrange(answer: str, distractors: Sequence[str], position: int) -> list[str]:
@@ -82,7 +44,7 @@ def attribute_task(
     rng: random.Random,
 ) -> Task:
     """What ``name`` (colour, material, ...) the thing called ``it`` has."""
-    asked = _NAME_ASKED.get(name, _ANY_NAME_ASKED)
+    asked = wordings.NAME_ASKED.get(name, wordings.ANY_NAME_ASKED)
     question = rng.choice(asked).format(it=it, name=name)
     return _choice_task("attribute", question, thing.attributes[name], distractors, position,
                         source, [target(thing, it)])  # fmt: skip
@@ -98,7 +60,7 @@ def read_task(
     rng: random.Random,
 ) -> Task:
     """What is written on the thing called ``it``; ``name`` is ``text`` or ``tag``."""
-    wording = _READ_LETTER if name == "tag" else _READ
+    wording = wordings.READ_LETTER if name == "tag" else wordings.READ
     question = rng.choice(wording).format(it=it)
     return _choice_task("read", question, thing.attributes[name], distractors, position,
                         source, [target(thing, it)])  # fmt: skip
@@ -110,9 +72,12 @@ def identity_task(
     position: int,
     source: AnswerSource,
     rng: random.Random,
+    *,
+    small: bool = True,
 ) -> Task:
-    """What the small thing in a given box is."""
-    question = rng.choice(_IDENTITY).format(box=box_words(thing.bbox))
+    """Name of the thing in a given box; ``small`` says that it is hard to see there."""
+    wording = wordings.IDENTITY if small else wordings.IDENTITY_LARGE
+    question = rng.choice(wording).format(box=box_words(thing.bbox))
     it = f"the thing at {box_words(thing.bbox)}"
     return _choice_task("identity", question, thing.name, distractors, position,
                         source, [target(thing, it)])  # fmt: skip
@@ -126,26 +91,56 @@ def presence_task(
     source: AnswerSource,
     rng: random.Random,
 ) -> Task:
-    """Whether anything called ``name`` shows in ``box``."""
-    article = "an" if name[:1].lower() in "aeiou" else "a"
-    question = rng.choice(_PRESENCE).format(name=name, a=article, box=box_words(box))
-    it = f"the spot at {box_words(box)}"
-    evidence = Evidence(media="i0", label=it, bbox=box, role="target")
-    answer, other = ("yes", "no") if present else ("no", "yes")
-    return _choice_task("presence", question, answer, [other], position, source, [evidence])
+    """Yes or no: anything called ``name`` shows in ``box``, or in the picture if it fills it."""
+    everywhere = area_share(box) >= _WHOLE_PICTURE
+    there = is_there(name)
+    question = rng.choice(wordings.PRESENCE_ANYWHERE if everywhere else wordings.PRESENCE).format(
+        is_there=there, Is_there=_sentence(there), one=one(name), box=box_words(box)
+    )
+    it = "the picture" if everywhere else f"the spot at {box_words(box)}"
+    return _yes_or_no("presence", question, it, box, present, position, source)
+
+
+def whole_task(
+    box: Box,
+    name: str,
+    held: bool,
+    position: int,
+    source: AnswerSource,
+    rng: random.Random,
+) -> Task:
+    """Yes or no: ``box`` holds the only thing called ``name`` uncut."""
+    question = rng.choice(wordings.WHOLE).format(name=name, box=box_words(box))
+    return _yes_or_no("whole", question, f"the box {box_words(box)}", box, held, position, source)
+
+
+def part_task(
+    box: Box,
+    part: str,
+    it: str,
+    there: bool,
+    position: int,
+    source: AnswerSource,
+    rng: random.Random,
+) -> Task:
+    """Yes or no: the ``part`` of the thing called ``it`` is in ``box``."""
+    question = rng.choice(wordings.PART).format(part=part, it=it, box=box_words(box))
+    return _yes_or_no(
+        "part", question, f"the spot at {box_words(box)}", box, there, position, source
+    )
 
 
 def count_task(
     region: Box,
-    kind: str,
+    name: str,
     counted: Sequence[Thing],
     distractors: Sequence[str],
     position: int,
     source: AnswerSource,
     rng: random.Random,
 ) -> Task:
-    """How many ``kind`` (a plural) lie in ``region``; each counted thing is evidence."""
-    question = rng.choice(_COUNT).format(kind=kind, box=box_words(region))
+    """How many things called ``name`` lie in ``region``; each counted one is evidence."""
+    question = rng.choice(wordings.COUNT).format(kind=plural(name), box=box_words(region))
     evidence = [
         Evidence(media="i0", label=f"the region {box_words(region)}", bbox=region, role="region"),
         *(target(thing, thing.name) for thing in counted),
@@ -168,7 +163,7 @@ def nearer_task(
     The order in which the two are named is that of the choices.
     """
     choices = arrange(words[0], [words[1]], position)
-    text = rng.choice(_NEARER).format(a=choices[0], b=choices[1])
+    text = rng.choice(wordings.NEARER).format(a=choices[0], b=choices[1])
     return _choice_task("nearer", _sentence(text), words[0], [words[1]], position, source,
                         _pair(nearer, farther, words, choices))  # fmt: skip
 
@@ -189,24 +184,84 @@ def nearer_read_task(
     """
     named = arrange(words[0], [words[1]], positions[0])
     if name == "tag":
-        text = rng.choice(_NEARER_READ).format(a=named[0], b=named[1])
+        text = rng.choice(wordings.NEARER_READ).format(a=named[0], b=named[1])
     else:
         asked = "colour" if name == "color" else name
-        text = rng.choice(_NEARER_ATTRIBUTE).format(a=named[0], b=named[1], name=asked)
+        text = rng.choice(wordings.NEARER_ATTRIBUTE).format(a=named[0], b=named[1], name=asked)
     evidence = [*_pair(nearer, farther, words, named), target(nearer, words[0])]
     return _choice_task("nearer_read", _sentence(text), nearer.attributes[name], distractors,
                         positions[1], source, evidence)  # fmt: skip
 
 
+def tool_nearer_task(a: Thing, b: Thing, words: tuple[str, str], rng: random.Random) -> Task:
+    """Which of two things is nearer, if only a tool can say: the answer is empty until it has."""
+    text = rng.choice(wordings.NEARER).format(a=words[0], b=words[1])
+    return Task(
+        question=_sentence(text),
+        choices=list(words),
+        answer="",
+        answer_type="choice",
+        answer_source="tool",
+        family="nearer",
+        evidence=_pair(a, b, words, words),
+    )
+
+
+def relation_task(
+    answer: Thing,
+    other: Thing,
+    words: tuple[str, str],
+    relation: str,
+    position: int,
+    rng: random.Random,
+) -> Task:
+    """Which of two things is farther to the left, larger, ...: a control, which needs no tool.
+
+    ``words`` are the phrases for (answer, other), ``relation`` is one of
+    :data:`pearl_data.sources.wordings.RELATIONS`.
+    """
+    named = arrange(words[0], [words[1]], position)
+    says = is_relation(relation)
+    text = rng.choice(wordings.RELATION).format(a=named[0], b=named[1], is_relation=says)
+    task = _choice_task("relation", _sentence(text), words[0], [words[1]], position, "annotation",
+                        _pair(answer, other, words, named))  # fmt: skip
+    return plain_to_see(task)
+
+
+def is_relation(relation: str) -> str:
+    """The verb and phrase for a thing that is more so: ``is farther to the left``."""
+    phrase = wordings.RELATIONS[relation]
+    return phrase if phrase.startswith("takes") else f"is {phrase}"
+
+
+def plain_to_see(task: Task) -> Task:
+    """``task`` marked as one that the whole picture answers, without a tool."""
+    return msgspec.structs.replace(task, needs_tool=False)
+
+
+def _yes_or_no(
+    family: Family,
+    question: str,
+    it: str,
+    box: Box,
+    yes: bool,
+    position: int,
+    source: AnswerSource,
+) -> Task:
+    evidence = Evidence(media="i0", label=it, bbox=box, role="target")
+    answer, other = ("yes", "no") if yes else ("no", "yes")
+    return _choice_task(family, question, answer, [other], position, source, [evidence])
+
+
 def _pair(
-    nearer: Thing, farther: Thing, words: tuple[str, str], named: Sequence[str]
+    one_: Thing, other: Thing, words: tuple[str, str], named: Sequence[str]
 ) -> list[Evidence]:
-    boxes = {words[0]: nearer.bbox, words[1]: farther.bbox}
+    boxes = {words[0]: one_.bbox, words[1]: other.bbox}
     return [Evidence(media="i0", label=word, bbox=boxes[word], role="pair") for word in named]
 
 
 def _choice_task(
-    family: str,
+    family: Family,
     question: str,
     answer: str,
     distractors: Sequence[str],
@@ -220,7 +275,7 @@ def _choice_task(
         answer=answer,
         answer_type="choice" if distractors else "text",
         answer_source=source,
-        family=family,  # type: ignore[arg-type]  # callers above pass members of Family
+        family=family,
         evidence=evidence,
     )
 

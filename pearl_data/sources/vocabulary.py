@@ -21,10 +21,13 @@ _ANY_KIND = frozenset({"color", "material", "shape", TEXT_ATTRIBUTE})
 
 
 class Vocabulary:
-    """How often each name and each attribute value occurs in the whole set."""
+    """How often each name and each attribute value occurs in the whole set.
 
-    def __init__(self, things: Iterable[Thing]) -> None:
-        self.names: Counter[str] = Counter()
+    ``categories`` are all names that the set has, also those of no thing.
+    """
+
+    def __init__(self, things: Iterable[Thing], categories: Iterable[str] = ()) -> None:
+        self.names: Counter[str] = Counter(dict.fromkeys(categories, 0))
         self._values: dict[str, Counter[str]] = {}
         self._values_of: dict[tuple[str, str], Counter[str]] = {}
         for thing in things:
@@ -53,11 +56,13 @@ class Vocabulary:
         return wrong
 
     def wrong_names(self, facts: Facts, excluded: set[str], rng: random.Random) -> list[str]:
-        """Up to three other names: first some that occur elsewhere in the picture, then any."""
-        here = sorted({thing.name for thing in facts.things} - excluded)
-        rng.shuffle(here)
-        near = here[: WRONG - 1]
-        wrong = near + draw(self.names, excluded | set(near), WRONG - len(near), rng)
+        """Up to three names of the set, outside ``excluded``, that nothing on the picture has:
+        first such as are right answers elsewhere, then those of no thing at all.
+        """
+        excluded = excluded | {thing.name for thing in facts.things}
+        wrong = draw(+self.names, excluded, WRONG, rng)
+        unused = Counter(dict.fromkeys((n for n, count in self.names.items() if not count), 1))
+        wrong += draw(unused, excluded | set(wrong), WRONG - len(wrong), rng)
         rng.shuffle(wrong)
         return wrong
 

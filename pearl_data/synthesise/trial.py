@@ -121,17 +121,21 @@ class Trial:
             record, stored = stored_form(medium)
             media.append(record)
             members |= stored
+        task = self.candidate.task
+        by_tool = task.answer_source == "tool"
+        if by_tool:  # the candidate has no answer: what the calls said becomes it
+            task = msgspec.structs.replace(task, answer=conclusion.answer)
         trajectory = Trajectory(
             schema_version=SCHEMA_VERSION,
             id=self.key,
             split=self._split(media),
-            task=self.candidate.task,
+            task=task,
             media=media,
             steps=self.steps,
             final=Final(
                 thought=conclusion.thought,
                 answer=conclusion.answer,
-                verdict="supported",
+                verdict="unverified" if by_tool else "supported",
                 verifier=self.expert.name,
             ),
             origin="expert",

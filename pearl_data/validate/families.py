@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from pearl_data.findings import Finding, finding
+from pearl_data.sources.comparing import more, relation_of
+from pearl_data.sources.tasks import is_relation
 from pearl_data.trajectory import Evidence, Family, Task
 from pearl_tools.types import Box
 
@@ -24,6 +26,9 @@ NEEDS: dict[Family, tuple[frozenset[str], ...] | None] = {
     "attribute": (VIEWS,),
     "identity": (VIEWS,),
     "presence": (VIEWS,),
+    "whole": (VIEWS,),
+    "part": (VIEWS,),
+    "relation": (),
     "read": (VIEWS,),
     "count": (VIEWS,),
     "nearer": (DEPTH,),
@@ -38,6 +43,8 @@ INSIDE_SHARE = 0.999
 
 def needed_tools(task: Task) -> tuple[frozenset[str], ...]:
     """Sets of tools; of each, one call must have succeeded for the answer to count as supported."""
+    if not task.needs_tool:
+        return ()
     needs = NEEDS[task.family]
     if needs is None:
         return tuple(dict.fromkeys(ROLE_NEEDS[evidence.role] for evidence in task.evidence))
@@ -62,6 +69,26 @@ def _looked_at(task: Task) -> Iterator[Finding]:
         if evidence.role == "target":
             return
     yield _not_one("the target that is asked about", 0)
+
+
+def _yes_or_no(task: Task) -> Iterator[Finding]:
+    yield from _looked_at(task)
+    if task.answer.strip().casefold() not in ("yes", "no"):
+        yield finding("semantic.answer_contradicts", "task.answer", "yes or no", task.answer)
+
+
+def _relation(task: Task) -> Iterator[Finding]:
+    """One of the pair, and of the two the one that its box says, if the wording is one of ours."""
+    yield from _pair(task)
+    pair = _of(task, "pair")
+    relation = relation_of(task)
+    if len(pair) != 2 or relation is None:
+        return
+    (_, one), (_, other) = pair
+    right = one if more(relation, one.bbox) > more(relation, other.bbox) else other
+    if task.answer != right.label:
+        expected = f"{right.label}, which {is_relation(relation)}"
+        yield finding("semantic.answer_contradicts", "task.answer", expected, task.answer)
 
 
 def _count(task: Task) -> Iterator[Finding]:
@@ -131,6 +158,9 @@ _RULES: dict[Family, Callable[[Task], Iterator[Finding]]] = {
     "attribute": _looked_at,
     "identity": _looked_at,
     "presence": _looked_at,
+    "whole": _yes_or_no,
+    "part": _yes_or_no,
+    "relation": _relation,
     "read": _looked_at,
     "count": _count,
     "nearer": _nearer,

@@ -6,8 +6,8 @@ What a record declares as its own fault (``fault``, for injected mistakes) is no
 - *unused observation*: a call returned media, no later call takes them, no later thought names
   them, and nothing is said after them: the next step's thought (for the last step the concluding
   thought) is blank. An observation that is followed by a thought counts as seen.
-- *insufficient calls*: the answer counts as supported and its family needs a view or a depth map
-  that no successful call made.
+- *insufficient calls*: the answer counts as supported (or as said by a tool), the question needs a
+  tool, and its family a view or a depth map that no successful call made.
 - *unfaithful crop*: views of the picture of a target or region were made, and none holds it.
 - *answer*: not among the choices, not that of the task though called supported, resting on
   evidence in media that are not of this record, or not following from the evidence of its family
@@ -29,6 +29,8 @@ from pearl_data.validate.families import VIEWS, check_family, needed_tools
 from pearl_data.validate.references import DERIVED
 from pearl_tools.types import MediaRecord
 
+#: Verdicts under which a record claims that its answer is that of the task, and rests on calls.
+_SAYS_RIGHT = frozenset({"supported", "unverified"})
 #: What synth puts behind the key of a record: the first digits of its identity.
 _IDENTITY_DIGITS = re.compile(r"-([0-9a-f]{10})\Z")
 
@@ -87,7 +89,7 @@ def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[F
         yield finding("semantic.ambiguous", "task.choices", "choices to choose from", "none")
     if task.answer_type == "number" and not _is_number(task.answer):
         yield finding("schema.type", "task.answer", "a number in digits", task.answer)
-    if final.verdict == "supported" and not _same(final.answer, task.answer):
+    if final.verdict in _SAYS_RIGHT and not _same(final.answer, task.answer):
         hint = "call it unsupported, or correct it"
         expected = f"{task.answer}, as the task says"
         yield finding("semantic.answer_contradicts", "final.answer", expected, final.answer, hint)
@@ -156,7 +158,7 @@ def _dangling(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator
 
 
 def _insufficient(trajectory: Trajectory, done: list[Call]) -> Iterator[Finding]:
-    if trajectory.final.verdict != "supported":
+    if trajectory.final.verdict not in _SAYS_RIGHT:
         return
     tools = {call.tool for call in done}
     for needed in needed_tools(trajectory.task):

@@ -16,7 +16,7 @@ from scenes import Thing
 
 from pearl_data.rendering import COLOURS, LABEL_CHARACTERS, PATTERNS, SHAPES
 from pearl_data.sources.facts import box_words
-from pearl_data.sources.questions import plural
+from pearl_data.sources.nouns import plural
 from pearl_tools.types import Box
 
 MARK = re.compile(

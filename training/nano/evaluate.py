@@ -41,7 +41,7 @@ from pearl_data.experts.boxes import around
 from pearl_data.progress import Progress
 from pearl_data.rendering import COLOURS, LABEL_CHARACTERS, PATTERNS, SHAPES
 from pearl_data.sources.facts import area_share, box_words
-from pearl_data.sources.questions import plural
+from pearl_data.sources.nouns import plural
 from pearl_data.wilson import share
 
 COUNTS = ("0", "1", "2", "3", "4")

@@ -11,7 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from pearl_data.experts import words
-from pearl_data.sources import tasks
+from pearl_data.sources import wordings
 from pearl_tools import registry
 
 IMAGE, START, END, PAD = "<image>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"
@@ -25,12 +25,12 @@ _PIECES = r"\d|[A-Z](?![a-z])| ?[A-Z]?[a-z]+|, (?=\d)|[^A-Za-z\d\s]+|\s"
 
 def toolkit_texts() -> Iterator[str]:
     """Wordings that the toolkit's trajectories use: questions, thoughts, tools."""
-    for module in (words, tasks):
+    for module in (words, wordings):
         for value in vars(module).values():
             lists = value.values() if isinstance(value, dict) else (value,)
-            for wordings in lists:
-                if isinstance(wordings, tuple) and all(isinstance(w, str) for w in wordings):
-                    yield from wordings
+            for texts in lists:
+                if isinstance(texts, tuple) and all(isinstance(text, str) for text in texts):
+                    yield from texts
     for tool in registry.TOOLS.values():
         yield tool.spec.description
         yield f'{{"bbox":[0.25,0.5,0.75,1],"image":"i0"}} {tool.spec.name}'

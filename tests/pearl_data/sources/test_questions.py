@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pearl_data.sources.facts import Thing, box_words, intersection_share, phrase
-from pearl_data.sources.questions import plural
+from pearl_data.sources.nouns import plural
 from pearl_data.sources.regions import region_with
 from pearl_data.sources.tasks import arrange
 from pearl_data.sources.vocabulary import Vocabulary

@@ -1,0 +1,247 @@
+"""Questions that one look answers: details, names, presence, wholeness, parts and counts.
+
+Each family yields what it can ask about a picture, what needs a closer look first. Yes and no,
+positions and numbers come in turns, and both answers are possible whenever one is asked for, so
+that neither the sizes of boxes nor the choices give an answer away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pearl_data.sources import tasks
+from pearl_data.sources.asking import HARD_TO_SEE, SAME_ANSWER, Asking, judged
+from pearl_data.sources.facts import Thing, area_share, intersection_share, phrase
+from pearl_data.sources.nouns import is_plural, part_words
+from pearl_data.sources.regions import (
+    LARGEST,
+    cut_box,
+    distance_from,
+    empty_box,
+    free_box,
+    inside,
+    loose_box,
+    part_box,
+    region_with,
+)
+from pearl_data.sources.vocabulary import TEXT_ATTRIBUTE, WRONG
+from pearl_data.trajectory import Task
+from pearl_tools.types import Box
+
+#: Largest number of a kind that is counted.
+_LARGEST_COUNT = 6
+#: A region that needs no tool may cover nearly the whole picture, not all of it.
+_LARGEST_REGION = 0.9
+#: Sides of the box of a part, as shares of its thing's longer side.
+_PART_SHARE = (0.12, 0.25)
+#: A box of a part is no smaller than this, in pixels: keypoints are set by hand.
+_LEAST_PART_PX = 16
+#: A part that a box does not show is at least this share of the box's side away from it.
+_CLEAR = 0.5
+_VISIBLE = 2
+
+
+def details(asking: Asking) -> Iterator[Task]:
+    """Attributes and words of things."""
+    answered: Counter[tuple[str, str]] = Counter()
+    for thing, hard in asking.things():
+        it = phrase(thing, asking.facts.things)
+        for name in sorted(thing.attributes):
+            if thing.attributes[name].lower() in it.lower():
+                continue  # the question would give the answer away
+            wrong = asking.vocabulary.wrong_values(thing, name, asking.rng)
+            answer = name, thing.attributes[name]
+            if not wrong or answered[answer] == SAME_ANSWER:
+                continue
+            answered[answer] += 1
+            read = name == TEXT_ATTRIBUTE
+            builder = tasks.read_task if read else tasks.attribute_task
+            turn = asking.turns.take("read" if read else "attribute")
+            task = builder(thing, it, name, wrong, turn, "annotation", asking.rng)
+            yield judged(task, hard=hard)
+
+
+def identities(asking: Asking) -> Iterator[Task]:
+    """Names of things, as often as the same names are wrong choices elsewhere."""
+    yield from _identities(asking, evenly=True)
+
+
+def any_identity(asking: Asking) -> Iterator[Task]:
+    """Names of things, however often they were asked for: for pictures with nothing else to ask."""
+    yield from _identities(asking, evenly=False)
+
+
+def _identities(asking: Asking, *, evenly: bool) -> Iterator[Task]:
+    answered: Counter[str] = Counter()
+    for thing, hard in asking.things():
+        if answered[thing.name] == SAME_ANSWER:
+            continue
+        if evenly and not asking.turns.wants_name(thing.name):
+            continue
+        wrong = asking.vocabulary.wrong_names(asking.facts, {thing.name}, asking.rng)
+        if wrong:
+            answered[thing.name] += 1
+            turn = asking.turns.take_name(thing.name, wrong)
+            task = tasks.identity_task(thing, wrong, turn, "annotation", asking.rng, small=hard)
+            yield judged(task, hard=hard)
+
+
+def presences(asking: Asking) -> Iterator[Task]:
+    """Yes and no in turns: a box around a thing, or one of equal size where none of its kind is."""
+    for thing, hard in asking.things(HARD_TO_SEE):
+        if thing.name not in asking.facts.complete:
+            continue
+        same = [other.bbox for other in asking.facts.things if other.name == thing.name]
+        around = loose_box(thing.bbox, asking.rng)
+        beside = empty_box(thing.bbox, same, asking.rng)
+        if beside is None:
+            continue  # only a yes were possible: the size of the box would tell
+        yes = asking.turns.wants_yes("presence")
+        turn = asking.turns.take_yes_or_no("presence", yes=yes)
+        box = around if yes else beside
+        task = tasks.presence_task(box, thing.name, yes, turn, "annotation", asking.rng)
+        yield judged(task, hard=hard)
+
+
+def any_presence(asking: Asking) -> Iterator[Task]:
+    """A box around a thing, which shows it: for pictures with nothing else to ask. Later turns of
+    :func:`presences` make up for the answer.
+    """
+    for thing, hard in asking.things(HARD_TO_SEE):
+        turn = asking.turns.take_yes_or_no("presence", yes=True)
+        box = loose_box(thing.bbox, asking.rng)
+        if area_share(box) > _LARGEST_REGION:
+            box = (0.0, 0.0, 1.0, 1.0)
+        task = tasks.presence_task(box, thing.name, True, turn, "annotation", asking.rng)
+        yield judged(task, hard=hard)
+
+
+def wholes(asking: Asking) -> Iterator[Task]:
+    """Yes and no in turns: a box holds the only thing of a kind whole, or cuts it."""
+    for thing, hard in asking.things(HARD_TO_SEE):
+        of_kind = [other for other in asking.facts.things if other.name == thing.name]
+        if thing.name not in asking.facts.complete or len(of_kind) > 1 or is_plural(thing.name):
+            continue
+        # little room, so that a picture has place to move the box off its thing
+        holding = loose_box(thing.bbox, asking.rng, least=0.02, most=0.12)
+        cutting = cut_box(holding, thing.bbox, asking.rng)
+        if cutting is None or area_share(holding) > _LARGEST_REGION:
+            continue
+        yes = asking.turns.wants_yes("whole")
+        turn = asking.turns.take_yes_or_no("whole", yes=yes)
+        box = holding if yes else cutting
+        task = tasks.whole_task(box, thing.name, yes, turn, "annotation", asking.rng)
+        yield judged(task, hard=hard)
+
+
+def parts(asking: Asking) -> Iterator[Task]:
+    """Yes and no in turns: a small box around one visible part of a thing shows the part that is
+    asked for, or another one.
+    """
+    facts, rng = asking.facts, asking.rng
+    most_px = _most_part_px(asking)
+    things = [thing for thing in facts.things if not thing.crowd]
+    rng.shuffle(things)
+    for thing in things:
+        points = _named_points(thing)
+        x0, y0, x1, y1 = thing.bbox
+        side = max((x1 - x0) * facts.width, (y1 - y0) * facts.height)
+        shown_parts = rng.sample(sorted(points), min(len(points), SAME_ANSWER))
+        for shown in shown_parts if len(points) > 1 else ():
+            side_px = min(rng.uniform(*_PART_SHARE) * side, most_px)
+            box = part_box(points[shown], side_px, facts.width, facts.height, rng)
+            if side_px < _LEAST_PART_PX or box is None:
+                continue
+            elsewhere = [
+                part
+                for part, point in sorted(points.items())
+                if distance_from(box, point, facts.width, facts.height) > _CLEAR * side_px
+            ]
+            if not elsewhere or _others_in(box, thing, facts.things):
+                continue
+            yes = asking.turns.wants_yes("part")
+            turn = asking.turns.take_yes_or_no("part", yes=yes)
+            part = shown if yes else rng.choice(elsewhere)
+            it = phrase(thing, facts.things)
+            yield tasks.part_task(box, part, it, yes, turn, "annotation", rng)
+
+
+def _most_part_px(asking: Asking) -> float:
+    """Sides up to so many pixels of the picture are hard to see at the model's resolution."""
+    facts, settings = asking.facts, asking.settings
+    scale = min(1.0, settings.model_long_side_px / max(facts.width, facts.height))
+    return settings.small_px * HARD_TO_SEE / scale
+
+
+def _named_points(thing: Thing) -> dict[str, tuple[float, float]]:
+    """The visible keypoints of ``thing`` whose names are parts, by their words."""
+    points: dict[str, tuple[float, float]] = {}
+    for name, (x, y, visibility) in thing.keypoints.items():
+        words = part_words(name)
+        if words is not None and visibility == _VISIBLE and 0 <= x < 1 and 0 <= y < 1:
+            points[words] = (x, y)
+    return points
+
+
+def _others_in(box: Box, thing: Thing, things: list[Thing]) -> bool:
+    """Another thing of the same kind reaches into ``box``: a part in it may be that one's."""
+    return any(
+        other is not thing and other.name == thing.name and intersection_share(box, other.bbox) > 0
+        for other in things
+    )
+
+
+def counts(asking: Asking) -> Iterator[Task]:
+    """How many of a completely annotated kind lie in a region.
+
+    All choices are numbers for which the picture has a region, and each is the answer as often.
+    """
+    turns, rng = asking.turns, asking.rng
+    for name in asking.facts.complete:
+        things = [thing for thing in asking.facts.things if thing.name == name]
+        asked: set[int] = set()
+        while len(asked) < SAME_ANSWER:
+            regions = _regions(asking, things)
+            if len(regions) < 2:
+                break
+            first = rng.randint(0, max(0, len(regions) - WRONG - 1))
+            choices = sorted(regions)[first : first + WRONG + 1]
+            turn = turns.peek("count")
+            number = choices[turn % len(choices)]
+            if number in asked:
+                break
+            asked.add(number)
+            turns.take("count")
+            region, hard = regions[number]
+            wrong = [str(choice) for choice in choices if choice != number]
+            rng.shuffle(wrong)
+            # shifted by one each round, so that numbers and positions meet in every combination
+            place = turn + turn // len(choices)
+            counted = inside(things, region)
+            task = tasks.count_task(region, name, counted, wrong, place, "annotation", rng)
+            yield judged(task, hard=hard)
+
+
+def _regions(asking: Asking, things: list[Thing]) -> dict[int, tuple[Box, bool]]:
+    """Numbers of ``things`` (two or more of one kind) that some region of the picture holds, each
+    with such a region and True if it needs a tool.
+    """
+    if len(things) < 2 or any(thing.crowd for thing in things):
+        return {}
+    rng = asking.rng
+    largest = LARGEST if asking.only_hard else _LARGEST_REGION
+    small = {id(thing) for thing in things if asking.is_small(thing, HARD_TO_SEE)}
+    found: dict[int, tuple[Box, bool]] = {}
+    for number in range(1, min(len(things), _LARGEST_COUNT) + 1):
+        region = region_with(things, number, rng, largest=largest)
+        if region is not None:
+            hard = any(id(thing) in small for thing in inside(things, region))
+            found[number] = region, hard and area_share(region) <= LARGEST
+    if found:
+        like, hard = found[rng.choice(sorted(found))]
+        size = like[2] - like[0], like[3] - like[1]
+        empty = free_box(size, [thing.bbox for thing in things], rng, decimals=2)
+        if empty is not None:
+            found[0] = empty, hard
+    return {n: (box, hard) for n, (box, hard) in found.items() if hard or not asking.only_hard}

@@ -1,0 +1,116 @@
+"""English for the names of kinds and parts: plural, article, verb, and keypoint names as words.
+
+A name is taken as an annotator wrote it; a slip here costs grammar, never truth.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from pluralizer import Pluralizer
+
+#: What is counted in a name, then what only tells which: ``head`` of ``head of cattle``.
+_HEAD = re.compile(r"(.*?)( of .*| \(.*|)", re.DOTALL)
+#: Things of two parts that have no singular, though the library knows one.
+_PAIRS = frozenset({"jeans", "pliers", "scissors"})
+#: Singular nouns in -s that the library takes for plurals.
+_NOT_PLURAL = frozenset({"axis", "lens", "species", "series"})
+#: Beginnings that sound like a vowel, and vowels that sound like none: ``a uniform``.
+_VOWEL = re.compile(
+    r"(?!eu|ewe|one\b|once|uni(?!n|m)|us[aei]|ut[ei]|ura|uk)[aeiou]|8|hours?\b|hourg|heir|honest|x-",
+    re.IGNORECASE,
+)
+_LETTERS = {"l": "left", "r": "right", "f": "front", "b": "back"}
+#: Last words of keypoint names that belong before the part: ``head_top``.
+_ENDS = frozenset({"base", "root", "tip", "top"})
+#: Words of keypoint names that number a point instead of naming a part.
+_NUMBERING = re.compile(r"\d|\b(kp|kpt|keypoint|point|landmark|joint|lm)s?\b")
+
+
+@functools.cache
+def plural(name: str) -> str:
+    """The plural of a category name, which may be one already.
+
+    >>> [plural(name) for name in ("skis", "wine glass", "head of cattle", "person (man)")]
+    ['skis', 'wine glasses', 'heads of cattle', 'people (man)']
+    """
+    counted, rest = _split(name)
+    if not (counted[-1:].isascii() and counted[-1:].isalpha()):
+        return name  # a number, or another language's word
+    if counted.split()[-1].isupper():
+        return f"{counted}s{rest}"
+    return _plurals().pluralize(counted) + rest
+
+
+@functools.cache
+def is_plural(name: str) -> bool:
+    """``name`` means several already, or one thing of two parts.
+
+    >>> [name for name in ("skis", "scissors", "sheep", "bus", "pair of skis") if is_plural(name)]
+    ['skis', 'scissors']
+    """
+    word = _split(name)[0].split()[-1:]
+    last = word[0].casefold() if word else ""
+    if last in _PAIRS:
+        return True
+    several = _plurals().is_plural(last) and not _plurals().is_singular(last)
+    return bool(several) and last not in _NOT_PLURAL
+
+
+@functools.cache
+def one(name: str) -> str:
+    """One of a kind with its article, or some.
+
+    >>> [one(name) for name in ("dog", "hourglass", "uniform", "ATM", "skis")]
+    ['a dog', 'an hourglass', 'a uniform', 'an ATM', 'some skis']
+    """
+    if is_plural(name):
+        return f"some {name}"
+    first = name.split(maxsplit=1)[0] if name.split() else name
+    if first.isupper() and first != "I" and len(first) > 1:
+        return f"{'an' if first[0] in 'AEFHILMNORSX' else 'a'} {name}"
+    return f"{'an' if _VOWEL.match(name) else 'a'} {name}"
+
+
+def is_there(name: str) -> str:
+    """``is there a dog`` or ``are there any skis``: the beginning of a question."""
+    return f"are there any {name}" if is_plural(name) else f"is there {one(name)}"
+
+
+@functools.cache
+def part_words(name: str) -> str | None:
+    """A keypoint's name as people say it, or None for one that names no part of anything.
+
+    >>> [part_words(name) for name in ("left wrist", "L F Paw", "rightEye", "head top", "kp 12")]
+    ['left wrist', 'left front paw', 'right eye', 'top of the head', None]
+    """
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = [_LETTERS.get(w.lower(), w.lower()) for w in re.split(r"[\s_\-.]+", text) if w]
+    plain = " ".join(words)
+    if (
+        not words
+        or _NUMBERING.search(plain)
+        or not all(re.fullmatch("[a-z]{2,}", w) for w in words)
+    ):
+        return None
+    if len(words) > 1 and words[-1] in _ENDS:
+        return f"{words[-1]} of the {' '.join(words[:-1])}"
+    return re.sub(r"\bof (?!the )", "of the ", plain)
+
+
+def _split(name: str) -> tuple[str, str]:
+    counted, rest = _HEAD.fullmatch(name).groups()  # type: ignore[union-attr]  # matches anything
+    return counted, rest
+
+
+@functools.cache
+def _plurals() -> Pluralizer:
+    rules = Pluralizer()  # type: ignore[no-untyped-call]  # its constructor has no annotations
+    for singular, several in (("lens", "lenses"), ("taxi", "taxis"), ("virus", "viruses")):
+        rules.add_irregular_rule(singular, several)
+    for word in ("furniture", "luggage", "cattle", "spaghetti"):
+        rules.add_uncountable_rule(word)
+    for word in ("german", "roman", "ottoman", "caiman", "talisman"):
+        rules.add_irregular_rule(word, word + "s")  # no compounds of man
+    return rules
