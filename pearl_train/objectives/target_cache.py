@@ -34,6 +34,7 @@ from pearl_train.model.backbone import Backbone
 from pearl_train.objectives.target import embed_rows
 from pearl_train.objectives.target_files import (
     read_targets,
+    set_aside,
     share_file,
     target_files,
     write_targets,
@@ -42,7 +43,7 @@ from pearl_train.settings.config import Config
 from pearl_train.views.batch import Batch
 from pearl_train.views.tally import Outcome, Tally
 
-FORMAT = 2
+FORMAT = 3
 _SAMPLED_VALUES = 4096
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -160,14 +161,21 @@ class TargetCache:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of files that came since, from other processes.
+        """Take note of files that came since, from other processes; a damaged one is set aside,
+        so that its targets are missing.
 
         Where two hold the same target, the first by name counts, whichever came first.
         """
         for path in target_files(self.folder):
             if path in self._tensors:
                 continue
-            found = read_targets(path)
+            try:
+                found = read_targets(path)
+            except FileNotFoundError:  # set aside by another process
+                continue
+            if isinstance(found, str):
+                set_aside(path, found)
+                continue
             self._tensors[path] = found.targets
             for row, key in enumerate(found.keys):
                 self._places[key] = min(self._places.get(key, (path, row)), (path, row))

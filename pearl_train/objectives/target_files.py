@@ -2,14 +2,16 @@
 
 A file holds targets by their content keys and, in its metadata, what became of samples on the way:
 what was changed for a target, and which samples have none and why. Files are never changed, so one
-may lie in several folders, where the file system allows as the same bytes. Left out: what a content
-key is made of (:mod:`pearl_train.objectives.target_cache`).
+may lie in several folders, where the file system allows as the same bytes. Each is compared with
+its name when it is read; one that differs is set aside, and its targets are made anew. Left out:
+what a content key is made of (:mod:`pearl_train.objectives.target_cache`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +19,7 @@ from uuid import uuid4
 
 import msgspec
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from pearl_data.shards.files import WholeFile
@@ -38,6 +39,12 @@ class _Told(msgspec.Struct, frozen=True):
     outcomes: dict[str, Outcome] = {}
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """The part of a safetensors header that says what no tensor does."""
+
+    metadata: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
+
+
 class Stored(NamedTuple):
     """What a file holds: ``targets`` (n, H) in float32 under ``keys``, and what became of samples
     of which there is something to tell.
@@ -53,24 +60,44 @@ def target_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("targets-*.safetensors"))
 
 
-def read_targets(path: Path) -> Stored:
-    """What is in ``path``; ``BadInput`` where that is damaged or no number."""
+def read_targets(path: Path) -> Stored | str:
+    """What is in ``path``, or what is wrong with it: its bytes are not those that its name says.
+
+    Raises ``BadInput`` for a file that cannot be read at all, ``FileNotFoundError`` for none.
+    """
     try:
-        with safe_open(path, "pt") as file:
-            keys, targets = file.get_tensor("names"), file.get_tensor("targets")
-            told = (file.metadata() or {}).get(_TOLD, "{}")  # the first format had none
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    if path.name != (named := _name(content)):
+        return f"expected the content that its name says, got that of {named}"
+    try:
+        tensors = load(content)
+        keys, targets = tensors["names"], tensors["targets"]
+        end = 8 + int.from_bytes(content[:8], "little")
+        told = msgspec.json.decode(content[8:end], type=_Head).metadata.get(_TOLD, "{}")
         outcomes = msgspec.json.decode(told, type=_Told).outcomes
         found = {bytes.fromhex(key): outcome for key, outcome in outcomes.items()}
-    except Exception as error:
-        raise BadInput(
-            f"{path}: expected cached targets, got {error}; delete it, and it is made anew"
-        ) from error
+    except Exception as error:  # noqa: BLE001  # whatever a parser says of what we did not write
+        return f"expected cached targets, got {type(error).__name__}: {error}"
     if not bool(torch.isfinite(targets).all()):
-        raise BadInput(
-            f"{path}: expected finite cached targets, got NaN or infinity; delete it, and "
-            "it is made anew"
-        )
+        return "expected finite cached targets, got NaN or infinity"
     return Stored([key.tobytes() for key in keys.numpy()], targets, found)
+
+
+def set_aside(path: Path, wrong: str) -> None:
+    """Give the damaged file ``path`` a name under which nobody reads it, and say so."""
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+        kept = f"it is kept as {aside.name}"
+    except FileNotFoundError:  # another process was faster, and has said so
+        return
+    except OSError as error:
+        kept = f"it stays where it is ({error.strerror})"
+    sys.stderr.write(f"{path}: {wrong}; {kept}, and its targets are made anew\n")
 
 
 def write_targets(
@@ -80,7 +107,11 @@ def write_targets(
     outcomes: Mapping[bytes, Outcome],
     made_from: Mapping[str, Any],
 ) -> Path:
-    """Write ``targets`` (n, H), which may be none, as one file of ``folder``."""
+    """Write ``targets`` (n, H), which may be none, as one file of ``folder``; ``BadInput`` where
+    one is no number.
+    """
+    if not bool(torch.isfinite(targets).all()):
+        raise BadInput(f"{folder}: expected finite cached targets, got NaN or infinity")
     names = torch.tensor([list(key) for key in keys], dtype=torch.uint8).reshape(-1, _KEY_BYTES)
     found = {key.hex(): outcome for key, outcome in outcomes.items()}
     told = canonical_json({"made_from": dict(made_from), "outcomes": found})
@@ -88,7 +119,7 @@ def write_targets(
         {"names": names, "targets": targets.detach().float().cpu().contiguous()},
         metadata={_TOLD: told.decode()},  # one entry: safetensors writes several in any order
     )
-    path = folder / f"targets-{hashlib.sha256(content).hexdigest()[:24]}.safetensors"
+    path = folder / _name(content)
     _write(path, content)
     return path
 
@@ -114,6 +145,10 @@ def shared_folder(path: Path, parts: Mapping[str, Any]) -> Path:
             "folder, which may be new"
         )
     return path / hashlib.sha256(canonical_json(parts)).hexdigest()[:16]
+
+
+def _name(content: bytes) -> str:
+    return f"targets-{hashlib.sha256(content).hexdigest()[:24]}.safetensors"
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from toy_objectives import ToyBackbone, toy_batch, toy_sample
 
 from pearl_data.shards.files import WholeFile
@@ -178,10 +180,108 @@ def test_a_file_of_the_first_format_is_passed_over(tmp_path: Path) -> None:
     assert cache.missing(RECORDS) == list(RECORDS)
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "targets-00.safetensors").write_bytes(b"torn")
-    with pytest.raises(BadInput, match=r"targets-00.safetensors: expected cached targets"):
-        TargetCache(tmp_path, Identity("0" * 64, {}), RECORDS)
+def filled(folder: Path, shared: Path | None = None) -> TargetCache:
+    """A cache with one file that holds every target, and what became of a sample."""
+    network, tally = backbone(), Tally()
+    tally.change("toy-0", "downscaled")
+    cache = TargetCache(folder, target_identity(network, FROZEN), RECORDS, shared=shared)
+    fill(cache, network, batches(), FROZEN, tally=tally)
+    return cache
+
+
+def remade(folder: Path, whole: TargetCache, shared: Path | None = None) -> TargetCache:
+    """The cache in ``folder`` after a run took it up; every target as in ``whole``."""
+    network = backbone()
+    cache = TargetCache(folder, target_identity(network, FROZEN), RECORDS, shared=shared)
+    cache.borrow(RECORDS)
+    fill(cache, network, batches(), FROZEN)
+    for batch in batches():
+        assert torch.equal(cache(batch), whole(batch))
+    return cache
+
+
+def flips(content: bytes) -> list[bytes]:
+    """One bit turned in every part of a file: its length, its header, keys and values."""
+    rng = random.Random(22)
+    head = 8 + int.from_bytes(content[:8], "little")
+    places = [*range(8), *rng.choices(range(8, head), k=92),
+              *rng.choices(range(head, len(content)), k=100)]  # fmt: skip
+    spoilt = []
+    for place in places:
+        turned = bytearray(content)
+        turned[place] ^= 1 << rng.randrange(8)
+        spoilt.append(bytes(turned))
+    return spoilt
+
+
+def test_no_bit_of_a_file_can_turn_unseen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = filled(tmp_path / "whole")
+    [path] = (tmp_path / "whole").iterdir()
+    content = path.read_bytes()
+    cuts = [content[:end] for end in range(0, len(content), len(content) // 40)]
+    damaged = [*flips(content), *cuts, content + b"\0", b"torn"]
+    for number, spoilt in enumerate(damaged):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / path.name).write_bytes(spoilt)
+        cache = TargetCache(folder, whole.identity, RECORDS)
+        assert cache.missing(RECORDS) == list(RECORDS), number
+        assert cache.outcomes(RECORDS) == {}
+        said = capsys.readouterr().err
+        assert str(folder / path.name) in said
+        assert "got that of targets-" in said
+        assert (folder / f"{path.name}.damaged").read_bytes() == spoilt
+    assert len(damaged) > 240
+    remade(tmp_path / "0", whole)
+    assert len(list((tmp_path / "0").glob("targets-*.safetensors"))) == 1
+    assert capsys.readouterr().err == "", "said once"
+
+
+def test_files_that_changed_places_are_made_anew(tmp_path: Path) -> None:
+    whole = filled(tmp_path / "whole")
+    network, folder = backbone(), tmp_path / "swapped"
+    cache = TargetCache(folder, whole.identity, RECORDS)
+    fill(cache, network, batches(), FROZEN, per_file=2)
+    one, two = sorted(folder.iterdir())
+    first, second = one.read_bytes(), two.read_bytes()
+    one.write_bytes(second)
+    two.write_bytes(first)
+    assert TargetCache(folder, whole.identity, RECORDS).missing(RECORDS) == list(RECORDS)
+    remade(folder, whole)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_damaged_file_that_runs_share_is_made_anew_for_all(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*paths: Path) -> None:
+        raise OSError("Invalid cross-device link")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    shared = tmp_path / "shared"
+    whole = filled(tmp_path / "whole")
+    filled(tmp_path / "one", shared)
+    [path] = shared.iterdir()
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 8
+    path.write_bytes(content)  # of links: in the run's folder as well
+    remade(tmp_path / "two", whole, shared)
+    assert remade(tmp_path / "one", whole, shared).missing(RECORDS) == []
+    for folder in ("shared", "one", "two"):
+        assert TargetCache(tmp_path / folder, whole.identity, RECORDS).missing(RECORDS) == []
+
+
+def test_a_file_of_the_right_name_that_we_did_not_write_is_made_anew(tmp_path: Path) -> None:
+    whole = filled(tmp_path / "whole")
+    for content in (b"", b"{}", save({"names": torch.zeros(1, 32, dtype=torch.uint8)})):
+        name = f"targets-{hashlib.sha256(content).hexdigest()[:24]}.safetensors"
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_bytes(content)
+        remade(folder, whole)
 
 
 def test_a_target_that_is_no_number_is_not_stored(
