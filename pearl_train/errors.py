@@ -1,8 +1,10 @@
-"""Why a run ends before its last step, and a question without an answer.
+"""Why a run ends before its last step, a sample that a model does not take, a question without an
+answer.
 
 RunInterrupted   somebody asked it to (exit 130); it can be resumed
 Diverged         a loss, a gradient or a weight is no longer a number: names step, terms, samples
 Collapsed        the collapse panel says so and log.on_collapse is "stop"
+Refused          the model's processor or tokenizer does not take a sample, which is sound
 NoAnswer         a model that was asked says nothing
 
 All are :class:`~pearl_tools.errors.PearlError`; exit 1 but for the first.
@@ -10,7 +12,12 @@ All are :class:`~pearl_tools.errors.PearlError`; exit 1 but for the first.
 
 from __future__ import annotations
 
-from pearl_tools.errors import Interrupted, PearlError
+from pearl_tools.errors import BadInput, Interrupted, PearlError
+
+BY_PROCESSOR, BY_TOKENIZER = "refused-by-processor", "refused-by-tokenizer"
+UNLETTERED = "more-choices-than-letters"
+REFUSALS = frozenset({BY_PROCESSOR, BY_TOKENIZER, UNLETTERED})
+"""Reasons of :class:`Refused`."""
 
 
 class RunInterrupted(Interrupted):
@@ -37,6 +44,16 @@ class Diverged(PearlError):
 
 class Collapsed(PearlError):
     """The views collapsed; the message names the remedy."""
+
+
+class Refused(BadInput):
+    """A sample that is sound, and that this model's processor, tokenizer or way of asking does not
+    take: training drops it, an evaluation counts its question as unanswerable.
+    """
+
+    def __init__(self, message: str, reason: str = BY_PROCESSOR) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class NoAnswer(PearlError):

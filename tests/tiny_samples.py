@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from trajectories import build_sample, draw, encode_picture
 
 from pearl_data.shards import BlockResult, DatasetWriter, Sample
@@ -56,6 +57,32 @@ def with_second_root(sample: Sample, seed: int) -> Sample:
     media = [first, root.record, *rest]
     members = {**sample.members, "i1.png": root.file_bytes}
     return Sample(changed(sample, media=media).trajectory, members)
+
+
+def with_picture(sample: Sample, medium: str, width: int, height: int) -> Sample:
+    """``sample`` whose ``medium`` is another picture, of this size; no call made it."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([x % 251, y % 241, (x + y) % 239], axis=-1).astype(np.uint8)
+    opened = open_image(encode_picture(pixels, "png"), id=medium)
+    assert opened.file_bytes is not None
+    media = []
+    for known in sample.trajectory.media:
+        facts = known
+        if known.id == medium:
+            facts = msgspec.structs.replace(
+                known,
+                width=width,
+                height=height,
+                pixel_sha256=opened.record.pixel_sha256,
+                file_sha256=opened.record.file_sha256,
+                name_in_sample=f"{medium}.png",
+                picture_in_sample=known.picture_in_sample and f"{medium}.png",
+            )
+        media.append(facts)
+    kept = {name: data for name, data in sample.members.items() if name.split(".")[0] != medium}
+    return Sample(
+        changed(sample, media=media).trajectory, {**kept, f"{medium}.png": opened.file_bytes}
+    )
 
 
 def tiny_sample(number: int, split: str = "train") -> Sample:

@@ -66,9 +66,15 @@ class DataConfig(Section, frozen=True, kw_only=True):
     answers: Literal["text", "letter"] = "text"
     """Choices answered by their words, or by a letter in brackets."""
     max_tokens: Positive = 4096
-    """Longest row, all its branches together."""
+    """Longest view: the question with what follows it, or the trajectory by itself. [PRED], pause
+    and latent tokens come on top, so that every objective has the same room."""
     too_long: Literal["drop", "downscale"] = "downscale"
-    """Pictures are made smaller until the row fits, or the sample is dropped; both are counted."""
+    """Pictures are made smaller until the view fits, or the sample is dropped; both are counted.
+    The question's own pictures are fitted to the question with its answer, for every objective."""
+    max_dropped_share: Share = 0.01
+    """Most samples of the split, as a share, that the model's processor or tokenizer may refuse;
+    each is dropped and counted, and beyond this the run stops and names them. Those dropped by
+    ``max_tokens`` are counted apart."""
     workers: NotNegative = 0
 
 

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from pearl_data.trajectory import Call, Task, Trajectory
 from pearl_tools.errors import BadInput, ToolError
+from pearl_train.errors import UNLETTERED, Refused
 from pearl_train.settings.config import TargetConfig
 
 ANSWER_PREFIX = "Answer:"
@@ -89,11 +90,12 @@ def question_text(question: str, choices: Sequence[str], answers: Answers) -> st
 
 
 def letter(number: int) -> str:
-    """The name of choice ``number``: ``(A)``, ``(B)`` ...; raises ``BadInput`` beyond ``(Z)``."""
+    """The name of choice ``number``: ``(A)``, ``(B)`` ...; raises ``Refused`` beyond ``(Z)``."""
     if number >= MOST_LETTERED:
-        raise BadInput(
+        raise Refused(
             f"choices: expected at most {MOST_LETTERED} to letter, got more; "
-            'set data.answers = "text"'
+            'set data.answers = "text"',
+            UNLETTERED,
         )
     return f"({string.ascii_uppercase[number]})"
 

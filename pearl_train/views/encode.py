@@ -1,18 +1,25 @@
 """A sample as the views that an objective asks for, in tokens.
 
-Pictures are prepared one at a time and shared by all views. A row that is too long gets smaller
-pictures or is dropped; nothing is ever cut off.
-Left out: rows of a batch (:mod:`pearl_train.views.collate`).
+Pictures are prepared one at a time and shared by the views that show them at one size. A view that
+is too long gets smaller pictures, or the sample is dropped; nothing is ever cut off. The root
+pictures are fitted to the question with its answer alone, so that every objective trains on the
+same I0; what the tools showed is fitted to the view that shows it. A sample that the processor or
+the tokenizer refuses is dropped, too. Left out: rows of a batch
+(:mod:`pearl_train.views.collate`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+from PIL import Image
 
 from pearl_data.shards import Sample
 from pearl_data.trajectory import Trajectory
 from pearl_tools.errors import PearlError
+from pearl_train.errors import Refused
 from pearl_train.views.batch import BranchName, EncodedSample, RegionToken, Span, ViewPlan
 from pearl_train.views.chat import (
     Turn,
@@ -23,7 +30,13 @@ from pearl_train.views.chat import (
     trajectory_turns,
 )
 from pearl_train.views.encoder import Encoder, Growing, enough
-from pearl_train.views.pictures import Prepared, content_key, open_picture, shrunk
+from pearl_train.views.pictures import (
+    Prepared,
+    content_key,
+    open_picture,
+    shrunk,
+    shrunk_size,
+)
 from pearl_train.views.prompt import encode_dialogue, encode_prompt, encode_replies, prepare_picture
 from pearl_train.views.regions import grid_of, region_boxes, thinned, tokens_under
 
@@ -42,6 +55,9 @@ __all__ = [
 SHRINKS = 8
 SHRINK = 0.7
 
+#: Reason for which a sample is dropped whose root pictures leave no room in a longer view.
+NO_ROOM = "no-room-beside-i0"
+
 
 class Dropped(NamedTuple):
     """A sample that cannot be used as configured, and why; ``reason`` is one of a few words."""
@@ -52,130 +68,249 @@ class Dropped(NamedTuple):
     detail: str = ""
 
 
+class Pictures(Protocol):
+    """The pictures of one sample, by medium."""
+
+    def size(self, medium: str) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        ...
+
+    def prepared(self, medium: str, max_pixels: int | None) -> Prepared:
+        """The picture with at most ``max_pixels`` as the processor makes it; raises ``Refused``
+        where that does not take it.
+        """
+        ...
+
+
 def encode_sample(
     sample: Sample, shard: str, plan: ViewPlan, encoder: Encoder
 ) -> EncodedSample | Dropped:
-    """The views of ``sample`` that ``plan`` asks for, or why it is left out.
+    """The views of ``sample`` that ``plan`` asks for, or why it is dropped.
 
     Raises ``BadInput`` or ``UsageError`` naming the shard and the key where the sample, the
     processor or the template is faulty.
     """
+    return encode_with(_Opened(sample, encoder), sample.trajectory, shard, plan, encoder)
+
+
+def encode_with(
+    pictures: Pictures, record: Trajectory, shard: str, plan: ViewPlan, encoder: Encoder
+) -> EncodedSample | Dropped:
+    """As :func:`encode_sample`, of a record and its ``pictures``."""
     try:
-        return _Encoding(sample, shard, plan, encoder).encode()
+        return _Encoding(pictures, record, shard, plan, encoder).encode()
+    except Refused as refused:
+        return Dropped(record.id, shard, refused.reason, str(refused))
     except PearlError as error:
-        raise type(error)(f"{shard}, sample {sample.trajectory.id}: {error}") from error
+        raise type(error)(f"{shard}, sample {record.id}: {error}") from error
+
+
+class _Opened:
+    """The pictures of ``sample``, each opened once and prepared once at each size."""
+
+    def __init__(self, sample: Sample, encoder: Encoder) -> None:
+        self._sample, self._encoder = sample, encoder
+        self._opened: dict[str, Image.Image] = {}
+        self._prepared: dict[tuple[str, tuple[int, int]], Prepared] = {}
+
+    def size(self, medium: str) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        if medium not in self._opened:
+            self._opened[medium] = open_picture(self._sample, medium)
+        return self._opened[medium].size
+
+    def prepared(self, medium: str, max_pixels: int | None) -> Prepared:
+        """The picture with at most ``max_pixels`` as the processor makes it."""
+        at = medium, shrunk_size(self.size(medium), max_pixels)
+        if at not in self._prepared:
+            fit = shrunk(self._opened[medium], max_pixels)
+            key = content_key(self._sample, medium)
+            self._prepared[at] = self._encoder.preparer.prepare(fit, medium, key)
+        return self._prepared[at]
+
+
+class _Fitted(NamedTuple):
+    """A view that fits: its ``spans`` and the pictures that they show, by medium."""
+
+    spans: tuple[Span, ...]
+    pictures: Mapping[str, Prepared]
 
 
 class _Encoding:
-    """One sample on its way: the turns of its views, its pictures at a size, its spans."""
+    """One sample on its way: the turns of its views, and its pictures at the size of each view.
 
-    def __init__(self, sample: Sample, shard: str, plan: ViewPlan, encoder: Encoder) -> None:
-        self.sample, self.shard, self.plan, self.encoder = sample, shard, plan, encoder
-        self.trajectory: Trajectory = sample.trajectory
+    The root pictures are as small as the question with its answer needs, whatever the objective
+    reads besides: I0 is the same picture for all. What a view shows besides is made to fit that
+    view alone.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        record: Trajectory,
+        shard: str,
+        plan: ViewPlan,
+        encoder: Encoder,
+    ) -> None:
+        self.pictures, self.trajectory, self.shard = pictures, record, shard
+        self.plan, self.encoder = plan, encoder
         self.roots = [medium.id for medium in self.trajectory.media if medium.parent is None]
         data, task = encoder.data, self.trajectory.task
         self.context = context_turns(
             task.question, task.choices, self.roots, system=data.system, answers=data.answers
         )
+        self.answer = answer_turns(task, data.answers)
         self.target = self._target_turns() if plan.target else ()
-        self.after: dict[BranchName, tuple[Turn, ...]] = {}
-        for name in plan.branches:
-            self.after[name] = self._branch_turns(name)
-        shown = [*media_of(self.context), *media_of(t for ts in self.after.values() for t in ts)]
-        self.media = list(dict.fromkeys([*shown, *media_of(self.target)]))
+        follows = "trajectory" in plan.branches
+        self.steps = trajectory_turns(self.trajectory, data.answers) if follows else ()
+        shown = media_of([*self.context, *self.steps, *self.target])
+        self.media = list(dict.fromkeys(shown))
         self.numbers = {medium: number for number, medium in enumerate(self.media)}
+        enough("pred_tokens", plan.pred_tokens, encoder.tokens.pred)
+        enough("pause_tokens", plan.pause_tokens, encoder.tokens.pause)
 
     def encode(self) -> EncodedSample | Dropped:
         if self.plan.target and not any(turn.role == "assistant" for turn in self.target):
             return self._dropped("empty-target", "no step and no conclusion is left in R")
-        opened = {medium: open_picture(self.sample, medium) for medium in self.media}
-        limit, notes = self.encoder.shrink_to, list[str]()
-        allowed = self.encoder.max_pixels
-        if allowed is not None and any(p.width * p.height > allowed for p in opened.values()):
-            notes.append("max-pixels")
-        pictures: dict[str, Prepared] = {}
+        question = self._fitted(self.roots, {}, self._question)
+        if isinstance(question, Dropped):
+            return question
+        (context, answer), roots = question
+        row, branches = dict(roots), self._short_branches(answer, roots)
+        if self.steps:
+            later = [medium for medium in media_of(self.steps) if medium not in roots]
+            steps = self._fitted(later, roots, lambda shown: (context, self._steps(shown)))
+            if isinstance(steps, Dropped):
+                return steps
+            branches["trajectory"] = steps.spans[1]
+            row |= steps.pictures
+        target, of_target = None, dict[str, Prepared]()
+        if self.plan.target:
+            later = [medium for medium in media_of(self.target) if medium not in roots]
+            fitted = self._fitted(later, roots, self._target)
+            if isinstance(fitted, Dropped):
+                return fitted
+            target, of_target = fitted.spans[0], dict(fitted.pictures)
+        return self._joined(context, branches, target, row, of_target)
+
+    def _joined(
+        self,
+        context: Span,
+        branches: Mapping[BranchName, Span],
+        target: Span | None,
+        row: Mapping[str, Prepared],
+        of_target: Mapping[str, Prepared],
+    ) -> EncodedSample:
+        """The sample of its views; a picture that R shows smaller is one of its own."""
+        region, notes = self._region(row)
+        ordered = {name: branches[name] for name in self.plan.branches}
+        if self.plan.pred_in_question:
+            context, ordered = _with_pred_in_question(context, ordered)
+        images = [row[medium].image for medium in self.media if medium in row]
+        numbers = {
+            medium: number for number, medium in enumerate(m for m in self.media if m in row)
+        }
+        there = {medium: numbers[medium] for medium in numbers}
+        for medium in dict.fromkeys(media_of(self.target)):
+            if medium not in row or row[medium].size_px != of_target[medium].size_px:
+                there[medium] = len(images)
+                images.append(of_target[medium].image)
+
+        def numbered(span: Span, by: Mapping[str, int]) -> Span:
+            return replace(span, images=tuple(by[self.media[number]] for number in span.images))
+
+        return EncodedSample(
+            key=self.trajectory.id,
+            shard=self.shard,
+            images=tuple(images),
+            context=numbered(context, numbers),
+            branches={name: numbered(span, numbers) for name, span in ordered.items()},
+            target=target and numbered(target, there),
+            region=tuple(region),
+            notes=self._changes([*row.values(), *of_target.values()]) + notes,
+        )
+
+    def _fitted(
+        self,
+        media: Sequence[str],
+        fixed: Mapping[str, Prepared],
+        spans_of: Callable[[Mapping[str, Prepared]], tuple[Span, ...]],
+    ) -> _Fitted | Dropped:
+        """A view of at most ``data.max_tokens``, its ``media`` as small as that needs; ``fixed``
+        pictures stay as they are. ``spans_of`` makes the view of pictures.
+        """
+        most, limit = self.encoder.data.max_tokens, self.encoder.shrink_to
         for attempt in range(SHRINKS + 1):
-            for medium, picture in opened.items():
-                fit = shrunk(picture, limit)
-                if medium not in pictures or fit.size != pictures[medium].size_px:
-                    key = content_key(self.sample, medium)
-                    pictures[medium] = self.encoder.preparer.prepare(fit, medium, key)
-            encoded = self._with(pictures, tuple(notes))
-            rows = _rows(encoded)
-            excess = max(_length(row) for row in rows)
-            most = self.encoder.data.max_tokens
-            if excess <= most:
-                return encoded
-            detail = f"{excess} tokens, of {most}"
+            pictures = {medium: self.pictures.prepared(medium, limit) for medium in media}
+            spans = spans_of({**fixed, **pictures})
+            length = _length(spans)
+            if length <= most:
+                return _Fitted(spans, {**fixed, **pictures})
+            detail = f"{length} tokens, of {most}"
             if self.encoder.data.too_long == "drop":
                 return self._dropped("too-long", detail)
             if attempt == SHRINKS:
                 return self._dropped("too-long-at-any-size", detail)
-            caps = [_pixel_limit(row, pictures, self.media, most, allowed) for row in rows]
-            fits = min(cap for cap in caps if cap is not None)
+            fits = _pixel_limit(spans, pictures, self.media, most, self.encoder.max_pixels)
             if fits < 1:
-                return self._dropped("text-too-long", detail)
+                words = length - sum(sum(span.is_image) for span in spans)
+                return self._dropped(
+                    "text-too-long" if words > most or not fixed else NO_ROOM, detail
+                )
             limit = fits if limit is None or not attempt else min(fits, int(limit * SHRINK))
-            if "downscaled" not in notes:
-                notes.append("downscaled")
         raise AssertionError("the loop returns")
 
-    def _with(self, pictures: Mapping[str, Prepared], notes: tuple[str, ...]) -> EncodedSample:
-        encoder, template = self.encoder, self.encoder.template
+    def _question(self, pictures: Mapping[str, Prepared]) -> tuple[Span, Span]:
+        """The context and the answer that follows it."""
+        template = self.encoder.template
         parts = template.parts(self.context, prompt=True)
-        context, before = encoder.span(parts, pictures, self.numbers)
-        region: tuple[RegionToken, ...] = ()
-        if "lvr" in self.plan.branches:
-            whole = self._region(pictures)
-            region = tuple(thinned(whole, encoder.objective.lvr.max_latents))
-            notes = (*notes, *["latents-thinned"] * (len(region) < len(whole)))
-        branches: dict[BranchName, Span] = {}
-        for name, turns in self.after.items():
+        context, self.before = self.encoder.span(parts, pictures, self.numbers)
+        return context, self._following(self.answer, pictures)
+
+    def _steps(self, pictures: Mapping[str, Prepared]) -> Span:
+        return self._following(self.steps, pictures)
+
+    def _following(self, turns: Sequence[Turn], pictures: Mapping[str, Prepared]) -> Span:
+        """``turns`` as they follow the context."""
+        parts = self.encoder.template.parts(turns, after=self.context)
+        return self.encoder.span(parts, pictures, self.numbers, self.before)[0]
+
+    def _target(self, pictures: Mapping[str, Prepared]) -> tuple[Span]:
+        """R."""
+        prompt = self.target[-1].role != "assistant"
+        parts = self.encoder.template.parts(self.target, prompt=prompt)
+        target, _ = self.encoder.span(parts, pictures, self.numbers)
+        return (_with_conclusion(target, stated=self.target[-1].conclusion),)
+
+    def _short_branches(
+        self, answer: Span, roots: Mapping[str, Prepared]
+    ) -> dict[BranchName, Span]:
+        """The branches of ``plan`` that are the answer or tokens of ours."""
+        tokens, found = self.encoder.tokens, dict[BranchName, Span]()
+        for name in self.plan.branches:
             grown = Growing()
             if name == "pred":
-                grown.add(encoder.tokens.pred[: self.plan.pred_tokens])
+                grown.add(tokens.pred[: self.plan.pred_tokens])
                 grown.marks["last-pred"] = len(grown.ids) - 1
-            else:
-                if name == "answer":
-                    grown.add(encoder.tokens.pause[: self.plan.pause_tokens])
-                elif name == "lvr":
-                    grown.add([encoder.tokens.lvr_start], learn=True)
-                    grown.marks["latents"] = len(grown.ids)
-                    grown.add([encoder.tokens.lvr] * len(region))
-                    grown.add([encoder.tokens.lvr_end], learn=True)
-                follow = template.parts(turns, after=self.context)
-                span, _ = encoder.span(follow, pictures, self.numbers, before)
-                grown.append(span)
-            branches[name] = grown.done()
-        if self.plan.pred_in_question:
-            context, branches = _with_pred_in_question(context, branches)
-        target = None
-        if self.plan.target:
-            prompt = self.target[-1].role != "assistant"
-            parts = template.parts(self.target, prompt=prompt)
-            target, _ = encoder.span(parts, pictures, self.numbers)
-            target = _with_conclusion(target, stated=self.target[-1].conclusion)
-        return EncodedSample(
-            key=self.trajectory.id,
-            shard=self.shard,
-            images=tuple(pictures[medium].image for medium in self.media),
-            context=context,
-            branches=branches,
-            target=target,
-            region=region,
-            notes=notes,
-        )
+            elif name == "answer":
+                grown.add(tokens.pause[: self.plan.pause_tokens])
+                grown.append(answer)
+            elif name == "lvr":
+                grown.add([tokens.lvr_start], learn=True)
+                grown.marks["latents"] = len(grown.ids)
+                grown.add([tokens.lvr] * len(self._region(roots)[0]))
+                grown.add([tokens.lvr_end], learn=True)
+                grown.append(answer)
+            found[name] = grown.done()
+        return found
 
-    def _branch_turns(self, name: BranchName) -> tuple[Turn, ...]:
-        answers = self.encoder.data.answers
-        if name == "pred":
-            enough("pred_tokens", self.plan.pred_tokens, self.encoder.tokens.pred)
-            return ()
-        if name == "trajectory":
-            return trajectory_turns(self.trajectory, answers)
-        if name == "answer":
-            enough("pause_tokens", self.plan.pause_tokens, self.encoder.tokens.pause)
-        return answer_turns(self.trajectory.task, answers)
+    def _changes(self, pictures: Iterable[Prepared]) -> tuple[str, ...]:
+        """What was done to ``pictures`` to make them fit."""
+        limit, first = self.encoder.max_pixels, self.encoder.shrink_to
+        sizes = [(self.pictures.size(p.image.medium), p.size_px) for p in pictures]
+        beyond = limit is not None and any(w * h > limit for (w, h), _ in sizes)
+        smaller = any(shown != shrunk_size(whole, first) for whole, shown in sizes)
+        return ("max-pixels",) * beyond + ("downscaled",) * smaller
 
     def _target_turns(self) -> tuple[Turn, ...]:
         data, options = self.encoder.data, self.encoder.objective.target
@@ -188,12 +323,19 @@ class _Encoding:
             turns = (*turns[:at], Turn("user", ("",)), *turns[at:])
         return turns
 
-    def _region(self, pictures: Mapping[str, Prepared]) -> list[RegionToken]:
-        return [
+    def _region(
+        self, pictures: Mapping[str, Prepared]
+    ) -> tuple[list[RegionToken], tuple[str, ...]]:
+        """The tokens that latents stand for, and whether they are fewer than the region has."""
+        if "lvr" not in self.plan.branches:
+            return [], ()
+        whole = [
             RegionToken(self.numbers[root], token)
             for root, boxes in region_boxes(self.trajectory).items()
             for token in tokens_under(grid_of(self.encoder.processor, pictures[root]), boxes)
         ]
+        found = thinned(whole, self.encoder.objective.lvr.max_latents)
+        return found, ("latents-thinned",) * (len(found) < len(whole))
 
     def _dropped(self, reason: str, detail: str) -> Dropped:
         return Dropped(self.trajectory.id, self.shard, reason, detail)
@@ -251,30 +393,29 @@ def _with_conclusion(span: Span, *, stated: bool) -> Span:
     )
 
 
-def _rows(encoded: EncodedSample) -> list[list[Span]]:
-    row = [encoded.context, *encoded.branches.values()]
-    return [row, [encoded.target]] if encoded.target is not None else [row]
-
-
-def _length(row: Sequence[Span]) -> int:
-    return sum(len(span.ids) for span in row)
+def _length(view: Sequence[Span]) -> int:
+    return sum(len(span.ids) for span in view)
 
 
 def _pixel_limit(
-    row: Sequence[Span],
+    view: Sequence[Span],
     pictures: Mapping[str, Prepared],
     media: Sequence[str],
     most: int,
     allowed: int | None,
-) -> int | None:
-    """Pixels a picture may have so that ``row`` fits, if tokens are as pixels; None if it fits.
+) -> int:
+    """Pixels that each of ``pictures`` may have so that ``view`` fits, if tokens are as pixels; 0
+    where no size would do. Others that it shows stay as they are.
 
     The processor leaves none more than ``allowed``.
     """
-    if _length(row) <= most:
-        return None
-    shown = [pictures[media[number]] for span in row for number in span.images]
-    room = most - (_length(row) - sum(sum(span.is_image) for span in row))
+    shown = [
+        pictures[media[number]]
+        for span in view
+        for number in span.images
+        if media[number] in pictures
+    ]
+    room = most - (_length(view) - sum(p.image.tokens for p in shown))
     pixels = [p.size_px[0] * p.size_px[1] for p in shown]
     sizes = [(min(n, allowed or n), p.image.tokens) for n, p in zip(pixels, shown, strict=True)]
     if room < len(shown) or not shown:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pearl_tools.errors import UsageError
+from pearl_tools.errors import UsageError, short_repr
+from pearl_train.errors import BY_TOKENIZER, Refused
 from pearl_train.settings.config import DataConfig, ObjectiveConfig
 from pearl_train.views.batch import Span
 from pearl_train.views.chat import ANSWER_PREFIX
@@ -103,8 +104,18 @@ class Encoder:
         return int(self.stop_ids[0] if pad is None else pad)
 
     def ids(self, text: str) -> list[int]:
-        """The tokens of ``text`` by itself, nothing added."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[no-any-return]
+        """The tokens of ``text`` by itself, nothing added; ``Refused`` for what the tokenizer does
+        not take.
+        """
+        try:
+            found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        except (ValueError, TypeError, LookupError) as error:
+            raise Refused(
+                f"expected words that {type(self.tokenizer).__name__} takes, got "
+                f"{short_repr(text)}: {error}",
+                BY_TOKENIZER,
+            ) from error
+        return found
 
     def following(self, before: str, text: str) -> list[int]:
         """The tokens of ``text`` as they follow those of ``before``, which stay as they are."""

@@ -1,9 +1,13 @@
-"""What to do so that samples are not left out or changed, by the reason for which they were."""
+"""What to do so that samples are not dropped or changed, by the reason for which they were; and how
+many a model may refuse.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from pearl_tools.errors import listed
+from pearl_train.errors import BY_PROCESSOR, BY_TOKENIZER, REFUSALS, UNLETTERED
 from pearl_train.settings.config import DataConfig, ObjectiveConfig
 
 
@@ -16,15 +20,25 @@ def how_to_keep(reasons: Iterable[str], data: DataConfig) -> str:
     'raise data.max_tokens (64), which the words alone exceed'
     """
     most = data.max_tokens
+    refused = (
+        "mend or remove the samples that the model refuses, or raise data.max_dropped_share "
+        f"({data.max_dropped_share:g})"
+    )
     advice = {
         "text-too-long": f"raise data.max_tokens ({most}), which the words alone exceed",
         "too-long-at-any-size": f"raise data.max_tokens ({most}): the pictures are as small as the "
         "processor makes them",
         "too-long": f'set data.too_long = "downscale", or raise data.max_tokens ({most})',
+        "no-room-beside-i0": f"raise data.max_tokens ({most}), or lower model.max_pixels: the "
+        "question's pictures, the same for every objective, leave no room for what the tools showed",
+        BY_PROCESSOR: refused,
+        BY_TOKENIZER: refused,
+        UNLETTERED: 'set data.answers = "text": the alphabet letters 26 choices',
         "empty-target": "set objective.target.include_answer = true, or "
         "objective.target.wrong_steps = true",
     }
-    return "; ".join(words for reason, words in advice.items() if reason in set(reasons))
+    found = [words for reason, words in advice.items() if reason in set(reasons)]
+    return "; ".join(dict.fromkeys(found))
 
 
 def how_to_leave(changes: Iterable[str], data: DataConfig, objective: ObjectiveConfig) -> str:
@@ -39,3 +53,31 @@ def how_to_leave(changes: Iterable[str], data: DataConfig, objective: ObjectiveC
         "published method has a latent for each region token",
     }
     return "; ".join(words for change, words in advice.items() if change in set(changes))
+
+
+def too_many_refused(
+    dropped: Mapping[str, Mapping[str, str]], samples: int, data: DataConfig
+) -> str:
+    """What is wrong where more of ``samples`` are refused than ``data.max_dropped_share`` allows,
+    else nothing. ``dropped`` are details by key, by reason.
+
+    >>> found = {"refused-by-processor": {"a": "medium i0: 4000x4 px"}, "too-long": {"b": ""}}
+    >>> too_many_refused(found, 100, DataConfig())
+    ''
+    >>> too_many_refused(found, 20, DataConfig()).partition(": a (")[0]
+    'expected at most 1 % of 20 samples to be refused (data.max_dropped_share), got 1'
+    """
+    refused = {key: text for name in sorted(REFUSALS & dropped.keys())
+               for key, text in sorted(dropped[name].items())}  # fmt: skip
+    if len(refused) <= data.max_dropped_share * samples:
+        return ""
+    named = listed([f"{key} ({text})" for key, text in refused.items()])
+    return (
+        (
+            f"expected at most {data.max_dropped_share:.2%} of {samples} samples to be refused "
+            f"(data.max_dropped_share), got {len(refused)}: {named}; "
+            f"{how_to_keep(REFUSALS & dropped.keys(), data)}"
+        )
+        .replace(".00 %", " %")
+        .replace(".00%", " %")
+    )

@@ -16,6 +16,7 @@ from PIL import Image
 from pearl_data.shards import Sample
 from pearl_tools.errors import BadInput, ToolFailure, UsageError
 from pearl_tools.media import open_image
+from pearl_train.errors import Refused
 from pearl_train.views.batch import EncodedImage
 
 #: What a processor returns about the text.
@@ -60,12 +61,21 @@ def content_key(sample: Sample, medium: str) -> str:
 
 def shrunk(picture: Image.Image, max_pixels: int | None) -> Image.Image:
     """``picture`` with at most ``max_pixels``, its shape kept as well as whole pixels allow."""
-    width, height = picture.size
+    size = shrunk_size(picture.size, max_pixels)
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def shrunk_size(size: tuple[int, int], max_pixels: int | None) -> tuple[int, int]:
+    """(width, height) of what :func:`shrunk` makes of a picture of ``size``.
+
+    >>> shrunk_size((100, 50), 1250)
+    (50, 25)
+    """
+    width, height = size
     if max_pixels is None or width * height <= max_pixels:
-        return picture
+        return size
     scale = math.sqrt(max_pixels / (width * height))
-    size = max(1, math.floor(width * scale)), max(1, math.floor(height * scale))
-    return picture.resize(size, Image.Resampling.BICUBIC)
+    return max(1, math.floor(width * scale)), max(1, math.floor(height * scale))
 
 
 def pixel_limit(processor: Any) -> int | None:
@@ -105,7 +115,7 @@ class PicturePreparer:
         self.image_token_id = self._find_id()
 
     def prepare(self, picture: Image.Image, medium: str, content: str = "") -> Prepared:
-        """``picture`` as tensors and tokens. Raises ``BadInput`` where the processor refuses it."""
+        """``picture`` as tensors and tokens. Raises ``Refused`` where the processor refuses it."""
         made = self._call(picture, medium)
         ids = tuple(made["input_ids"][0].tolist())
         is_image = tuple(number == self.image_token_id for number in ids)
@@ -129,7 +139,9 @@ class PicturePreparer:
                 return_tensors="pt",
             )
         except Exception as error:
-            raise BadInput(
+            if isinstance(error, MemoryError) or "alloc" in str(error):  # no fault of the picture
+                raise
+            raise Refused(
                 f"medium {medium}: expected a picture that {type(self._processor).__name__} takes, "
                 f"got {picture.width}x{picture.height} px: {error}"
             ) from error
