@@ -57,13 +57,16 @@ def run(
     """
     stage("run", "loading torch and transformers")
     from pearl_train.run.folder import RunFolder
+    from pearl_train.settings.load import load_config
     from pearl_train.training.loop import train
 
     flags = {"model.id": model, "objective.name": objective, "log.on_collapse": on_collapse}
     if resume is not None:
-        _alone(configs, sets, {**flags, "out": out})
         folder = RunFolder(resume)
         config = folder.read_config()
+        _alone(configs, sets, {**flags, "out": out})
+        if sets:
+            config = load_config([str(folder.config)], sets, {})
         result = train(config, data or Path(folder.read_data().path), resume, resume=True)
     else:
         if data is None or out is None:
@@ -83,11 +86,16 @@ def run(
 
 
 def _alone(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, object]) -> None:
-    """Raises ``UsageError`` for choices given with ``--resume``, which has its own."""
+    """Raises ``UsageError`` for choices given with ``--resume``, which has its own, but for those
+    that train nothing (``MAY_CHANGE``).
+    """
+    from pearl_train.settings.variants import MAY_CHANGE
+
     names = {"model.id": "--model", "objective.name": "--objective", "out": "--out",
              "log.on_collapse": "--on-collapse"}  # fmt: skip
     given = [names[key] for key, value in flags.items() if value is not None]
-    given += ["--config"] * bool(configs) + ["--set"] * bool(sets)
+    fixed = [text for text in sets if text.partition("=")[0].strip() not in MAY_CHANGE]
+    given += ["--config"] * bool(configs) + [f"--set {text}" for text in fixed]
     if given:
         raise UsageError(
             f"--resume goes on with the choices in RUN/config.toml: leave out {', '.join(given)}, "

@@ -105,13 +105,14 @@ def _objective(variant: Variant) -> ObjectiveName:
     return next(known for known in OBJECTIVES if known == name)
 
 
-#: What may be another when a run is resumed: it says where something lies, not what is trained.
-PLACES = frozenset({"objective.target.cache"})
+#: What may be another when a run is resumed: it says where something lies, or when to stop, not
+#: what is trained.
+MAY_CHANGE = frozenset({"objective.target.cache", "data.max_dropped_share"})
 
 
 def other_choices(known: Config, wanted: Config) -> list[str]:
     """The dotted keys in which two configurations would train another model."""
-    return [key for key in differences(known, wanted) if key not in PLACES]
+    return [key for key in differences(known, wanted) if key not in MAY_CHANGE]
 
 
 def differences(known: Any, wanted: Any, at: str = "") -> list[str]:

@@ -17,7 +17,7 @@ from pearl_data.progress import Progress, stage
 from pearl_data.shards import DatasetReader
 from pearl_data.shards.reader import Place
 from pearl_data.terminal import say
-from pearl_tools.errors import UsageError
+from pearl_tools.errors import BadInput, UsageError
 from pearl_train.errors import RunInterrupted
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.build import build_backbone
@@ -36,8 +36,8 @@ from pearl_train.training.loader import TrainingData, numbers_of
 from pearl_train.training.processes import first_process, from_all, said_by_first
 from pearl_train.views.batch import Batch, ViewPlan
 from pearl_train.views.encode import Encoder
-from pearl_train.views.left_out import how_to_keep
-from pearl_train.views.tally import Account, Outcome
+from pearl_train.views.left_out import how_to_keep, too_many_refused
+from pearl_train.views.tally import TRAINING, Account, Outcome
 
 #: The split whose loss is measured at every checkpoint, and how much of it.
 VALIDATION, MOST = "val", 256
@@ -106,8 +106,9 @@ def assemble(
         whole = samples(target_plan(config.objective), config.data.split)
         cached = _cached_targets(config, backbone, whole, folder, accelerator, shared_targets)
         train.samples.beforehand = _without_target(cached, whole, accelerator)
-    tallies = {"": train.tally} | ({OF_VALIDATION: validation.tally} if validation else {})
-    left_out = Account(tallies)
+    tallies = {TRAINING: train.tally}
+    tallies |= {OF_VALIDATION: validation.tally} if validation else {}
+    left_out = Account(tallies, samples=len(train), data=config.data)
     ingredients = Ingredients(
         trainee=trainee,
         batches=partial(_until, train, config.optim.steps),
@@ -222,9 +223,14 @@ def _without_target(
     cache: TargetCache, whole: TrainingData, accelerator: Any
 ) -> Mapping[str, Outcome]:
     """What became of samples when their targets were made, in whatever run that was; raises
-    ``UsageError`` where none has a target.
+    ``UsageError`` where none has a target, ``BadInput`` where the model refuses too many.
     """
     found = cache.outcomes(_numbers_by_key(whole))
+    dropped: dict[str, dict[str, str]] = {}
+    for key, outcome in found.items():
+        dropped.setdefault(outcome.reason, {})[key] = outcome.detail
+    if wrong := too_many_refused(dropped, len(whole), whole.samples.encoder.data):
+        raise BadInput(wrong)
     reasons = Counter(outcome.reason for outcome in found.values() if outcome.reason)
     told = ", ".join(f"{reason}: {number}" for reason, number in sorted(reasons.items()))
     if reasons.total() == len(whole):

@@ -47,6 +47,13 @@ class Counted(Protocol):
     def add(self, state: Mapping[str, Any]) -> None:
         """Count what :meth:`state` gave in another process or an earlier session."""
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """The training samples that the model refused, by key, with what it refused."""
+
+    def too_many_refused(self) -> str:
+        """What is wrong where these are more than may be, else nothing."""
+
 
 def no_targets(batch: Batch) -> Tensor | None:
     """For objectives without cached targets."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pearl_tools.errors import listed
+from pearl_tools.errors import BadInput, listed
 from pearl_train.errors import Collapsed, Diverged, RunInterrupted
 from pearl_train.model.load import not_finite
 from pearl_train.run.folder import RunFolder
@@ -137,7 +137,7 @@ class _Session:
         )
         self.step = 0
         self.saved = -1
-        self.samples = self.tokens = 0
+        self.samples = self.tokens = self.refused = 0
         self.window = Window()
         self.losses: dict[str, float] = {}
         self.best: float | None = None
@@ -185,6 +185,8 @@ class _Session:
             if last or self.step % self.config.checkpoint.every == 0:
                 with self.pace.outside():
                     self._validate_and_save()
+            if done.refused:
+                self._look_at_refused()
             if done.stop and not last:
                 self._stop()
         return self._result(time.monotonic() - began, self.tokens - tokens_before)
@@ -204,7 +206,10 @@ class _Session:
             later = partial(self.parts.batches, 1)
             with self.pace.outside():
                 see_before_training(self.machine, panel, micro_batches, later, moment)
-        done = update(self.machine, micro_batches, moment, stop=self.wish.stop, look=watching)
+        met = self.parts.left_out is not None and len(self.parts.left_out.refused) != self.refused
+        done = update(
+            self.machine, micro_batches, moment, stop=self.wish.stop, refused=met, look=watching
+        )
         if watching:
             watching.share()
         self.parts.after_update()
@@ -316,6 +321,26 @@ class _Session:
         for state in from_all(self.accelerator, counted.state()):
             counted.add(state)
         return counted.state()
+
+    def _look_at_refused(self) -> None:
+        """Tell which samples the model refused; raise ``BadInput`` where they are too many. All
+        processes do so at the same step, whoever met them.
+        """
+        counted = self.parts.left_out
+        if counted is None:
+            return
+        self._left_out()
+        refused = counted.refused
+        self.refused = len(refused)
+        if wrong := counted.too_many_refused():
+            with self.pace.outside():
+                self._save(None)
+            raise BadInput(
+                f"step {self.step}: {wrong}. Resume with: pearl-train run --resume "
+                f"{self.folder.path} --set data.max_dropped_share=SHARE"
+            )
+        named = listed([f"{key} ({text})" for key, text in sorted(refused.items())])
+        self.narrator.note(f"step {self.step}: refused by the model and dropped: {named}")
 
     def _restore(self, found: Checkpoint) -> int:
         """Take up ``found``; the length that metrics.jsonl had then."""

@@ -56,6 +56,7 @@ class Update(NamedTuple):
     samples: int
     tokens: int
     stop: bool
+    refused: bool
 
 
 Look = Callable[[int, Terms, Batch], None]
@@ -67,6 +68,7 @@ def update(
     moment: Moment,
     *,
     stop: bool = False,
+    refused: bool = False,
     look: Look | None = None,
 ) -> Update:
     """Change the weights once. ``look`` sees the number of each micro-batch, its terms and the
@@ -74,10 +76,10 @@ def update(
 
     Raises ``Diverged`` before any weight is changed if a loss or the gradient is not finite.
     """
-    counts = global_counts(machine, micro_batches, stop=stop)
-    wants = bool(counts["stop"])
+    counts = global_counts(machine, micro_batches, stop=stop, refused=refused)
+    wants, met = bool(counts["stop"]), bool(counts["refused"])
     if not counts["samples"]:  # all were dropped: nothing to learn, nothing to change
-        return Update({}, 0, 0, wants)
+        return Update({}, 0, 0, wants, met)
     totals: list[dict[str, Tensor]] = []
     weights: dict[str, tuple[float, str]] = {}
     # all processes must take part in every exchange, even with a share of nobody
@@ -107,7 +109,7 @@ def update(
         raise Diverged(blame(machine, moment, values, local, batches))
     machine.optimizer.step()
     machine.optimizer.zero_grad(set_to_none=True)
-    return Update(values, int(counts["samples"]), int(counts["tokens"]), wants)
+    return Update(values, int(counts["samples"]), int(counts["tokens"]), wants, met)
 
 
 def weighted(terms: Terms, counts: Mapping[str, float]) -> Tensor:
@@ -120,9 +122,11 @@ def weighted(terms: Terms, counts: Mapping[str, float]) -> Tensor:
 
 
 def global_counts(
-    machine: Machine, batches: Sequence[Batch], *, stop: bool = False
+    machine: Machine, batches: Sequence[Batch], *, stop: bool = False, refused: bool = False
 ) -> dict[str, float]:
-    """The units of the whole step over all processes, with ``samples``, ``tokens`` and ``stop``."""
+    """The units of the whole step over all processes, with ``samples`` and ``tokens``, and in how
+    many processes somebody wants to ``stop``, or samples were ``refused`` that it had not met.
+    """
     counts = _add([dict(batch.counts) for batch in batches])
     tokens = sum(
         int((rows.branch != PADDING).sum())
@@ -131,7 +135,8 @@ def global_counts(
         if rows is not None and batch.keys
     )
     keys = sum(len(batch.keys) for batch in batches)
-    return _summed(machine, {**counts, "samples": keys, "tokens": tokens, "stop": int(stop)})
+    flags = {"stop": int(stop), "refused": int(refused)}
+    return _summed(machine, {**counts, "samples": keys, "tokens": tokens, **flags})
 
 
 def evaluate_loss(

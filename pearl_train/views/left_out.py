@@ -30,7 +30,7 @@ def how_to_keep(reasons: Iterable[str], data: DataConfig) -> str:
         "processor makes them",
         "too-long": f'set data.too_long = "downscale", or raise data.max_tokens ({most})',
         "no-room-beside-i0": f"raise data.max_tokens ({most}), or lower model.max_pixels: the "
-        "question's pictures, the same for every objective, leave no room for what the tools showed",
+        "pictures of the question, the same for every objective, leave no room for others",
         BY_PROCESSOR: refused,
         BY_TOKENIZER: refused,
         UNLETTERED: 'set data.answers = "text": the alphabet letters 26 choices',

@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pearl_train.errors import REFUSALS
+from pearl_train.settings.config import DataConfig
 from pearl_train.views.encode import Dropped
+from pearl_train.views.left_out import too_many_refused
+
+#: Begins the names of what happened to samples that are trained on.
+TRAINING = ""
 
 
 class Outcome(NamedTuple):
@@ -71,10 +77,33 @@ class Account:
     """The tallies of a run by what they are of, over all its processes and sessions.
 
     The names begin those of the counts: nothing for training, ``validation, `` for that.
+    ``samples`` are those of the training split, ``data`` says how many of them may be refused.
     """
 
-    def __init__(self, tallies: Mapping[str, Tally]) -> None:
+    def __init__(
+        self,
+        tallies: Mapping[str, Tally],
+        *,
+        samples: int = 0,
+        data: DataConfig | None = None,
+    ) -> None:
         self._tallies = tallies
+        self._samples, self._data = samples, data or DataConfig()
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """The training samples that the model refused, by key, with what it refused."""
+        dropped = self._tallies[TRAINING].dropped if TRAINING in self._tallies else {}
+        return {
+            key: text for name in REFUSALS & dropped.keys() for key, text in dropped[name].items()
+        }
+
+    def too_many_refused(self) -> str:
+        """What is wrong where more samples are refused than ``data.max_dropped_share`` allows, else
+        nothing.
+        """
+        dropped = self._tallies[TRAINING].dropped if TRAINING in self._tallies else {}
+        return too_many_refused(dropped, self._samples, self._data)
 
     def state(self) -> dict[str, Any]:
         """All of it as JSON, the same for the same samples in whatever order they came."""

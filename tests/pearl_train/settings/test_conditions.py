@@ -28,6 +28,7 @@ ALWAYS = {
     "data.split",
     "data.system",
     "data.answers",
+    "data.max_dropped_share",
     "data.max_tokens",
     "data.too_long",
     "data.workers",

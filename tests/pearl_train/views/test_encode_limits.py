@@ -34,7 +34,6 @@ from pearl_train.views.encode import (
 from pearl_train.views.left_out import how_to_keep
 from pearl_train.views.pictures import open_picture
 
-
 #: What the tool shows is as large as I0: 12 tokens each, for the tiny Qwen.
 LARGE_VIEW = with_picture(CROP, "o1", 112, 84)
 
