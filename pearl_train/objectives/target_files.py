@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from pearl_data.shards.files import WholeFile
+from pearl_data.terminal import say
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.run.undisturbed import undisturbed
@@ -97,7 +97,7 @@ def set_aside(path: Path, wrong: str) -> None:
         return
     except OSError as error:
         kept = f"it stays where it is ({error.strerror})"
-    sys.stderr.write(f"{path}: {wrong}; {kept}, and its targets are made anew\n")
+    say(f"{path}: {wrong}; {kept}, and its targets are made anew", err=True)
 
 
 def write_targets(
