@@ -176,9 +176,13 @@ def _rules_for_tool_call(call: Schema) -> None:
 
 
 def _rules_for_result(result: Schema) -> None:
-    """An error and no media, or media and no error: never both, never neither."""
+    """An error and no media, or no error and media or words: never both, never neither."""
     result["if"] = {"properties": {"status": {"const": "ok"}}, "required": ["status"]}
-    result["then"] = {"properties": {"error": {"type": "null"}, "media": {"minItems": 1}}}
+    result["then"] = {
+        "properties": {"error": {"type": "null"}},
+        "if": {"properties": {"media": {"maxItems": 0}}},
+        "then": {"properties": {"text": {"minLength": 1}}},  # a tool may answer in words alone
+    }
     result["else"] = {"properties": {"error": {"type": "object"}, "media": {"maxItems": 0}}}
 
 
@@ -232,11 +236,35 @@ def _plain(schema: Any) -> Any:
 def _nullable(schema: Schema) -> Schema:
     """``anyOf`` of one schema and null as one schema."""
     (other,) = [each for each in schema.pop("anyOf") if each != {"type": "null"}]
+    if "discriminator" in other:
+        return {
+            **schema,
+            "type": ["object", "null"],
+            "if": {"type": "object"},
+            "then": _tagged(other),
+        }
     if "$ref" in other:
         return {**schema, "type": ["object", "null"], "if": {"type": "object"}, "then": other}
     if "enum" in other:
         return {**schema, "enum": [*other["enum"], None]}
     return {**schema, **other, "type": [other["type"], "null"]}
+
+
+def _tagged(union: Schema) -> Schema:
+    """A tagged union as ``if``/``then`` on its tag: an error points into the right branch."""
+    field, branches = union["discriminator"]["propertyName"], union["discriminator"]["mapping"]
+    return {
+        "type": "object",
+        "properties": {field: {"enum": list(branches)}},
+        "required": [field],
+        "allOf": [
+            {
+                "if": {"properties": {field: {"const": tag}}, "required": [field]},
+                "then": {"$ref": reference},
+            }
+            for tag, reference in branches.items()
+        ],
+    }
 
 
 def _portable(pattern: str) -> str:

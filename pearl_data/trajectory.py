@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pearl_tools.errors import ToolError
+from pearl_tools.registry import TOOLS
 from pearl_tools.types import Box, Effective, ExecRecord, MediaRecord, Record
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["2.0"] = "2.0"
 
 AnswerType = Literal["choice", "number", "text"]
 #: Who says the answer: people who annotated, the scene that was rendered, a tool, a model.
@@ -137,7 +138,7 @@ class Trajectory(Record, frozen=True, kw_only=True):
     mistake that is kept only as context; it has one entry per step.
     """
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["2.0"]
     id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]*$")]
     split: Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]+$")]
     task: Task
@@ -148,6 +149,14 @@ class Trajectory(Record, frozen=True, kw_only=True):
     fault: Fault | None
     loss_mask: list[Literal[0, 1]]
     source: Source
+
+
+def named_media(call: Call) -> list[str]:
+    """The ids of the media that ``call`` names, in the order of its tool's arguments; empty for an
+    unknown tool or arguments that could not be read.
+    """
+    tool = TOOLS.get(call.tool)
+    return [name for _, name in tool.named_media(call.arguments or {})] if tool else []
 
 
 def canonical_json(value: Any) -> bytes:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from pearl_data.shards import BlockResult, CallTiming, Quarantined, Sample
 from pearl_data.trajectory import (
+    SCHEMA_VERSION,
     Call,
     Evidence,
     Final,
@@ -149,7 +150,7 @@ class Builder:
         )
         return Sample(
             Trajectory(
-                schema_version="1.0",
+                schema_version=SCHEMA_VERSION,
                 id=key,
                 split=split,
                 task=Task(

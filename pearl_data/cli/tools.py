@@ -194,16 +194,11 @@ def _write_media(observation: Observation, out: Path) -> ObservationRecord:
         for file_name, data in files.items():
             (out / file_name).write_bytes(data)
         if record.kind == "depth":
-            shown = show_medium(record, files, of=_size_of_source(observation))
+            x0, y0, x1, y1 = record.box_root or (0, 0, record.width, record.height)
+            shown = show_medium(record, files, of=(round(x1 - x0), round(y1 - y0)))
             (out / _for_eyes(record)).write_bytes(encode(depth_for_eyes(shown), "PNG"))
         records.append(record)
     return msgspec.structs.replace(observation.to_record(), media=records)
-
-
-def _size_of_source(observation: Observation) -> tuple[int, int] | None:
-    """Width and height of the picture that a depth map is of: depth is called on whole pictures."""
-    box = observation.effective.box_px if observation.effective else None
-    return (box[2], box[3]) if box else None
 
 
 def _print_for_people(record: ObservationRecord, out: Path | None) -> None:

@@ -33,7 +33,7 @@ from pearl_data.sources.facts import long_side_px
 from pearl_data.sources.tasks import is_relation
 from pearl_data.trajectory import Evidence, Family, Task
 from pearl_tools.errors import ToolError, tool_error
-from pearl_tools.types import Box, MediaMap, Medium, Observation
+from pearl_tools.types import Box, MediaMap, Medium, Observation, Region
 
 #: A view is never smaller than this share of its picture's sides, so that it has some context.
 _SMALLEST_VIEW = 0.06
@@ -261,7 +261,7 @@ class _PlanOf:
     def _check_shows(self, observation: Observation, evidence: Evidence) -> None:
         effective = observation.effective
         root = self.media[evidence.media].record
-        assert effective is not None
+        assert isinstance(effective, Region)
         box = evidence.bbox
         needed = (
             box[0] * root.width, box[1] * root.height, box[2] * root.width, box[3] * root.height

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from pearl_data.report.view import CallView, TrajectoryView, view_of
 from pearl_data.terminal import one_line
-from pearl_data.trajectory import Trajectory
-from pearl_tools.types import MediaRecord
+from pearl_data.trajectory import Trajectory, named_media
+from pearl_tools.types import Effective, Frames, MediaRecord, Whole
 
 WIDTH = 100
 _INDENT = 10
@@ -70,19 +70,7 @@ def _call(view: CallView) -> Iterator[str]:
     call = view.call
     yield from _item(f"  {call.id}", f"{call.tool} {call.arguments_raw}")
     if call.effective:
-        took = f"took {numbers(call.effective.box_px)} px"
-        of = (call.arguments or {}).get("image")
-        took += f" of {of}" if of else ""
-        if view.root and view.root != of:
-            took += f" = {numbers(call.effective.box_root)} px of {view.root}"
-        for change in call.effective.adjustments:
-            took += (
-                f"; {change.kind} from {numbers(change.requested)} to {numbers(change.effective)}"
-            )
-        resampled = call.effective.resampling
-        if resampled:
-            took += f"; resized to {resampled.width}x{resampled.height} ({resampled.filter})"
-        yield from _item("", took)
+        yield from _item("", took(call.effective, view))
     if call.result.error:
         yield from _item("", f"error: {call.result.error}")
         return
@@ -90,6 +78,24 @@ def _call(view: CallView) -> Iterator[str]:
     yield from _item("", f"got {back}")
     if call.result.text:
         yield from _item("", f'"{call.result.text}"')
+
+
+def took(effective: Effective, view: CallView) -> str:
+    """The effective request in a line: ``took [0, 0, 32, 32] px of i0``."""
+    of = ", ".join(named_media(view.call))
+    if isinstance(effective, Whole):
+        return f"took the whole of {of}"
+    if isinstance(effective, Frames):
+        times = ", ".join(f"{pts:.3f} s" for pts in effective.pts_s)
+        return f"took frames {numbers(effective.indices)} of {of}, at {times}"
+    text = f"took {numbers(effective.box_px)} px of {of}"
+    if view.root and view.root != of:
+        text += f" = {numbers(effective.box_root)} px of {view.root}"
+    for change in effective.adjustments:
+        text += f"; {change.kind} from {numbers(change.requested)} to {numbers(change.effective)}"
+    if size := effective.resampling:
+        text += f"; resized to {size.width}x{size.height} ({size.filter})"
+    return text
 
 
 def _item(label: str, text: str) -> list[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pearl_data.trajectory import Call, Trajectory
-from pearl_tools.types import Box, MediaRecord
+from pearl_data.trajectory import Call, Trajectory, named_media
+from pearl_tools.types import Box, MediaRecord, Region
 
 #: One colour per call, in turn; dark enough for white text on them. Green and red are left to
 #: answers and errors.
@@ -67,7 +67,8 @@ def view_of(trajectory: Trajectory) -> TrajectoryView:
     for position, step in enumerate(trajectory.steps, 1):
         calls: list[CallView] = []
         for call in step.calls:
-            root = _root_of((call.arguments or {}).get("image"), media)
+            taken = named_media(call)
+            root = _root_of(taken[0] if taken else None, media)
             calls.append(
                 CallView(
                     number=number + 1,
@@ -98,7 +99,7 @@ def _root_of(id_: object, media: dict[str, MediaRecord]) -> str | None:
 
 
 def _part_box(call: Call, root: MediaRecord | None) -> Box | None:
-    if call.effective is None or root is None:
+    if not isinstance(call.effective, Region) or root is None:
         return None
     x0, y0, x1, y1 = call.effective.box_root
     if not (0 <= x0 < x1 <= root.width and 0 <= y0 < y1 <= root.height):

@@ -25,7 +25,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 class HeaderLine(Record, frozen=True, kw_only=True, tag="header", tag_field="kind"):
     """What the run was asked to do and with what; a resumed run must agree with all of it."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["2.0"]
     toolkit_version: str
     tools: dict[str, str]
     samples_per_shard: Annotated[int, msgspec.Meta(ge=1)]

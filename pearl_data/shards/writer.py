@@ -41,7 +41,7 @@ from pearl_data.shards.sample import (
     sample_members,
 )
 from pearl_data.shards.tar import END, header_bytes, padding
-from pearl_data.trajectory import canonical_json, identity_sha256
+from pearl_data.trajectory import SCHEMA_VERSION, canonical_json, identity_sha256
 from pearl_tools.errors import BadInput, ToolBug
 from pearl_tools.types import Record
 
@@ -115,7 +115,7 @@ class DatasetWriter:
             raise BadInput(f"samples_per_shard: expected at least 1, got {samples_per_shard}")
         plain = msgspec.json.decode(canonical_json(config))
         header = HeaderLine(
-            schema_version="1.0",
+            schema_version=SCHEMA_VERSION,
             toolkit_version=toolkit_version(),
             tools=_registered() if tools is None else tools,
             samples_per_shard=samples_per_shard,

@@ -14,12 +14,13 @@ from pearl_data.findings import Finding, finding
 from pearl_data.sources.comparing import more, relation_of
 from pearl_data.sources.tasks import is_relation
 from pearl_data.trajectory import Evidence, Family, Task
+from pearl_tools.registry import TOOLS
 from pearl_tools.types import Box
 
 Role = Literal["target", "pair", "region"]
 
-VIEWS = frozenset({"crop", "zoom"})
-DEPTH = frozenset({"depth"})
+VIEWS = frozenset(name for name, tool in TOOLS.items() if tool.shows == "view")
+DEPTH = frozenset(name for name, tool in TOOLS.items() if tool.shows == "depth")
 #: What the answers of a family rest on: of each set of tools one must have succeeded. ``None``:
 #: what the roles of its evidence ask for.
 NEEDS: dict[Family, tuple[frozenset[str], ...] | None] = {

@@ -14,7 +14,7 @@ import numpy as np
 
 from pearl_data.findings import Finding, finding
 from pearl_data.trajectory import Trajectory
-from pearl_data.validate.references import DERIVED
+from pearl_data.validate.references import ROOT_KINDS
 from pearl_tools.depth import depth_picture
 from pearl_tools.errors import ToolError, ToolFailure
 from pearl_tools.media import decode_member
@@ -40,7 +40,7 @@ def check_member_bytes(
         data = members.get(medium.name_in_sample or "")
         if data is not None:
             yield from _file(medium, data, where)
-            if pixels and medium.kind in DERIVED:
+            if pixels and medium.kind not in ROOT_KINDS:
                 yield from _pixels(medium, data, members, where)
     for name in members:
         if name not in named:

@@ -16,8 +16,8 @@ from pearl_data.trajectory import Trajectory, canonical_json
 from pearl_tools.registry import TOOLS
 from pearl_tools.types import PICTURE_KINDS, MediaRecord
 
-#: Kinds that a call makes; the others are roots, or frames of one.
-DERIVED = frozenset({"crop", "zoom", "depth"})
+#: Kinds that exist before any call; all others are made by one.
+ROOT_KINDS = frozenset({"image", "video", "frame"})
 _JSON = msgspec.json.Decoder()
 
 
@@ -49,7 +49,7 @@ def _media(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
     for index, medium in enumerate(trajectory.media):
         parent = medium.parent
         if parent is None:
-            if medium.kind in DERIVED:
+            if medium.kind not in ROOT_KINDS:
                 expected = f"the medium that this {medium.kind} was made from"
                 yield finding("reference.unknown_medium", f"media[{index}].parent", expected, None)
         elif parent not in media:
@@ -62,7 +62,7 @@ def _media(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
 
 
 def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
-    there = {m.id for m in trajectory.media if m.parent is None or m.kind not in DERIVED}
+    there = {m.id for m in trajectory.media if m.parent is None or m.kind in ROOT_KINDS}
     ids: list[str] = []
     for i, step in enumerate(trajectory.steps):
         for j, call in enumerate(step.calls):
@@ -73,13 +73,16 @@ def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
             where = f"steps[{i}].calls[{j}]"
             if trajectory.origin == "expert":  # imported texts keep the dialect they came in
                 yield from _raw(call.arguments_raw, call.arguments, f"{where}.arguments_raw")
-            source = call.arguments.get("image")
-            if source is not None and source not in there:
-                yield _absent(f"{where}.arguments.image", source, media, there)
-            elif source is not None and media[source].kind not in PICTURE_KINDS:
-                kind = media[source].kind
-                path = f"{where}.arguments.image"
-                yield finding("reference.wrong_kind", path, "a picture", f"{source}, a {kind}")
+            tool = TOOLS[call.tool]
+            for argument, source in tool.named_media(call.arguments):
+                path = f"{where}.arguments.{argument}"
+                kinds = tool.kinds_of(argument)
+                if source not in there:
+                    yield _absent(path, source, media, there)
+                elif media[source].kind not in kinds:
+                    expected = "a picture" if kinds <= PICTURE_KINDS else " or ".join(sorted(kinds))
+                    got = f"{source}, a {media[source].kind}"
+                    yield finding("reference.wrong_kind", path, expected, got)
             for k, name in enumerate(result.media):
                 path = f"{where}.result.media[{k}]"
                 made = media.get(name)
@@ -91,7 +94,6 @@ def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
                     yield finding("reference.duplicate_id", path, expected, name)
                 else:
                     there.add(name)
-                    yield from _made(trajectory, made, call.tool, source)
     if len(set(ids)) != len(ids):
         yield from _doubled_calls(trajectory)
 
@@ -106,20 +108,6 @@ def _raw(text: str, arguments: dict[str, Any], path: str) -> Iterator[Finding]:
     if said != arguments:
         expected = f"the arguments of the call, {canonical_json(arguments).decode()}"
         yield finding("schema.combination", path, expected, text)
-
-
-def _made(
-    trajectory: Trajectory, made: MediaRecord, tool: str, source: str | None
-) -> Iterator[Finding]:
-    """A medium is of the kind that its tool makes, and its parent is what the call took."""
-    kind = TOOLS[tool].returns_kind
-    if made.kind != kind:
-        path = f"media[{trajectory.media.index(made)}].kind"
-        yield finding("reference.wrong_kind", path, f"{kind}, made by {tool}", made.kind)
-    if made.parent != source:
-        path = f"media[{trajectory.media.index(made)}].parent"
-        expected = f"{source}, which the call took"
-        yield finding("reference.unknown_medium", path, expected, made.parent)
 
 
 def _absent(path: str, name: str, media: dict[str, MediaRecord], there: set[str]) -> Finding:

@@ -1,8 +1,8 @@
 """Replay: run every recorded chain of calls again from the original bytes, and compare.
 
 A later call runs on what the earlier one gives now, not on what was stored, so the whole chain is
-proven. Crops and zooms must be equal pixel for pixel. Depth must come from the same weights and
-agree within :data:`DEPTH_TOLERANCE`. Many samples go side by side, so that depth runs in batches.
+proven. Pixels must be equal, unless the tool declares a tolerance; a map must then come from the
+same weights and agree within it. Many samples go side by side, so that depth runs in batches.
 Left out: reading samples, and judging their records (do that first).
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from pearl_data.findings import Finding, finding
 from pearl_data.shards.sample import Sample
-from pearl_data.trajectory import Call, Result
+from pearl_data.trajectory import Call, Result, named_media
 from pearl_data.validate.geometry import settings_of
 from pearl_data.validate.report import ReplayCount
 from pearl_tools.depth import DepthModel
@@ -25,12 +25,8 @@ from pearl_tools.errors import ModelUnavailable, ToolFailure, UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.media import open_image
 from pearl_tools.pixels import decode_npy
-from pearl_tools.types import Medium, Observation, ToolCall
-
-#: Largest difference of two depth maps as a share of the recorded map's range: on the kind of
-#: device that it was made on (batches and thread counts change the last bits), and on another.
-DEPTH_TOLERANCE = 1e-3
-DEPTH_TOLERANCE_OTHER_DEVICE = 1e-2
+from pearl_tools.registry import TOOLS
+from pearl_tools.types import Effective, Medium, Observation, ToolCall
 
 #: Whether these are errors depends on the settings of the run.
 _BY_SETTINGS = frozenset({"partly_outside", "too_small", "whole_image"})
@@ -144,7 +140,7 @@ class Replayer:
         error = call.result.error
         if call.arguments is None or (error and error.stage == "execution"):
             return None
-        if error is None and call.arguments.get("image") not in chain.media:
+        if error is None and not all(name in chain.media for name in named_media(call)):
             return None  # what it was made from could not be made again: reported there
         if self._settings:
             return self._settings
@@ -216,17 +212,17 @@ def _compare(chain: _Chain, place: _Place, now: Observation) -> str:
         chain.find("result.replay_differs", f"{path}.result.media", expected, got)
         return "differ"
     outcome = "equal"
-    for field in ("box_px", "box_root", "resampling"):
-        was, is_now = getattr(call.effective, field), getattr(now.effective, field)
+    for field in _facts(call.effective) | _facts(now.effective):
+        was, is_now = (_facts(each).get(field) for each in (call.effective, now.effective))
         if was != is_now:
             chain.find("result.replay_differs", f"{path}.effective.{field}", is_now, was)
             outcome = "differ"
-    for name, medium in zip(then.media, now.media, strict=True):
+    for position, (name, medium) in enumerate(zip(then.media, now.media, strict=True)):
         if name not in chain.numbers:
             return "failed"  # the reference stage has said so
         renamed = msgspec.structs.replace(medium.record, id=name)
         chain.media[name] = Medium(facts=renamed, pixels=medium.pixels)
-        outcome = max(outcome, _compare_pixels(chain, place, name, now), key=_OUTCOMES.index)
+        outcome = max(outcome, _compare_pixels(chain, place, position, now), key=_OUTCOMES.index)
     if (
         chain.sample.trajectory.origin == "expert"
         and [medium.record.id for medium in now.media] == then.media
@@ -235,6 +231,13 @@ def _compare(chain: _Chain, place: _Place, now: Observation) -> str:
         chain.find("result.replay_differs", f"{path}.result.text", now.text, then.text)
         outcome = max(outcome, "differ", key=_OUTCOMES.index)
     return outcome
+
+
+def _facts(effective: Effective) -> dict[str, Any]:
+    """The fields of an effective request that replay compares."""
+    facts = {"kind": effective.__struct_config__.tag, **msgspec.structs.asdict(effective)}
+    facts.pop("adjustments", None)  # follow from the arguments, which are compared
+    return facts
 
 
 def _compare_errors(chain: _Chain, path: str, then: Result, now: Observation) -> str:
@@ -249,20 +252,17 @@ def _compare_errors(chain: _Chain, path: str, then: Result, now: Observation) ->
     return "differ"
 
 
-def _compare_pixels(chain: _Chain, place: _Place, name: str, now: Observation) -> str:
-    """Compare one medium with its record: by hash, depth maps by value."""
+def _compare_pixels(chain: _Chain, place: _Place, position: int, now: Observation) -> str:
+    """Compare one medium with its record: by hash, or by value within the tool's tolerance."""
+    name, medium = place.call.result.media[position], now.media[position]
     index = chain.numbers[name]
-    record, medium = chain.sample.trajectory.media[index], now.media[0]
+    record = chain.sample.trajectory.media[index]
     if medium.record.pixel_sha256 == record.pixel_sha256:
         return "equal"
+    tolerances = TOOLS[place.call.tool].tolerance
     data = chain.sample.members.get(record.name_in_sample or "")
     where = f"media[{index}].pixel_sha256"
-    if medium.record.kind == "depth" and data is None:
-        expected = f"{record.name_in_sample or 'a member'}, the map to compare with"
-        path = f"media[{index}].name_in_sample"
-        chain.find("parse.missing_member", path, expected, "no such member")
-        return "failed"
-    if medium.record.kind != "depth" or data is None:
+    if tolerances is None:
         chain.find(
             "result.replay_differs",
             where,
@@ -271,6 +271,11 @@ def _compare_pixels(chain: _Chain, place: _Place, name: str, now: Observation) -
             "the observation was swapped or edited, or another version of the tool made it",
         )
         return "differ"
+    if data is None:
+        expected = f"{record.name_in_sample or 'a member'}, the map to compare with"
+        path = f"media[{index}].name_in_sample"
+        chain.find("parse.missing_member", path, expected, "no such member")
+        return "failed"
     then_exec, now_exec = place.call.exec, now.exec
     if then_exec and now_exec and then_exec.weights_sha256 != now_exec.weights_sha256:
         chain.find(
@@ -282,12 +287,12 @@ def _compare_pixels(chain: _Chain, place: _Place, name: str, now: Observation) -
         )
         return "failed"
     same_device = bool(then_exec and now_exec and then_exec.device == now_exec.device)
-    tolerance = DEPTH_TOLERANCE if same_device else DEPTH_TOLERANCE_OTHER_DEVICE
+    tolerance = tolerances.same_device if same_device else tolerances.other_device
     difference = _difference(data, np.asarray(medium.pixels, dtype=np.float32))
     if difference is not None and difference <= tolerance:
         return "within_tolerance"
     shown = "another shape" if difference is None else f"{difference:.2g} of its range"
-    expected = f"the map that depth gives now, within {tolerance:g} of its range"
+    expected = f"the map that {place.call.tool} gives now, within {tolerance:g} of its range"
     chain.find("result.replay_differs", where, expected, shown)
     return "differ"
 

@@ -24,10 +24,18 @@ from collections.abc import Iterator
 
 from pearl_data.containment import holds
 from pearl_data.findings import Finding, finding
-from pearl_data.trajectory import Call, Evidence, Trajectory, canonical_json, identity_sha256
-from pearl_data.validate.families import VIEWS, check_family, needed_tools
-from pearl_data.validate.references import DERIVED
-from pearl_tools.types import MediaRecord
+from pearl_data.trajectory import (
+    Call,
+    Evidence,
+    Trajectory,
+    canonical_json,
+    identity_sha256,
+    named_media,
+)
+from pearl_data.validate.families import check_family, needed_tools
+from pearl_data.validate.references import ROOT_KINDS
+from pearl_tools.registry import TOOLS
+from pearl_tools.types import MediaRecord, Region
 
 #: Verdicts under which a record claims that its answer is that of the task, and rests on calls.
 _SAYS_RIGHT = frozenset({"supported", "unverified"})
@@ -126,7 +134,7 @@ def _unused(trajectory: Trajectory) -> Iterator[Finding]:
         if thoughts[i + 1].strip():
             continue
         later = [call for after in steps[i + 1 :] for call in after.calls]
-        taken = {call.arguments.get("image") for call in later if call.arguments}
+        taken = {name for call in later for name in named_media(call)}
         said = " ".join(thoughts[i + 1 :])
         for j, call in enumerate(step.calls):
             for k, name in enumerate(call.result.media):
@@ -142,13 +150,11 @@ def _dangling(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator
     for step in trajectory.steps:
         for call in step.calls:
             made.update(call.result.media)
-            image = (call.arguments or {}).get("image")
-            if isinstance(image, str):
-                taken.add(image)
-    roots = [medium for medium in media.values() if medium.kind not in DERIVED]
+            taken.update(named_media(call))
+    roots = [medium for medium in media.values() if medium.kind in ROOT_KINDS]
     for index, medium in enumerate(trajectory.media):
         path = f"media[{index}]"
-        if medium.kind in DERIVED:
+        if medium.kind not in ROOT_KINDS:
             if medium.id not in made:
                 got = f"{medium.id}, which no call returned"
                 yield finding("semantic.dangling_media", path, "a call that made it", got)
@@ -177,9 +183,9 @@ def _unfaithful(
     views = []
     for call in done:
         if (
-            call.tool in VIEWS
-            and call.effective
-            and _root_of((call.arguments or {}).get("image", ""), media) == root.id
+            TOOLS[call.tool].shows == "view"
+            and isinstance(call.effective, Region)
+            and all(_root_of(name, media) == root.id for name in named_media(call))
         ):
             views.append(call.effective.box_root)
             if holds(views[-1], box):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pearl_data.trajectory import Trajectory
 from pearl_tools.errors import UsageError
-from pearl_tools.types import Box
+from pearl_tools.types import Box, Region
 from pearl_train.views.pictures import Prepared
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -37,7 +37,7 @@ def region_boxes(trajectory: Trajectory) -> dict[str, list[Box]]:
     for step, mask in zip(trajectory.steps, trajectory.loss_mask, strict=True):
         for call in step.calls if mask else ():
             results = [media[name] for name in call.result.media if name in media]
-            if call.effective is None or not any(m.kind in {"crop", "zoom"} for m in results):
+            if not isinstance(call.effective, Region) or not results:
                 continue
             root = results[0]
             while root.parent is not None:

@@ -14,12 +14,12 @@ from made_media import FakeDepth, photo
 from numpy.typing import NDArray
 
 from pearl_tools import executor as executor_module
+from pearl_tools.crop import Crop
 from pearl_tools.errors import PearlError, ToolBug, fail
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.media import as_medium
 from pearl_tools.pixels import Pixels, pixel_sha256
-from pearl_tools.registry import TOOLS
-from pearl_tools.tool import Tool
+from pearl_tools.tool import Result
 from pearl_tools.types import MediaMap, Medium, Observation, ToolCall
 
 PHOTO = photo()
@@ -44,10 +44,9 @@ def facts(observation: Observation) -> Any:
     return msgspec.structs.replace(record, exec=execution), pixels
 
 
-def replace_tool(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """Let the registry's crop be another one for a test."""
-    fields = {name: getattr(TOOLS["crop"], name) for name in Tool.__dataclass_fields__}
-    changed = Tool(**{**fields, **changes})
+def replace_tool(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    """Let the registry's crop run another function for a test."""
+    changed = type("Changed", (Crop,), {"run": lambda _, calls, context: run(calls, context)})()
     monkeypatch.setattr(executor_module, "find_tool", lambda _: changed)
 
 
@@ -127,7 +126,7 @@ def test_exception_inside_a_tool_is_our_bug_and_stops_the_run(
     def broken(calls: object, workplace: object) -> list[NDArray[np.uint8]]:
         raise error
 
-    replace_tool(monkeypatch, execute=broken)
+    replace_tool(monkeypatch, run=broken)
     with pytest.raises(ToolBug, match=r"tool crop 1\.0, call c1 on i0 \(100x80 px") as raised:
         ToolExecutor().run(crop_of(0, 0, 1, 1), MEDIA)
     assert raised.value.__cause__ is error
@@ -146,13 +145,13 @@ def test_exception_inside_a_tool_is_our_bug_and_stops_the_run(
 def test_result_that_breaks_the_promise_is_our_bug(
     monkeypatch: pytest.MonkeyPatch, pixels: Any
 ) -> None:
-    replace_tool(monkeypatch, execute=lambda *_: [pixels])
+    replace_tool(monkeypatch, run=lambda *_: [Result((pixels,))])
     with pytest.raises(ToolBug, match=r"expected uint8 \(80, 100, 3\), got"):
         ToolExecutor().run(crop_of(0, 0, 1, 1), MEDIA)
 
 
 def test_missing_result_is_our_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_tool(monkeypatch, execute=lambda *_: [])
+    replace_tool(monkeypatch, run=lambda *_: [])
     with pytest.raises(ToolBug, match="expected 1 results, got 0"):
         ToolExecutor().run(crop_of(0, 0, 1, 1), MEDIA)
 
@@ -161,7 +160,7 @@ def test_machine_out_of_memory_stops_the_run_with_its_name(monkeypatch: pytest.M
     def greedy(calls: object, workplace: object) -> list[NDArray[np.uint8]]:
         raise MemoryError("no more")
 
-    replace_tool(monkeypatch, execute=greedy)
+    replace_tool(monkeypatch, run=greedy)
     with pytest.raises(PearlError, match=r"execution\.out_of_memory: tool crop") as raised:
         ToolExecutor().run(crop_of(0, 0, 1, 1), MEDIA)
     assert not isinstance(raised.value, ToolBug)
@@ -171,7 +170,7 @@ def test_range_error_inside_a_tool_is_the_callers(monkeypatch: pytest.MonkeyPatc
     def picky(calls: object, workplace: object) -> list[NDArray[np.uint8]]:
         raise fail("schema.range", "arguments.bbox", "something else", "this")
 
-    replace_tool(monkeypatch, execute=picky)
+    replace_tool(monkeypatch, run=picky)
     executor = ToolExecutor()
     observation = executor.run(crop_of(0, 0, 1, 1), MEDIA)
     assert observation.error is not None

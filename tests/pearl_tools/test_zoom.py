@@ -13,7 +13,7 @@ from PIL import Image
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.geometry import px_to_fraction
 from pearl_tools.types import Observation, ToolCall
-from pearl_tools.zoom import target_size
+from pearl_tools.zoom import Zoom
 
 PHOTO = photo(300, 200)
 EXECUTOR = ToolExecutor()
@@ -96,7 +96,7 @@ def test_long_side_is_as_stated_and_the_shape_is_kept(
     box_px: tuple[int, int, int, int], long_side_px: int
 ) -> None:
     width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
-    size = target_size(box_px, long_side_px)
+    size = Zoom().resampling(box_px, long_side_px)
     assert max(size.width, size.height) == long_side_px
     exact = min(width, height) * long_side_px / max(width, height)
     assert abs(min(size.width, size.height) - max(1, exact)) <= 0.5

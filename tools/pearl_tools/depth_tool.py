@@ -7,21 +7,26 @@ The sign is fixed here once: larger = nearer. A picture of the map is derived wh
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
-import jsonschema_rs
 import numpy as np
 from numpy.typing import NDArray
 
-from pearl_tools.geometry import Naming, box_in_root
-from pearl_tools.pixels import Pixels
-from pearl_tools.settings import ExecutorSettings
-from pearl_tools.tool import IMAGE_ARGUMENT, CheckedCall, Tool, Workplace
-from pearl_tools.types import BoxPx, Effective, MediaFacts, MediaRecord, ToolSpec
+from pearl_tools.geometry import root_box
+from pearl_tools.tool import (
+    IMAGE_ARGUMENT,
+    CheckedCall,
+    Output,
+    Request,
+    Result,
+    Tolerance,
+    Tool,
+    ToolContext,
+)
+from pearl_tools.types import Effective, MediaFacts, MediaRecord, ToolSpec, Whole
 
 
-def depth(calls: Sequence[CheckedCall], workplace: Workplace) -> list[Pixels]:
+def depth(calls: Sequence[CheckedCall], context: ToolContext) -> list[Result]:
     """Estimate how near each part of a picture is: a depth map, larger (brighter) = nearer.
 
     `image` names a picture (not a depth map). Values are relative inverse depth from a network at
@@ -29,49 +34,53 @@ def depth(calls: Sequence[CheckedCall], workplace: Workplace) -> list[Pixels]:
     are neither metres nor comparable between maps. Returns one map that covers the whole picture.
     """
     images: list[NDArray[np.uint8]] = [np.asarray(c.medium.pixels, dtype=np.uint8) for c in calls]
-    maps: list[Pixels] = list(workplace.depth_model().predict(images))
-    return maps
+    return [Result((values,)) for values in context.depth_model().predict(images)]
 
 
-def check(
-    arguments: dict[str, Any], source: MediaFacts, settings: ExecutorSettings, naming: Naming
-) -> Effective:
-    """The whole picture."""
-    whole: BoxPx = (0, 0, source.width, source.height)
-    return Effective(box_px=whole, box_root=box_in_root(whole, source))
+class Depth(Tool):
+    """`depth`: relative inverse depth of a whole picture, float32 at the network's working size."""
 
-
-def describe(call: CheckedCall, result: MediaRecord) -> str:
-    """What the values mean and at which size the network worked."""
-    source = call.medium.facts
-    return (
-        f"{result.id} is a depth map of {source.id} ({source.width}x{source.height} px): relative "
-        f"inverse depth, larger is nearer, estimated at a working size of "
-        f"{result.width}x{result.height}."
-    )
-
-
-_ARGUMENTS = {
-    "type": "object",
-    "properties": {"image": IMAGE_ARGUMENT},
-    "required": ["image"],
-    "additionalProperties": False,
-}
-
-DEPTH = Tool(
-    spec=ToolSpec(
+    shows = "depth"
+    uses_depth_model = True
+    batch_size = 8
+    # batches and thread counts change the last bits, another kind of device a little more
+    tolerance = Tolerance(same_device=1e-3, other_device=1e-2)
+    spec = ToolSpec(
         name="depth",
         version="1.0",
         description=inspect.getdoc(depth) or "",
-        arguments=_ARGUMENTS,
+        arguments={
+            "type": "object",
+            "properties": {"image": IMAGE_ARGUMENT},
+            "required": ["image"],
+            "additionalProperties": False,
+        },
         coordinates=None,
         returns="A depth map: float32 (height, width), relative inverse depth, larger = nearer.",
-    ),
-    validator=jsonschema_rs.Draft202012Validator(_ARGUMENTS),
-    returns_kind="depth",
-    check=check,
-    execute=depth,
-    describe=describe,
-    libraries=("numpy",),  # those of the depth model are added
-    uses_depth_model=True,
-)
+    )
+
+    def check(self, request: Request) -> Whole:
+        """The whole picture."""
+        return Whole()
+
+    def outputs(self, effective: Effective, sources: Sequence[MediaFacts]) -> list[Output]:
+        """One map of the whole picture, at the size that the network chooses."""
+        source = sources[0]
+        return [Output("depth", source.id, root_box(source), frame=source.frame)]
+
+    def run(self, calls: Sequence[CheckedCall], context: ToolContext) -> list[Result]:
+        """The maps of pictures of one shape, in one pass of the network."""
+        return depth(calls, context)
+
+    def describe(self, call: CheckedCall, made: Sequence[MediaRecord], text: str) -> str:
+        """The meaning of the values and the working size of the network."""
+        source, (result,) = call.medium.facts, made
+        return (
+            f"{result.id} is a depth map of {source.id} ({source.width}x{source.height} px): "
+            f"relative inverse depth, larger is nearer, estimated at a working size of "
+            f"{result.width}x{result.height}."
+        )
+
+    def cache_key(self, call: CheckedCall) -> Hashable:
+        """A map follows from the picture and the model alone."""
+        return ()

@@ -13,14 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pearl_tools.cache import Product
 from pearl_tools.errors import PearlError, ToolBug, ToolError, ToolFailure, tool_error
 from pearl_tools.pixels import Pixels, pixel_sha256
-from pearl_tools.tool import CheckedCall, Tool, Workplace
-from pearl_tools.types import ToolCall
+from pearl_tools.tool import CheckedCall, Output, Result, Tool, ToolContext
+from pearl_tools.types import MediaMap, ToolCall
 
-#: Pictures per forward pass of the depth model.
-DEPTH_BATCH = 8
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """The checked result of a call: read-only pixels with their hashes, and the words."""
+
+    pixels: tuple[Pixels, ...]
+    digests: tuple[str, ...]
+    text: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return sum(array.nbytes for array in self.pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +40,8 @@ class Job:
     call: ToolCall
     tool: Tool
     checked: CheckedCall
-    new_id: str
+    outputs: list[Output]
+    media: MediaMap
     key: Hashable
 
 
@@ -43,28 +54,29 @@ class Outcome:
 
 
 def batches(jobs: list[Job]) -> list[list[Job]]:
-    """Jobs one by one, except those of the depth model: by shape, at most :data:`DEPTH_BATCH`."""
-    alone = [[job] for job in jobs if not job.tool.uses_depth_model]
-    by_shape: dict[tuple[int, ...], list[Job]] = {}
+    """Jobs of one tool and one batch key side by side, as many as the tool takes; in order."""
+    groups: dict[Hashable, list[Job]] = {}
     for job in jobs:
-        if job.tool.uses_depth_model:
-            by_shape.setdefault(job.checked.medium.pixels.shape, []).append(job)
+        if job.tool.batch_size > 1:
+            key = (job.tool.spec.name, job.tool.batch_key(job.checked))
+            groups.setdefault(key, []).append(job)
+    alone = [[job] for job in jobs if job.tool.batch_size == 1]
     return alone + [
-        group[i : i + DEPTH_BATCH]
-        for group in by_shape.values()
-        for i in range(0, len(group), DEPTH_BATCH)
+        group[i : i + group[0].tool.batch_size]
+        for group in groups.values()
+        for i in range(0, len(group), group[0].tool.batch_size)
     ]
 
 
-def execute(batch: list[Job], workplace: Workplace) -> dict[Hashable, Outcome]:
+def execute(batch: list[Job], context: ToolContext) -> dict[Hashable, Outcome]:
     """Run one batch of one tool. Raises ``ToolBug`` or ``PearlError`` where the run must stop."""
     tool = batch[0].tool
     start = time.perf_counter()
     try:
-        made = tool.execute([job.checked for job in batch], workplace)
+        made = tool.run([job.checked for job in batch], context)
     except ToolFailure as failure:
         if len(batch) > 1:  # find the one to blame
-            return {key: o for job in batch for key, o in execute([job], workplace).items()}
+            return {key: o for job in batch for key, o in execute([job], context).items()}
         return {batch[0].key: Outcome(result=failure.error, duration_ms=ms_since(start))}
     except PearlError:
         raise
@@ -74,39 +86,52 @@ def execute(batch: list[Job], workplace: Workplace) -> dict[Hashable, Outcome]:
         raise ToolBug(f"{_where(batch)}: expected {len(batch)} results, got {len(made)}")
     each_ms = ms_since(start) / len(batch)
     return {
-        job.key: Outcome(result=_check_result(job, pixels), duration_ms=each_ms)
-        for job, pixels in zip(batch, made, strict=True)
+        job.key: Outcome(result=_check_result(job, result), duration_ms=each_ms)
+        for job, result in zip(batch, made, strict=True)
     }
 
 
-def _check_result(job: Job, pixels: Pixels) -> Product | ToolError:
+def _check_result(job: Job, result: Result) -> Product | ToolError:
     """The result stage: shape and dtype are our promise (a bug if broken), values are checked."""
-    box_px, resampling = job.checked.effective.box_px, job.checked.effective.resampling
-    is_map = job.tool.returns_kind == "depth"
-    size = (box_px[3] - box_px[1], box_px[2] - box_px[0])
-    if resampling:
-        size = (resampling.height, resampling.width)
-    fits = (
-        isinstance(pixels, np.ndarray)
-        and pixels.dtype == (np.float32 if is_map else np.uint8)
-        and (pixels.ndim == 2 and pixels.size > 0 if is_map else pixels.shape == (*size, 3))
-    )
+    if len(result.pixels) != len(job.outputs):
+        expected = f"{len(job.outputs)} outputs, got {len(result.pixels)}"
+        raise ToolBug(f"{_where([job])}: expected {expected}")
+    exact: list[Pixels] = []
+    for index, (pixels, output) in enumerate(zip(result.pixels, job.outputs, strict=True)):
+        _check_form(job, pixels, output)
+        if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+            bad = int(pixels.size - np.isfinite(pixels).sum())
+            return tool_error(
+                "result.not_finite",
+                f"result.media[{index}]",
+                "finite values",
+                f"{bad} of {pixels.size} values are not finite",
+                "the model fails on this picture; drop the picture or take another model",
+            )
+        array = pixels if pixels.flags.c_contiguous else pixels.copy()
+        array.setflags(write=False)
+        exact.append(array)
+    return Product(pixels=tuple(exact), digests=tuple(map(pixel_sha256, exact)), text=result.text)
+
+
+def _check_form(job: Job, pixels: Pixels, output: Output) -> None:
+    """Raise ``ToolBug`` unless ``pixels`` have the form and the size of ``output``."""
+    is_map = output.kind == "depth"
+    dtype, ndim = (np.float32, 2) if is_map else (np.uint8, 3)
+    fits = isinstance(pixels, np.ndarray) and pixels.dtype == dtype and pixels.ndim == ndim
+    if fits:
+        height, width = pixels.shape[:2]
+        fits = (
+            pixels.size > 0
+            and (is_map or pixels.shape[2] == 3)
+            and output.width in (None, width)
+            and output.height in (None, height)
+        )
     if not fits:
-        wanted = "float32 (height, width)" if is_map else f"uint8 {(*size, 3)}"
+        size = f"{output.height or 'height'}, {output.width or 'width'}"
+        wanted = f"float32 ({size})" if is_map else f"uint8 ({size}, 3)"
         got = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {getattr(pixels, 'shape', '')}"
         raise ToolBug(f"{_where([job])}: expected {wanted}, got {got}")
-    if is_map and not np.isfinite(pixels).all():
-        bad = int(pixels.size - np.isfinite(pixels).sum())
-        return tool_error(
-            "result.not_finite",
-            "result.media[0]",
-            "finite values",
-            f"{bad} of {pixels.size} values are not finite",
-            "the depth model fails on this picture; leave the picture out or take another model",
-        )
-    exact = pixels if pixels.flags.c_contiguous else pixels.copy()
-    exact.setflags(write=False)
-    return Product(exact, pixel_sha256(exact))
 
 
 def _stop(error: Exception, batch: list[Job]) -> PearlError:
@@ -118,12 +143,11 @@ def _stop(error: Exception, batch: list[Job]) -> PearlError:
 
 def _where(batch: list[Job]) -> str:
     job = batch[0]
-    medium = job.checked.medium
-    facts = medium.facts
-    return (
-        f"tool {job.tool.spec.name} {job.tool.spec.version}, call {job.call.id} on {facts.id} "
-        f"({facts.width}x{facts.height} px, pixels {medium.record.pixel_sha256[:12]})"
+    media = ", ".join(
+        f"{m.facts.id} ({m.facts.width}x{m.facts.height} px, pixels {m.record.pixel_sha256[:12]})"
+        for m in job.checked.media
     )
+    return f"tool {job.tool.spec.name} {job.tool.spec.version}, call {job.call.id} on {media}"
 
 
 def ms_since(start: float) -> float:

@@ -9,21 +9,21 @@ Left out: text of models (:mod:`pearl_tools.dialects` reads it) and storage.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from cachetools import LRUCache
+
 from pearl_tools.arguments import check_schema, parse_arguments
-from pearl_tools.cache import Product, ResultCache
 from pearl_tools.depth import DepthModel, load_depth_model
 from pearl_tools.errors import ToolError, ToolFailure
-from pearl_tools.execution import Job, Outcome, batches, execute, ms_since
+from pearl_tools.execution import Job, Outcome, Product, batches, execute, ms_since
 from pearl_tools.geometry import OWN_NAMING, Naming
-from pearl_tools.references import find_picture, next_id
 from pearl_tools.registry import find_tool
 from pearl_tools.settings import ExecutorSettings
-from pearl_tools.tool import CheckedCall, Tool
+from pearl_tools.tool import CheckedCall, Request, Tool, find_media
 from pearl_tools.types import ExecRecord, MediaMap, MediaRecord, Medium, Observation, ToolCall
 
 __all__ = ["ExecutorSettings", "ToolExecutor", "library_version"]
@@ -50,7 +50,9 @@ class ToolExecutor:
     ) -> None:
         self.settings = settings or ExecutorSettings()
         self._depth_model = depth_model
-        self._cache = ResultCache(self.settings.cache_bytes)
+        self._cache: LRUCache[Hashable, Product] = LRUCache(
+            self.settings.cache_bytes, getsizeof=lambda product: product.nbytes
+        )
 
     def depth_model(self) -> DepthModel:
         """The depth model, loaded once; raises ``ModelUnavailable`` where it cannot be."""
@@ -108,26 +110,30 @@ class ToolExecutor:
             arguments = parse_arguments(call.arguments)
             tool = find_tool(call.tool)
             check_schema(tool.validator, arguments, tool.spec.arguments["properties"])
-            if tool.check_combination:
-                tool.check_combination(arguments, naming)
-            medium = find_picture(arguments["image"], media, call.tool, naming)
-            effective = tool.check(arguments, medium.facts, self.settings, naming)
+            tool.check_arguments(arguments, naming)
+            named = find_media(tool, arguments, media, naming)
+            sources = tuple(medium.facts for medium in named)
+            request = Request(
+                arguments=arguments, sources=sources, settings=self.settings, naming=naming
+            )
+            effective = tool.check(request)
         except ToolFailure as failure:
             return Observation(call_id=call.id, tool=call.tool, status="error", error=failure.error)
         model = self.depth_model() if tool.uses_depth_model else None
+        checked = CheckedCall(arguments=arguments, media=named, effective=effective)
         key = (
             tool.spec.name,
             tool.spec.version,
-            medium.content,
-            effective.box_px,
-            effective.resampling and (effective.resampling.width, effective.resampling.height),
+            tuple(medium.content for medium in named),
+            tool.cache_key(checked),
             model and (model.model_id, model.weights_sha256, model.device, model.dtype),
         )
         return Job(
             call=call,
             tool=tool,
-            checked=CheckedCall(medium=medium, effective=effective),
-            new_id=next_id(media),
+            checked=checked,
+            outputs=tool.outputs(effective, sources),
+            media=media,
             key=key,
         )
 
@@ -135,8 +141,9 @@ class ToolExecutor:
         """Execute one batch and remember what came out well."""
         outcomes = execute(batch, self)
         for key, outcome in outcomes.items():
-            if isinstance(outcome.result, Product):
-                self._cache.put(key, outcome.result)
+            product = outcome.result
+            if isinstance(product, Product) and product.nbytes <= self._cache.maxsize:
+                self._cache[key] = product
         return outcomes
 
     def _observe(self, job: Job, outcome: Outcome, cached: Literal["hit", "miss"]) -> Observation:
@@ -151,25 +158,33 @@ class ToolExecutor:
                 error=outcome.result,
                 exec=facts,
             )
-        pixels, digest = outcome.result
-        source = job.checked.medium.facts
-        record = MediaRecord(
-            id=job.new_id,
-            kind=job.tool.returns_kind,
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            pixel_sha256=digest,
-            parent=source.id,
-            box_root=job.checked.effective.box_root,
-            frame=source.frame,
-        )
+        product = outcome.result
+        made = [
+            Medium(
+                facts=MediaRecord(
+                    id=new_id,
+                    kind=output.kind,
+                    width=pixels.shape[1],
+                    height=pixels.shape[0],
+                    pixel_sha256=digest,
+                    parent=output.parent,
+                    box_root=output.box_root,
+                    frame=output.frame,
+                ),
+                pixels=pixels,
+            )
+            for output, pixels, digest, new_id in zip(
+                job.outputs, product.pixels, product.digests, new_ids(job.media), strict=False
+            )
+        ]
+        records = [medium.record for medium in made]
         return Observation(
             call_id=job.call.id,
             tool=job.call.tool,
             status="ok",
-            media=(Medium(facts=record, pixels=pixels),),
+            media=tuple(made),
             effective=job.checked.effective,
-            text=job.tool.describe(job.checked, record),
+            text=job.tool.describe(job.checked, records, product.text),
             exec=facts,
         )
 
@@ -190,6 +205,15 @@ class ToolExecutor:
             attempts=1,
             duration_ms=round(duration_ms, 3),
         )
+
+
+def new_ids(media: MediaMap) -> Iterator[str]:
+    """Ids of the next results, in order: ``o1`` first."""
+    number = 1 + sum(name.startswith("o") for name in media)
+    while True:
+        if f"o{number}" not in media:
+            yield f"o{number}"
+        number += 1
 
 
 @cache

@@ -6,14 +6,15 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pearl_tools.crop import CROP
-from pearl_tools.depth_tool import DEPTH
+from pearl_tools.crop import Crop
+from pearl_tools.depth_tool import Depth
 from pearl_tools.errors import fail
 from pearl_tools.tool import Tool
-from pearl_tools.zoom import ZOOM
+from pearl_tools.zoom import Zoom
 
-#: Every tool by name.
-TOOLS: Mapping[str, Tool] = MappingProxyType({t.spec.name: t for t in (CROP, ZOOM, DEPTH)})
+_TOOLS: dict[str, Tool] = {tool.spec.name: tool for tool in (Crop(), Zoom(), Depth())}
+#: Every tool by name; nothing outside this module can add one.
+TOOLS: Mapping[str, Tool] = MappingProxyType(_TOOLS)
 
 
 def find_tool(name: str) -> Tool:

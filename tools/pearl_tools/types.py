@@ -82,13 +82,29 @@ class Resampling(Record, frozen=True, kw_only=True):
     filter: str
 
 
-class Effective(Record, frozen=True, kw_only=True):
-    """What a call really did: the pixels it took, in its own medium and in the root image."""
+class Region(Record, frozen=True, kw_only=True, tag="region", tag_field="kind"):
+    """One region of one picture: the pixels taken, in that picture and in its root."""
 
     box_px: BoxPx
     box_root: Box
     adjustments: list[Adjustment] = []
     resampling: Resampling | None = None
+
+
+class Frames(Record, frozen=True, kw_only=True, tag="frames", tag_field="kind"):
+    """Frames of one video stream: indices in presentation order, times in seconds."""
+
+    stream: Annotated[int, msgspec.Meta(ge=0)]
+    indices: list[Annotated[int, msgspec.Meta(ge=0)]]
+    pts_s: list[float]
+
+
+class Whole(Record, frozen=True, kw_only=True, tag="whole", tag_field="kind"):
+    """The named media as they are."""
+
+
+#: The effective request: what a call took from its media.
+Effective = Region | Frames | Whole
 
 
 class ExecRecord(Record, frozen=True, kw_only=True):

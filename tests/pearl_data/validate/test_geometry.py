@@ -6,12 +6,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pearl_data.validate.geometry import is_plainly_right
 from pearl_tools.errors import ToolFailure
 from pearl_tools.executor import ExecutorSettings
-from pearl_tools.geometry import OWN_NAMING
+from pearl_tools.regions import RegionTool
 from pearl_tools.registry import TOOLS
-from pearl_tools.types import Effective, MediaRecord, Resampling
+from pearl_tools.tool import Request
+from pearl_tools.types import MediaRecord, Region, Resampling
 
 FRACTIONS = st.sampled_from([-0.1, 0.0, 0.25, 0.5, 0.5000001, 0.75, 1.0, 1.1]) | st.floats(
     -0.2, 1.2
@@ -62,21 +62,36 @@ def test_the_short_way_only_passes_what_the_full_check_passes(
 ) -> None:
     source, arguments = medium(width, height), {"image": "i0", "bbox": bbox}
     try:
-        true: Effective = TOOLS[tool].check(arguments, source, settings, OWN_NAMING)
+        true = _check(tool, arguments, source, settings)
     except ToolFailure:
-        true = Effective(box_px=(0, 0, width, height), box_root=(0.0, 0.0, 1.0, 1.0))
+        true = Region(box_px=(0, 0, width, height), box_root=(0.0, 0.0, 1.0, 1.0))
     recorded = msgspec.structs.replace(true, **change)
-    if not is_plainly_right(tool, arguments, recorded, source):
+    if not _tool(tool).is_plainly_right(arguments, source, recorded):
         return
     size = recorded.resampling
     lenient = ExecutorSettings(
         min_side_px=1, zoom_long_side_px=max(size.width, size.height) if size else 448
     )
-    assert TOOLS[tool].check(arguments, source, lenient, OWN_NAMING) == recorded
+    assert _check(tool, arguments, source, lenient) == recorded
 
 
 def test_the_short_way_is_the_usual_one() -> None:
     source, arguments = medium(640, 480), {"image": "i0", "bbox": [0.1, 0.2, 0.4, 0.5]}
     for tool in ("crop", "zoom"):
-        effective = TOOLS[tool].check(arguments, source, ExecutorSettings(), OWN_NAMING)
-        assert is_plainly_right(tool, arguments, effective, source)
+        effective = _check(tool, arguments, source, ExecutorSettings())
+        assert _tool(tool).is_plainly_right(arguments, source, effective)
+
+
+def _tool(name: str) -> RegionTool:
+    tool = TOOLS[name]
+    assert isinstance(tool, RegionTool)
+    return tool
+
+
+def _check(
+    tool: str, arguments: dict[str, Any], source: MediaRecord, settings: ExecutorSettings
+) -> Region:
+    request = Request(arguments=arguments, sources=(source,), settings=settings)
+    effective = _tool(tool).check(request)
+    assert isinstance(effective, Region)
+    return effective

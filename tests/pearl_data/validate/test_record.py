@@ -120,11 +120,11 @@ SCHEMA_EDITS: list[tuple[Edit, str, str, str, str]] = [
         "null",
     ),
     (
-        lambda d: d.update(schema_version="2.0"),
+        lambda d: d.update(schema_version="1.0"),
         "schema.version",
         "schema_version",
-        "version 1.0",
-        '"2.0"',
+        "version 2.0",
+        '"1.0"',
     ),
     (lambda d: d.update(id="a.b"), "schema.pattern", "id", "a text like ^[a-z0-9]", '"a.b"'),
     (lambda d: d.update(id="a\n"), "schema.pattern", "id", "a text like ^[a-z0-9]", r'"a\n"'),
@@ -144,11 +144,11 @@ SCHEMA_EDITS: list[tuple[Edit, str, str, str, str]] = [
         "nothing",
     ),
     (
-        lambda d: call(d, 1)["result"].update(media=[]),
+        lambda d: call(d, 1)["result"].update(media=[], text=""),
         "schema.length",
-        "steps[1].calls[0].result.media",
-        "at least 1 items",
-        "0 items",
+        "steps[1].calls[0].result.text",
+        "at least 1 characters",
+        "0 characters",
     ),
     (
         lambda d: call(d, 1).update(exec=None),
@@ -214,10 +214,15 @@ def test_whole_numbers_written_as_floats_are_the_same_record() -> None:
 LATER_EDITS: list[tuple[Edit, list[tuple[str, str]]]] = [
     (
         lambda d: call(d, 1)["arguments"].update(image="i7"),
-        [
-            ("reference.unknown_medium", "steps[1].calls[0].arguments.image"),
-            ("reference.unknown_medium", "media[1].parent"),
-        ],
+        [("reference.unknown_medium", "steps[1].calls[0].arguments.image")],
+    ),
+    (
+        lambda d: call(d, 1)["result"].update(media=[]),
+        [("result.missing_media", "steps[1].calls[0].result.media")],
+    ),
+    (
+        lambda d: d["media"][1].update(parent="o2"),
+        [("reference.unknown_medium", "media[1].parent")],
     ),
     (
         lambda d: d["steps"].insert(1, d["steps"].pop(2)),

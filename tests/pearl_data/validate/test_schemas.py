@@ -11,7 +11,7 @@ from trajectories import build_block, build_sample
 
 from pearl_data.schemas import drift, main, schemas, write
 from pearl_data.shards import DatasetWriter
-from pearl_data.trajectory import canonical_json
+from pearl_data.trajectory import SCHEMA_VERSION, canonical_json
 
 
 def errors(name: str, document: object) -> list[tuple[str, str]]:
@@ -27,7 +27,9 @@ def test_the_exported_files_are_those_of_the_code() -> None:
 def test_every_schema_is_one_and_carries_its_version(name: str) -> None:
     schema = schemas()[name]
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert schema["$id"] == f"urn:pearl:{name}:1.0"
+    assert (
+        schema["$id"] == f"urn:pearl:{name}:{'1.0' if name == 'audit-report' else SCHEMA_VERSION}"
+    )
 
 
 def test_drift_is_named_by_file(tmp_path: Path) -> None:
@@ -80,7 +82,9 @@ def test_an_observation_has_media_or_an_error_never_both() -> None:
     }
     assert errors("observation", failed) == []
     claimed = errors("observation", {**failed, "status": "ok"})
-    assert [path for path, _ in claimed] == ["$.error", "$.media"]
+    assert [path for path, _ in claimed] == ["$.error", "$.text"]
+    in_words = {**failed, "status": "ok", "error": None, "text": "2 pictures differ"}
+    assert errors("observation", in_words) == []
     assert [path for path, _ in errors("observation", {**failed, "error": None})] == ["$.error"]
     code = {**failed, "error": {**failed["error"], "code": "geometry.sideways"}}
     assert [path for path, _ in errors("observation", code)] == ["$.error.code"]
