@@ -9,6 +9,7 @@ latents, each the last hidden state fed back as the next input, ``tools`` the lo
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pearl_tools.errors import ModelUnavailable, PearlError
+from pearl_tools.errors import ModelUnavailable, PearlError, ToolError, tool_error
 from pearl_tools.pixels import Pixels
 from pearl_tools.types import Medium
 from pearl_train.asking.decoding import Decoder, Generated, Standing
@@ -28,6 +29,7 @@ from pearl_train.asking.explicit_tools import Picture, Spoken, ToolExecutor, ask
 from pearl_train.asking.likelihood import ChoiceLikelihood, replies, weigh
 from pearl_train.asking.questions import Question
 from pearl_train.asking.scoring import up_to_answer
+from pearl_train.errors import Refused
 from pearl_train.model.backbone import Backbone
 from pearl_train.settings.config import Config
 from pearl_train.views.batch import EncodedSample
@@ -36,6 +38,9 @@ from pearl_train.views.encode import Encoder, encode_dialogue, encode_replies, p
 
 if TYPE_CHECKING:
     from pearl_train.views.pictures import Prepared
+
+#: A picture longer than so many times its width is refused for its shape rather than its size.
+NARROW = 20
 
 Mode = Literal["direct", "pause", "lvr", "tools"]
 Latents = Literal["fed-back", "dummies"]
@@ -95,7 +100,8 @@ class Answerer:
     def answer(self, question: Question) -> Answered:
         """The reply to ``question``, and how likely each of its choices is.
 
-        Errors name its key and shard, where it has any.
+        Errors name its key and shard, where it has any. Raises ``Refused`` for a question that the
+        processor or the tokenizer does not take.
         """
         try:
             start = time.perf_counter()
@@ -184,7 +190,7 @@ class Answerer:
             ended=run.answered,
             turns=run.turns,
             tools=run.tools,
-            errors=run.errors,
+            errors=run.errors + speaker.unseen,
             notes=() if run.answered else (UNANSWERED,),
         )
         return answered, lambda: speaker.before_answer() if run.answered else None
@@ -255,6 +261,8 @@ class _Speaker:
         self._decoder = Decoder(model.backbone)
         self._turns = list(model.context(question))
         self._pictures = model.pictures(question.media)
+        self.unseen: Counter[str] = Counter()
+        """Observations whose pictures the processor refuses, by ``stage.code``."""
 
     def say(self, max_tokens: int) -> Spoken:
         """The next turn, greedily decoded."""
@@ -279,10 +287,35 @@ class _Speaker:
         )
 
     def hear(self, seen: Sequence[Seen], pictures: Mapping[str, Picture]) -> None:
-        """What the tools gave back becomes the next turn, in the form of training."""
-        for name, pixels in pictures.items():
-            self._pictures[name] = self._model.prepared(name, pixels)
-        self._turns.append(observation_turn(seen))
+        """What the tools gave back becomes the next turn, in the form of training; a picture that
+        the processor refuses becomes an error that the model can learn from.
+        """
+        shown = []
+        for one in seen:
+            try:
+                made = {name: self._model.prepared(name, pictures[name]) for name in one.media}
+            except Refused as refused:
+                error = _unseen(one, pictures, refused)
+                self.unseen[error.code] += 1
+                shown.append(Seen((), "", error))
+            else:
+                self._pictures |= made
+                shown.append(one)
+        self._turns.append(observation_turn(shown))
+
+
+def _unseen(seen: Seen, pictures: Mapping[str, Picture], refused: Refused) -> ToolError:
+    """The error for an observation whose picture the model cannot be shown."""
+    height, width = min((pictures[name].shape[:2] for name in seen.media), key=min)
+    narrow = max(height, width) > NARROW * min(height, width)
+    return tool_error(
+        "geometry.aspect_ratio" if narrow else "geometry.too_small",
+        "arguments",
+        "a picture that the model takes",
+        f"{width}x{height} px",
+        f"{refused}; take a box that is less narrow",
+        fault_owner="caller",
+    )
 
 
 def _spent(generated: Generated) -> int:

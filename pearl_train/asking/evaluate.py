@@ -22,15 +22,18 @@ import msgspec
 
 from pearl_data.progress import Progress
 from pearl_data.shards import DatasetReader
+from pearl_tools.errors import BadInput
 from pearl_tools.types import Record
 from pearl_train.asking.item_lines import Header, ItemLine, open_store
 from pearl_train.asking.likelihood import ChoiceLikelihood, likeliest
 from pearl_train.asking.questions import Item, Question, item_of, places
 from pearl_train.asking.scoring import AnswerForm, judge, plain_words
 from pearl_train.asking.statistics import Rate, quantile, rate
+from pearl_train.errors import Refused
 
 SCORES = "scores.json"
 UNANSWERED = "no answer within the turns"
+UNANSWERABLE = "cannot be asked: the model refuses its pictures or words; counted as wrong"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,8 @@ class Answered:
     put before the answer. ``tools`` and ``errors`` count calls by tool and by ``stage.code``.
     ``opening`` was given to the model and not said by it, such as ``Answer:``; a reply is judged
     together with it, as one that the model said whole. ``likelihoods`` are those of the choices,
-    where there are any and an answer came; they take no part in ``latency_s``.
+    where there are any and an answer came; they take no part in ``latency_s``. ``refused`` says why
+    the question could not be asked of this model, empty where it was.
     """
 
     reply: str
@@ -55,13 +59,14 @@ class Answered:
     notes: tuple[str, ...] = ()
     opening: str = ""
     likelihoods: tuple[ChoiceLikelihood, ...] = ()
+    refused: str = ""
 
 
 class Answers(Protocol):
     """A model that can be asked."""
 
     def answer(self, question: Question) -> Answered:
-        """The reply to ``question``, the same each time."""
+        """The reply to ``question``, the same each time; raises ``Refused`` where it takes none."""
         ...
 
 
@@ -69,6 +74,7 @@ class Score(Record, frozen=True, kw_only=True):
     """Verdicts on some questions. ``chance`` is the mean of 1/choices, 0 for open questions;
     ``by_likelihood`` counts where the likeliest choice is the right one, of the questions whose
     choices were ranked, None where none were; one that came to no answer counts as wrong.
+    ``unanswerable`` are in ``n`` and wrong: the model refuses the picture or the words.
     """
 
     family: str
@@ -77,6 +83,7 @@ class Score(Record, frozen=True, kw_only=True):
     unparsed: int
     chance: float
     by_likelihood: Rate | None = None
+    unanswerable: int = 0
 
 
 class ToolUse(Record, frozen=True, kw_only=True):
@@ -96,7 +103,8 @@ class ToolUse(Record, frozen=True, kw_only=True):
 class Evaluation(Record, frozen=True, kw_only=True):
     """What one model scored on one data set; ``trained_on``: it had learned these very questions,
     as far as its run tells. ``checkpoint``: the step of the run after which its weights were those,
-    None for those of its end and for other models.
+    None for those of its end and for other models. ``unanswerable`` names the questions that the
+    model refuses, with the reason.
     """
 
     model: str
@@ -113,6 +121,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
     notes: dict[str, int] = {}
     trained_on: bool = False
     checkpoint: int | None = None
+    unanswerable: dict[str, str] = {}
 
 
 class Task(NamedTuple):
@@ -132,9 +141,15 @@ class Task(NamedTuple):
 def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluation:
     """Ask ``model`` every question of ``task``; lines and scores go to ``folder``, if given.
 
-    Raises ``BadInput`` for samples that cannot be read, naming shard and key.
+    A question that the model refuses is counted as wrong and named. Raises ``BadInput`` for samples
+    that cannot be read, naming shard and key, and where the model refuses every question.
     """
     lines = list(_lines(model, task, folder))
+    if lines and all(line.refused for line in lines):
+        raise BadInput(
+            f"expected questions that {task.header.model} can be asked, got {len(lines)} that it "
+            f"refuses, {lines[0].key} for one: {lines[0].refused}"
+        )
     found = msgspec.structs.replace(
         summarise(task.header, lines), trained_on=task.trained_on, checkpoint=task.checkpoint
     )
@@ -156,11 +171,22 @@ def _lines(model: Answers, task: Task, folder: Path | None) -> Iterator[ItemLine
             for count, number in enumerate(todo):
                 item = item_of(task.reader[number], task.reader.places[number].shard)
                 if count == 0:
-                    model.answer(item.question)  # warms up what is made at first use
-                line = line_of(item, model.answer(item.question), task.form)
+                    _asked(model, item.question)  # warms up what is made at first use
+                line = line_of(item, _asked(model, item.question), task.form)
                 store.append(line)
                 yield line
                 progress.advance()
+
+
+def _asked(model: Answers, question: Question) -> Answered:
+    """The reply, or why there can be none."""
+    try:
+        return model.answer(question)
+    except Refused as refused:
+        notes = (UNANSWERABLE,)
+        return Answered(
+            reply="", tokens=0, latency_s=0, ended=False, turns=0, notes=notes, refused=str(refused)
+        )
 
 
 def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
@@ -175,8 +201,8 @@ def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
         choices=len(item.expected.choices),
         reply=answered.reply,
         stated=verdict.stated,
-        correct=verdict.correct,
-        lenient=verdict.lenient,
+        correct=verdict.correct and not answered.refused,
+        lenient=verdict.lenient and not answered.refused,
         ended=answered.ended,
         latency_ms=round(1000 * answered.latency_s, 3),
         tokens=answered.tokens,
@@ -188,6 +214,7 @@ def line_of(item: Item, answered: Answered, form: AnswerForm) -> ItemLine:
         likeliest=ranked,
         likeliest_correct=_likeliest_is_right(ranked, answered, item),
         log_likelihoods=[one.per_token for one in answered.likelihoods],
+        refused=answered.refused,
     )
 
 
@@ -195,13 +222,15 @@ def _likeliest_is_right(ranked: str | None, answered: Answered, item: Item) -> b
     """Whether the likeliest choice is the right one; None where nobody ranked them."""
     if ranked is not None:
         return plain_words(ranked) == plain_words(item.expected.answer)
-    return False if UNANSWERED in answered.notes and item.expected.choices else None
+    silent = answered.refused or UNANSWERED in answered.notes
+    return False if silent and item.expected.choices else None
 
 
 def summarise(header: Header, lines: Sequence[ItemLine]) -> Evaluation:
     """The scores that follow from ``lines``."""
     families = sorted({line.family for line in lines})
-    latencies = [line.latency_ms for line in lines]
+    answered = [line for line in lines if not line.refused]
+    latencies = [line.latency_ms for line in answered]
     notes = Counter(note for line in lines for note in line.notes)
     return Evaluation(
         model=header.model,
@@ -212,10 +241,11 @@ def summarise(header: Header, lines: Sequence[ItemLine]) -> Evaluation:
         families=[score(name, [x for x in lines if x.family == name]) for name in families],
         latency_ms_median=quantile(latencies, 0.5),
         latency_ms_p90=quantile(latencies, 0.9),
-        tokens_mean=_mean([line.tokens for line in lines]),
-        thought_tokens_mean=_mean([line.thought_tokens for line in lines]),
-        tools=_tool_use(lines) if header.mode == "tools" else None,
+        tokens_mean=_mean([line.tokens for line in answered]),
+        thought_tokens_mean=_mean([line.thought_tokens for line in answered]),
+        tools=_tool_use(answered) if header.mode == "tools" else None,
         notes=dict(sorted(notes.items())),
+        unanswerable={line.key: line.refused for line in lines if line.refused},
     )
 
 
@@ -227,9 +257,10 @@ def score(family: str, lines: Sequence[ItemLine]) -> Score:
         family=family,
         accuracy=rate(sum(line.correct for line in lines), n),
         lenient=rate(sum(line.lenient for line in lines), n),
-        unparsed=sum(line.stated is None for line in lines),
+        unparsed=sum(line.stated is None and not line.refused for line in lines),
         chance=_mean([1 / line.choices if line.choices else 0 for line in lines]),
         by_likelihood=rate(sum(ranked), len(ranked)) if ranked else None,
+        unanswerable=sum(bool(line.refused) for line in lines),
     )
 
 

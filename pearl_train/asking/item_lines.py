@@ -40,7 +40,8 @@ class Header(Record, frozen=True, kw_only=True):
 class ItemLine(Record, frozen=True, kw_only=True):
     """One question's line: what was asked, said, understood and spent.
 
-    ``log_likelihoods`` are the means by which the choices were ranked, in their order.
+    ``log_likelihoods`` are the means by which the choices were ranked, in their order. ``refused``
+    says why the question could not be asked of this model.
     """
 
     key: str
@@ -63,6 +64,7 @@ class ItemLine(Record, frozen=True, kw_only=True):
     likeliest: str | None = None
     likeliest_correct: bool | None = None
     log_likelihoods: list[float] = []
+    refused: str = ""
 
 
 def read_lines(path: Path) -> tuple[Header, list[ItemLine]]:

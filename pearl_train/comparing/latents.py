@@ -10,6 +10,7 @@ Dimensions: n latents of one question, N visual tokens of its root pictures, H h
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from pearl_tools.types import Record
 from pearl_train.asking.answering import Answerer, Thought
 from pearl_train.asking.questions import item_of
 from pearl_train.asking.statistics import Paired, Rate, rate
+from pearl_train.errors import Refused
 from pearl_train.views.batch import EncodedSample, ViewPlan
 from pearl_train.views.encode import Encoder, encode_sample
 
@@ -62,7 +64,8 @@ class Looked(NamedTuple):
 def look(model: Answerer, reader: DatasetReader, numbers: list[int]) -> Looked:
     """Cosines and nearest tokens of the latents on the samples ``numbers``.
 
-    Samples whose region cannot be told (dropped by the encoder) are left out.
+    Samples whose region is unknown (dropped by the encoder), and those that the model refuses, are
+    skipped.
     """
     thoughts: list[Thought] = []
     one_token = msgspec.structs.replace(model.config.evaluate, max_new_tokens=1)
@@ -79,7 +82,10 @@ def look(model: Answerer, reader: DatasetReader, numbers: list[int]) -> Looked:
             progress.advance()
             if region is None:
                 continue
-            watching.answer(item_of(sample, shard).question)
+            with suppress(Refused):
+                watching.answer(item_of(sample, shard).question)
+            if not thoughts:
+                continue
             thought = thoughts.pop()
             cosines.append(mutual_cosine(thought.latents))
             found = nearest(thought)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, listed
 from pearl_train.run.names import folder_name
 
 _NOTES = """\
@@ -44,6 +44,11 @@ def scores(run: Path, step: int | Literal["every"] | None = EVERY) -> str:
             text += (
                 f"| {row['family']} | {rate['n']} | {rate['k']} | {_interval(rate)} | "
                 f"{row['chance']:.2f} | {_counted(row.get('by_likelihood'))} |\n"
+            )
+        if refused := found.get("unanswerable"):
+            text += (
+                f"\n{len(refused)} of these questions cannot be asked of this model, which refuses "
+                f"their pictures or words ({listed(list(refused))}); they count as wrong.\n"
             )
     return f"## Scores\n{text}\n{_NOTES}\n" if text else ""
 

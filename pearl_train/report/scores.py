@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pearl_tools.errors import listed
 from pearl_train.asking.evaluate import Evaluation, Score
 
 BY_LIKELIHOOD = "by likelihood"
@@ -42,6 +43,8 @@ def scores_text(found: Evaluation) -> str:
         )
         lines += [f"  {count} {code}" for code, count in found.tools.by_code.items()]
     lines += [f"{count} questions: {note}" for note, count in found.notes.items()]
+    if refused := [f"{key} ({why})" for key, why in found.unanswerable.items()]:
+        lines.append(f"  {listed(refused)}")
     if found.trained_on:
         lines.append("the model was trained on these questions: this is no held-out accuracy")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_samples import tiny_sample
+from tiny_samples import tiny_sample, with_picture
 from trajectories import RampModel
 
 from pearl_data.shards import Sample
@@ -20,6 +20,7 @@ from pearl_train.asking.decoding import Generated
 from pearl_train.asking.explicit_tools import ask
 from pearl_train.asking.questions import Question, item_of
 from pearl_train.asking.trained import encoder_for
+from pearl_train.errors import Refused
 from pearl_train.model.backbone import Backbone, Fills
 from pearl_train.model.build import build_backbone
 from pearl_train.settings.config import (
@@ -30,7 +31,7 @@ from pearl_train.settings.config import (
     ObjectiveConfig,
 )
 from pearl_train.views.batch import PREFIX, EncodedSample, Rows, ViewPlan
-from pearl_train.views.chat import ANSWER_PREFIX, answer_text, step_text
+from pearl_train.views.chat import ANSWER_PREFIX, Seen, Turn, answer_text, step_text
 from pearl_train.views.encode import encode_sample
 
 LATENTS = 3
@@ -221,3 +222,28 @@ def test_an_error_names_the_question(backbone: Backbone) -> None:
     model.words = broken  # type: ignore[method-assign]  # the fault
     with pytest.raises(BadInput, match="tar, sample train-000: no words"):
         model.answer(question())
+
+
+def test_a_question_whose_picture_the_processor_refuses(tiny_folder: Callable[[str], Path]) -> None:
+    model = answerer(build_backbone(ModelConfig(id=str(tiny_folder("qwen2_5_vl")))))
+    strip = item_of(with_picture(tiny_sample(0), "i0", 1210, 6), "tar").question
+    with pytest.raises(Refused, match=r"tar, sample train-000: medium i0: .* 1210x6 px"):
+        model.answer(strip)
+
+
+def test_a_view_that_the_processor_refuses_is_an_error_that_the_model_hears(
+    tiny_folder: Callable[[str], Path],
+) -> None:
+    """A crop that the model asked for may be a strip: the question goes on."""
+    made = build_backbone(ModelConfig(id=str(tiny_folder("qwen2_5_vl"))))
+    model = answerer(made, mode="tools")
+    speaker = _Speaker(model, question())
+    whole = np.zeros((60, 80, 3), dtype=np.uint8)
+    strip = np.zeros((3, 900, 3), dtype=np.uint8)
+    speaker._turns.append(Turn("assistant", ("look",)))
+    speaker.hear([Seen(("o1",), "fine"), Seen(("o2",), "too long")], {"o1": whole, "o2": strip})
+    assert speaker.unseen == {"geometry.aspect_ratio": 1}
+    assert set(speaker._pictures) == {"i0", "o1"}
+    said = "".join(part for part in speaker._turns[-1].content if isinstance(part, str))
+    assert said.startswith("o1: fine\nError geometry.aspect_ratio: medium o2")
+    assert speaker.say(2).tokens <= 2

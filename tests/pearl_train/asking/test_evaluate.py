@@ -12,6 +12,7 @@ from pearl_data.shards import DatasetReader, Sample
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.asking.evaluate import (
     SCORES,
+    UNANSWERABLE,
     UNANSWERED,
     Answered,
     Evaluation,
@@ -22,6 +23,8 @@ from pearl_train.asking.evaluate import (
 from pearl_train.asking.item_lines import ITEMS, Header, ItemLine, read_lines
 from pearl_train.asking.likelihood import ChoiceLikelihood
 from pearl_train.asking.questions import Question, item_of, opened, places
+from pearl_train.errors import Refused
+from pearl_train.report.card_scores import scores
 from pearl_train.report.scores import scores_text
 
 Says = Callable[[Question], Answered]
@@ -69,6 +72,41 @@ def test_a_reply_that_states_nothing_is_unparsed(task: Task) -> None:
     found = evaluate(Fake(lambda _: Answered(reply="red or blue", tokens=3, latency_s=0)), task)
     assert (found.overall.unparsed, found.overall.accuracy.k) == (4, 0)
     assert found.overall.lenient.k > 0
+
+
+def test_a_question_that_the_model_refuses_is_wrong_and_named(task: Task, tmp_path: Path) -> None:
+    keys = [sample.trajectory.id for sample in asked_samples(task)]
+
+    def first_refused(question: Question) -> Answered:
+        if question.key == keys[0]:  # the one that warms up, too
+            raise Refused("i0: 4000x10 px")
+        return Answered(reply=" red", tokens=2, latency_s=0.05)
+
+    model = Fake(first_refused)
+    found = evaluate(model, task, tmp_path)
+    right = sum(sample.trajectory.task.answer == "red" for sample in asked_samples(task)[1:])
+    assert (found.overall.accuracy.k, found.overall.accuracy.n) == (right, 4)
+    assert (found.overall.unanswerable, found.overall.unparsed) == (1, 0)
+    assert found.unanswerable == {keys[0]: "i0: 4000x10 px"}
+    assert found.overall.by_likelihood is not None
+    assert found.overall.by_likelihood.n == 1, "of the others no choice was ranked"
+    assert (found.latency_ms_median, found.tokens_mean) == (50, 2), "of what was asked"
+    said = scores_text(found)
+    assert f"1 questions: {UNANSWERABLE}\n  {keys[0]} (i0: 4000x10 px)" in said
+    card = scores(tmp_path)
+    assert "1 of these questions cannot be asked of this model" in card
+    assert f"({keys[0]}); they count as wrong" in card
+    again = Fake(first_refused)
+    assert evaluate(again, task, tmp_path) == found
+    assert again.asked == []
+
+
+def test_a_model_that_refuses_every_question_is_an_error(task: Task) -> None:
+    def refuses(question: Question) -> Answered:
+        raise Refused("no picture at all")
+
+    with pytest.raises(BadInput, match=r"got 4 that it refuses, test-200 for one: no picture"):
+        evaluate(Fake(refuses), task)
 
 
 def test_the_likeliest_choice_is_a_reading_of_its_own(task: Task) -> None:
