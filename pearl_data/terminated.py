@@ -163,12 +163,13 @@ def _imports(frame: FrameType | None) -> bool:
     return False
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int | None = None) -> None:
     """From now on this process ends when its parent does, however that ends.
 
-    On Linux the kernel sees to it, elsewhere a thread does within half a second.
+    ``parent`` is its process id, if it may have ended already. On Linux the kernel sees to it,
+    elsewhere a thread does within half a second.
     """
-    parent = os.getppid()
+    parent = os.getppid() if parent is None else parent
     if sys.platform == "linux":
         import ctypes
 
