@@ -31,6 +31,7 @@ class Progress:
         self._start_done = done
         self._start_s = time.monotonic()
         self._shown_s = 0.0
+        self._under_way = 0
         self._terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Self:
@@ -51,6 +52,11 @@ class Progress:
         if time.monotonic() - self._shown_s >= pause_s:
             self._show()
 
+    def under_way(self, count: int) -> None:
+        """Say that ``count`` more units are computed, but not done."""
+        self._under_way = count
+        self.advance(0)
+
     def line(self) -> str:
         """The line as shown: ``synth 120/400 samples, 35.1/s, 8 s left``."""
         spent_s = max(time.monotonic() - self._start_s, 1e-9)
@@ -59,6 +65,8 @@ class Progress:
         if self.total is not None and self._start_done >= self.total:
             return f"{self.label} {self.done}{total} {self.unit}, done before"
         text = f"{self.label} {self.done}{total} {self.unit}, {rate:.1f}/s"
+        if self._under_way:
+            text += f", {self._under_way} more under way"
         if self.total is not None and rate > 0 and self.done < self.total:
             text += f", {duration((self.total - self.done) / rate)} left"
         return text

@@ -44,7 +44,21 @@ from pearl_data.terminated import on_interrupt
     help="Most trajectories to write. [default: 100 for rendered scenes, else all]",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Processes that compute. One that dies is replaced, its input kept out if it dies there "
+    "again. 0: this process computes, and a picture that ends it ends the run.",
+)
+@click.option(
+    "--stall-after",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Replace a worker that makes no progress for so long; one that is stopped or hangs, after "
+    "at most 30 s. [default: 600]",
+)
 @click.option(
     "--per-image",
     default=6,
@@ -104,6 +118,7 @@ def synth(
     limit: int | None,
     seed: int,
     workers: int,
+    stall_after: float | None,
     per_image: int,
     needs_tool: Literal["only", "any"],
     depth_truth: Literal["annotation", "tool"],
@@ -118,7 +133,7 @@ def synth(
     """Synthesise expert trajectories by really running the tools.
 
     Writes WebDataset shards, a manifest, what was quarantined and why, and index.html to --out.
-    Interrupted? The same command goes on where it stopped; the bytes end up the same.
+    Interrupted? The same command resumes where it stopped; the bytes end up the same.
     Memory is bounded whatever the source's size: for pictures of up to 12 megapixels and the
     shipped depth model by 1.5 GB with one worker, by 0.7 GB and 1.3 GB a worker with several;
     another model adds its own to every worker. Exit 1 where nothing could be written.
@@ -129,7 +144,7 @@ def synth(
     from pearl_data.report import write_index
     from pearl_data.sources import parse_source
     from pearl_data.sources.base import QuestionSettings
-    from pearl_data.synthesise import SynthesisSettings, synthesise
+    from pearl_data.synthesise import STALL_S, SynthesisSettings, synthesise
     from pearl_tools.executor import ExecutorSettings
 
     spec = parse_source(source, images)
@@ -154,7 +169,7 @@ def synth(
     if not settings.questions.can_measure_depth:
         refuse_idle_model(ctx, f"--tools {tools} asks no depth model")
     with naming_a_model():
-        summary = synthesise(out, settings, workers=workers)
+        summary = synthesise(out, settings, workers=workers, stall_s=stall_after or STALL_S)
     page = out / "index.html"
     audit = audit_paths([out])
     write_index([out], page, title=out.name, audit=audit)

@@ -12,7 +12,9 @@ import hashlib
 import itertools
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -143,6 +145,28 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
+Guard = Callable[[str], AbstractContextManager[None]]
+
+
+def _unguarded(path: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+_guard: ContextVar[Guard] = ContextVar("guard", default=_unguarded)
+
+
+@contextmanager
+def while_opening(guard: Guard) -> Iterator[None]:
+    """Inside, every picture is opened within ``guard(path)``: a decoder may end the process, and
+    the process that watches it must know at which picture.
+    """
+    token = _guard.set(guard)
+    try:
+        yield
+    finally:
+        _guard.reset(token)
+
+
 def pictures_sha256(pictures: PictureFolder, names: Iterable[str | None]) -> str:
     """Hash of which pictures are there, by name and size in bytes: a run that resumes with other
     ones would mix two sets. What is inside is hashed when a picture is read.
@@ -173,7 +197,8 @@ def read_picture(
     """
     path = pictures.find(name)
     data = read_file(pictures.root / path, hint=f"looked in {pictures.root}")
-    medium = open_image(data, id=medium_id, name=path)
+    with _guard.get()(path):
+        medium = open_image(data, id=medium_id, name=path)
     turned = [change for change in medium.facts.changes if change.startswith("exif_orientation")]
     if turned:
         raise fail(

@@ -4,6 +4,7 @@
 many side by side, :mod:`~pearl_data.synthesise.run` all blocks over workers into shards.
 """
 
+from pearl_data.synthesise.crew import STALL_S
 from pearl_data.synthesise.run import SynthesisSettings, synthesise
 
-__all__ = ["SynthesisSettings", "synthesise"]
+__all__ = ["STALL_S", "SynthesisSettings", "synthesise"]

@@ -45,7 +45,7 @@ class AtHand:
     def __init__(
         self,
         avoid: Avoid | None = None,
-        tell: Callable[[Place | None, int], None] = lambda place, found: None,
+        tell: Callable[[Place | None, int], None] | None = None,
     ) -> None:
         self.avoid = avoid or Avoid()
         self.found = 0
@@ -55,7 +55,8 @@ class AtHand:
     def take(self, place: Place | None) -> None:
         """From now on ``place`` is at hand; None for several at once, or nothing."""
         self._place = place
-        self._tell(place, self.found)
+        if self._tell:
+            self._tell(place, self.found)
 
     @contextmanager
     def picture(self, name: str) -> Iterator[None]:

@@ -50,7 +50,8 @@ class _OpenSlot:
     @property
     def place(self) -> Place:
         """Where it is, with the key of the candidate that is tried."""
-        return Place(slot=self.number, key=self.trial and self.trial.candidate.key_stem)
+        key = self.trial.candidate.key_stem if self.trial else None
+        return Place(slot=self.number, key=key)
 
     def next_trial(self, expert: Expert, seed: int, val_share: float) -> bool:
         """Starts the next usable candidate; False when there is none left."""

@@ -1,8 +1,8 @@
 """Worker processes that compute blocks, watched: none outlives the command, none takes it along.
 
 A worker that dies, or stands still, is replaced and its block tried again; an input that was at
-hand both times is kept out by name and the rest of the block computed. Each worker has a pipe of its
-own, so that none can break what another one says. Results come in the order of blocks.
+hand both times is kept out by name and the rest of the block computed. Each worker has a pipe of
+its own, so that none can break what another one says. Results come in the order of blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar, cast
 
 from pearl_data.synthesise.at_hand import AtHand, Avoid, Place
 from pearl_data.terminated import SIGNALS, end_with_parent
@@ -30,6 +30,8 @@ STALL_S: Final = 600.0
 """A worker that has one place at hand for longer stands still."""
 SILENT_S: Final = 30.0
 """A worker that does not even report that it lives stands still: it is stopped, or hangs in C."""
+OPENING_S: Final = 120.0
+"""The same while it imports what it needs: the first sign of life comes after that."""
 _BEAT_S: Final = 1.0
 _TICK_S: Final = 0.2
 _MOST_DEATHS: Final = 6
@@ -40,19 +42,23 @@ Result = TypeVar("Result")
 Facts = TypeVar("Facts")
 
 
-class Bench(Protocol[Result, Facts]):
+Result_co = TypeVar("Result_co", covariant=True)
+Facts_co = TypeVar("Facts_co", covariant=True)
+
+
+class Bench(Protocol[Result_co, Facts_co]):
     """What one worker needs, opened once."""
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> Facts_co:
         """Facts on what was opened."""
 
-    def run(self, index: int, room: int | None, at_hand: AtHand) -> Result:
+    def run(self, index: int, room: int | None, at_hand: AtHand) -> Result_co:
         """Block ``index``; what comes after ``room`` samples is not wanted."""
 
 
 class _Job(NamedTuple):
-    index: int
+    block: int
     room: int | None
     avoid: Avoid
 
@@ -164,13 +170,14 @@ class _Worker:
         code = self.process.exitcode or 0
         if self.stood_still:
             return self.stood_still
-        if code == _LOST_MEMORY or code == -signal.SIGKILL:
+        if code in (_LOST_MEMORY, -signal.SIGKILL):
             return "killed by SIGKILL, often for lack of memory"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
 class Crew(Generic[Result, Facts]):
-    """At most ``number`` workers, each with what ``open_bench`` opens, started as they are needed.
+    """At most ``number`` workers, started as they are needed, each with a bench: ``open_first``
+    opens that of the first, ``open_others`` those of the others.
 
     ``stall_s`` is how long a worker may have one place at hand; ``say`` gets what happens to
     workers, ``tick`` the number of samples in unfinished blocks, a few times a second. A context
@@ -179,19 +186,21 @@ class Crew(Generic[Result, Facts]):
 
     def __init__(
         self,
-        open_bench: Callable[[], Bench[Result, Facts]],
+        open_first: Callable[[], Bench[Result, Facts]],
+        open_others: Callable[[], Bench[Result, Facts]],
         number: int,
         *,
         stall_s: float = STALL_S,
-        say: Callable[[str], None] = lambda text: None,
+        say: Callable[[str], None],
     ) -> None:
-        self._open_bench, self._number = open_bench, number
+        self._open_first, self._open_others, self._number = open_first, open_others, number
         self._stall_s, self._say = stall_s, say
         self._heard: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
         self._workers: list[_Worker] = []
         self._todo: list[_Block] = []
         self._done: dict[int, Result] = {}
         self._facts: Facts | None = None
+        self._opened = False
         self._unopened = 0
         self._looked_s = time.monotonic()
 
@@ -207,13 +216,14 @@ class Crew(Generic[Result, Facts]):
         for worker in self._workers:
             worker.end()
 
+    @property
     def facts(self) -> Facts:
-        """What the first worker says of its bench; starts it. Raises what opening it raised."""
-        if not self._workers:
-            self._start()
-        while self._facts is None:
+        """The facts of the first worker's bench; starts it. Raises what opening it raised."""
+        while not self._opened:
+            if not self._workers:
+                self._start()
             self._hear()
-        return self._facts
+        return cast("Facts", self._facts)
 
     def results(
         self,
@@ -247,7 +257,8 @@ class Crew(Generic[Result, Facts]):
         return [worker for worker in self._workers if worker.block is not None]
 
     def _start(self) -> _Worker:
-        worker = _Worker(self._open_bench, self._heard)
+        open_bench = self._open_others if self._opened else self._open_first
+        worker = _Worker(open_bench, self._heard)
         self._workers.append(worker)
         worker.start()
         return worker
@@ -280,7 +291,8 @@ class Crew(Generic[Result, Facts]):
         worker.still_s = 0.0
         if kind == "open":
             worker.open, self._unopened = True, 0
-            self._facts = self._facts or content
+            if not self._opened:
+                self._opened, self._facts = True, content
         elif kind == "at":
             worker.place, worker.found = content
         elif kind == "done":
@@ -299,7 +311,7 @@ class Crew(Generic[Result, Facts]):
             worker.still_s += passed if worker.block is not None and worker.open else 0.0
             if worker.stood_still:
                 continue
-            most = min(SILENT_S, self._stall_s)
+            most = min(SILENT_S, self._stall_s) if worker.open else OPENING_S
             if worker.silent_s > most:
                 worker.stood_still = f"no sign of life for {most:g} s"
             elif worker.still_s > self._stall_s:
@@ -323,8 +335,6 @@ class Crew(Generic[Result, Facts]):
                 next_ = block.blame(worker.place, cause, code)
             what += f" at block {block.index}, {worker.place or 'several slots'}"
             self._todo.append(block)
-        elif not worker.open and self._facts is None:
-            self._start()
         self._say(f"{what}: {next_}")
 
 
@@ -352,12 +362,12 @@ def _work(pipe: Connection, parent: int, open_bench: Callable[[], Bench[Any, Any
         while True:
             job: _Job = pipe.recv()
             at_hand = AtHand(job.avoid, lambda place, found: tell("at", (place, found)))
-            tell("done", bench.run(job.index, job.room, at_hand))
+            tell("done", bench.run(job.block, job.room, at_hand))
     except MemoryError:
         os._exit(_LOST_MEMORY)
     except (EOFError, BrokenPipeError):  # the parent has ended
         return
-    except BaseException as error:  # whatever it is, the parent reports it
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
         tell("failed", _portable(error))
 
 

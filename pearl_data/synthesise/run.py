@@ -1,33 +1,32 @@
 """All blocks of a source, over any number of workers, in order, into a data set.
 
 Workers compute blocks; this process alone writes, in block order, so the bytes do not depend on the
-number of workers. Interrupted runs go on where the last whole shard ends.
+number of workers. Interrupted runs resume where the last whole shard ends.
 """
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pearl_data.depth_eval.selftest import Verdict, require_sign
 from pearl_data.experts.base import Expert, ExpertSettings
 from pearl_data.experts.grounded import GroundedExpert
-from pearl_data.progress import Progress
+from pearl_data.progress import Progress, stage
 from pearl_data.shards import BlockResult, DatasetWriter, SummaryLine
 from pearl_data.sources import SourceSpec, open_source
 from pearl_data.sources.base import QuestionSettings, QuestionSource
+from pearl_data.synthesise.at_hand import AtHand
 from pearl_data.synthesise.block import SlotResult, run_block
-from pearl_data.terminal import say
+from pearl_data.synthesise.crew import STALL_S, Crew
 from pearl_data.trajectory import SCHEMA_VERSION
-from pearl_tools.errors import PearlError, ToolBug, UsageError
+from pearl_tools.errors import UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor, library_version
 from pearl_tools.registry import TOOLS
 from pearl_tools.threads import one_thread
@@ -59,64 +58,111 @@ class SynthesisSettings(Record, frozen=True, kw_only=True):
         return self.questions.seed
 
 
-class _Bench:
-    """What one worker needs, opened once: source, expert and executor with its depth model."""
+class DepthFacts(NamedTuple):
+    """Identity of a depth model, its libraries, and its verdict in the self-test, if it took it."""
 
-    def __init__(self, settings: SynthesisSettings) -> None:
-        self.settings = settings
-        self.self_test: Verdict | None = None
-        self.source: QuestionSource = open_source(settings.source, settings.questions)
-        self.executor = ToolExecutor(settings.executor)
-        self.expert: Expert = GroundedExpert(
-            ExpertSettings(
-                tools=settings.questions.tools,
-                model_long_side_px=settings.questions.model_long_side_px,
-            )
-        )
+    model_id: str
+    weights_sha256: str
+    libraries: tuple[str, ...]
+    self_test: Verdict | None
 
-    def run(self, index: int) -> list[SlotResult]:
-        """Block ``index``, computed here."""
+
+class Bench:
+    """What one process needs to compute blocks, opened once: source, expert and executor with its
+    depth model, which takes the self-test if ``test``.
+    """
+
+    def __init__(
+        self, settings: SynthesisSettings, source: QuestionSource | None = None, *, test: bool
+    ) -> None:
+        self._settings, self._test = settings, test
+        one_thread(depth=settings.questions.can_measure_depth)
+        self._source = source or open_source(settings.source, settings.questions)
+        self._executor = ToolExecutor(settings.executor)
+        self._expert: Expert = _expert(settings)
+
+    @cached_property
+    def facts(self) -> DepthFacts | None:
+        """The depth model, loaded now; None if no tool asks one."""
+        if not self._settings.questions.can_measure_depth:
+            return None
+        model = self._executor.depth_model()
+        verdict = require_sign(model) if self._test else None
+        return DepthFacts(model.model_id, model.weights_sha256, model.libraries, verdict)
+
+    def run(
+        self, index: int, room: int | None = None, at_hand: AtHand | None = None
+    ) -> list[SlotResult]:
+        """Block ``index``, computed here, or the first of it with ``room`` samples."""
         return run_block(
-            self.source,
+            self._source,
             index,
-            self.expert,
-            self.executor,
-            seed=self.settings.seed,
-            val_share=self.settings.val_share,
+            self._expert,
+            self._executor,
+            seed=self._settings.seed,
+            val_share=self._settings.val_share,
+            room=room,
+            at_hand=at_hand,
         )
 
 
-def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> SummaryLine:
+def synthesise(
+    out: Path, settings: SynthesisSettings, *, workers: int = 0, stall_s: float = STALL_S
+) -> SummaryLine:
     """Writes the data set of ``settings`` to ``out`` and returns its summary.
 
-    Goes on with an interrupted run of the same settings. Raises ``UsageError`` for settings that
+    Blocks are computed by ``workers`` processes, which can die without harm, or with 0 in this one,
+    which then ends too. A worker that makes no progress for ``stall_s`` seconds is replaced.
+    Resumes an interrupted run of the same settings. Raises ``UsageError`` for settings that
     ask for something impossible, ``BadInput`` for sources, folders or depth models that cannot be
     used.
     """
     _check(settings, workers)
-    one_thread(depth=settings.questions.can_measure_depth)
-    bench = _Bench(settings)
-    if settings.questions.can_measure_depth:
-        bench.self_test = require_sign(bench.executor.depth_model())
-    blocks = bench.source.blocks()
-    writer = DatasetWriter.open(
-        out, configuration(settings, bench), samples_per_shard=settings.samples_per_shard
-    )
-    if writer.summary is not None:
-        say(f"{out}: finished before, nothing was done", err=True)
-        return writer.summary
-    for line in writer.dropped:
-        say(f"writing again: {line}", err=True)
-    limit = settings.limit
-    total, unit = (blocks, "blocks") if limit is None else (limit, "trajectories")
-    done = writer.next_block if limit is None else writer.written
-    end = blocks if blocks is not None else 2**31
-    with writer, Progress("synth", total, unit, done=done) as progress:
-        need = _Need(limit, lambda: writer.written, bench.source.most_in_block())
-        for index, results in _in_order(bench, settings, writer.next_block, end, workers, need):
+    stage("synth", f"opening the source {settings.source.path or settings.source.kind}")
+    source = open_source(settings.source, settings.questions)
+    blocks = source.blocks()
+    with ExitStack() as stack:
+        team: Bench | Crew[list[SlotResult], DepthFacts | None]
+        if workers:
+            spec = msgspec.structs.replace(settings.source, prepared=source.prepared)
+            handed = msgspec.structs.replace(settings, source=spec)
+            team = stack.enter_context(
+                Crew(
+                    partial(Bench, handed, test=True),
+                    partial(Bench, handed, test=False),
+                    workers,
+                    stall_s=stall_s,
+                    say=partial(stage, "synth"),
+                )
+            )
+        else:
+            team = Bench(settings, source, test=True)
+        depth = None
+        if settings.questions.can_measure_depth:
+            stage("synth", f"loading the depth model {settings.executor.depth_model}")
+            depth = team.facts
+        writer = stack.enter_context(
+            DatasetWriter.open(
+                out,
+                configuration(settings, source, depth),
+                samples_per_shard=settings.samples_per_shard,
+            )
+        )
+        if writer.summary is not None:
+            stage("synth", f"{out} was finished before, nothing is to be done")
+            return writer.summary
+        for line in writer.dropped:
+            stage("synth", f"writing again: {line}")
+        limit = settings.limit
+        total, unit = (blocks, "blocks") if limit is None else (limit, "trajectories")
+        done = writer.next_block if limit is None else writer.written
+        stage("synth", f"computing block {writer.next_block}")
+        progress = stack.enter_context(Progress("synth", total, unit, done=done))
+        need = _Need(limit, lambda: writer.written, source.most_in_block())
+        end = blocks if blocks is not None else 2**31
+        for index, results in _in_order(team, writer.next_block, end, workers, need, progress):
             need.saw(results)
-            written = writer.written
-            room = None if limit is None else limit - written
+            written, room = writer.written, need.room()
             if room is not None and room <= 0:
                 break
             writer.add_block(index, _block_result(results, room))
@@ -126,21 +172,29 @@ def synthesise(out: Path, settings: SynthesisSettings, *, workers: int = 1) -> S
         return writer.close()
 
 
-def configuration(settings: SynthesisSettings, bench: _Bench) -> dict[str, Any]:
+def _expert(settings: SynthesisSettings) -> GroundedExpert:
+    questions = settings.questions
+    return GroundedExpert(
+        ExpertSettings(tools=questions.tools, model_long_side_px=questions.model_long_side_px)
+    )
+
+
+def configuration(
+    settings: SynthesisSettings, source: QuestionSource, depth: DepthFacts | None
+) -> dict[str, Any]:
     """What decides the bytes of a data set, as JSON: settings, source content, tools, libraries."""
     config: dict[str, Any] = msgspec.to_builtins(settings)
     # paths are where things lie, not what they are: the content's hash stands for them
-    config["source"] = bench.source.config()
+    config["source"] = source.config()
     config["schema_version"] = SCHEMA_VERSION
     config["tools"] = {name: TOOLS[name].spec.version for name in settings.questions.tools}
-    config["expert"] = bench.expert.name
+    config["expert"] = _expert(settings).name
     libraries: tuple[str, ...] = _LIBRARIES
-    if settings.questions.can_measure_depth:
-        model = bench.executor.depth_model()
-        libraries += model.libraries
-        config["depth"] = {"model_id": model.model_id, "weights_sha256": model.weights_sha256}
-        if bench.self_test:
-            config["depth"]["self_test"] = bench.self_test
+    if depth:
+        libraries += depth.libraries
+        config["depth"] = {"model_id": depth.model_id, "weights_sha256": depth.weights_sha256}
+        if depth.self_test:
+            config["depth"]["self_test"] = depth.self_test
     config["libraries"] = {name: library_version(name) for name in libraries}
     return config
 
@@ -150,8 +204,8 @@ def _check(settings: SynthesisSettings, workers: int) -> None:
     if unknown or not settings.questions.tools:
         msg = f"--tools: expected some of {', '.join(TOOLS)}, got {', '.join(unknown) or 'none'}"
         raise UsageError(msg)
-    if workers < 1:
-        msg = f"--workers: expected 1 or more, got {workers}"
+    if workers < 0:
+        msg = f"--workers: expected 0 or more, got {workers}"
         raise UsageError(msg)
     if settings.source.endless and settings.limit is None:
         msg = "--limit: expected a number, since rendered scenes never end"
@@ -184,6 +238,10 @@ class _Need:
         self._limit, self._written, self._most = limit, written, most_in_block
         self._largest = 0
 
+    def room(self) -> int | None:
+        """How many samples can still be used; None for any number."""
+        return None if self._limit is None else self._limit - self._written()
+
     def saw(self, results: list[SlotResult]) -> None:
         """A block has come out like this."""
         self._largest = max(self._largest, sum(result.sample is not None for result in results))
@@ -202,56 +260,24 @@ class _Need:
 
 
 def _in_order(
-    bench: _Bench,
-    settings: SynthesisSettings,
+    team: Bench | Crew[list[SlotResult], DepthFacts | None],
     first: int,
     end: int,
     workers: int,
     need: _Need,
+    progress: Progress,
 ) -> Iterator[tuple[int, list[SlotResult]]]:
-    """(index, results) of blocks ``first`` to ``end``, computed by ``workers``, in order; no more
-    of them ahead than are thought to be needed.
+    """(index, results) of blocks ``first`` to ``end`` in order; no more of them ahead than are
+    thought to be needed.
     """
-    if workers == 1:
-        for index in range(first, end):
-            yield index, bench.run(index)
-        return
-    # spawn: forking a process that holds torch's threads can deadlock
-    context = multiprocessing.get_context("spawn")
-    spec = msgspec.structs.replace(settings.source, prepared=bench.source.prepared)
-    settings = msgspec.structs.replace(settings, source=spec)
-    pool = ProcessPoolExecutor(workers, context, initializer=_open_bench, initargs=(settings,))
-    ahead: deque[tuple[int, Future[list[SlotResult]]]] = deque()
-    coming = iter(range(first, end))
-    try:
-        while True:
-            most = need.blocks(workers)
-            while len(ahead) < most and (i := next(coming, None)) is not None:
-                ahead.append((i, pool.submit(_run_in_worker, i)))
-            if not ahead:
-                return
-            index, future = ahead.popleft()
-            yield index, future.result()
-    except BrokenProcessPool as error:
-        msg = (
-            "a worker process died (often for lack of memory); what is written stays: run the same"
-            " command again to go on, with fewer --workers"
+    if isinstance(team, Crew):
+        yield from team.results(
+            first,
+            end,
+            wanted=lambda: need.blocks(workers),
+            room=need.room,
+            tick=progress.under_way,
         )
-        raise PearlError(msg) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_bench_of_worker: _Bench | None = None
-
-
-def _open_bench(settings: SynthesisSettings) -> None:
-    global _bench_of_worker  # noqa: PLW0603 - a worker process holds exactly one bench
-    one_thread(depth=settings.questions.can_measure_depth)
-    _bench_of_worker = _Bench(settings)
-
-
-def _run_in_worker(index: int) -> list[SlotResult]:
-    if _bench_of_worker is None:
-        raise ToolBug("worker used before it was initialised")
-    return _bench_of_worker.run(index)
+        return
+    for index in range(first, end):
+        yield index, team.run(index, need.room())

@@ -71,8 +71,12 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
         "aspect_ratio": ("media", False),
     },
     "execution": {
-        "timeout": ("environment", True),  # for tools that decode video
+        "timeout": (
+            "environment",
+            True,
+        ),  # for tools that decode video, and inputs that stop a worker
         "decode": ("media", False),
+        "worker_died": ("media", False),  # twice, with this input at hand
         "out_of_memory": ("environment", False),
         "tool_bug": ("tool", False),
     },

@@ -18,6 +18,8 @@ from pearl_data.sources.base import QuestionSettings, QuestionSource
 from pearl_data.sources.coco import CocoSource
 from pearl_data.sources.jsonl import JsonlSource
 from pearl_data.synthesise import block
+from pearl_data.synthesise.at_hand import AtHand, Avoid, Place
+from pearl_tools.errors import tool_error
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.types import Medium
 
@@ -74,10 +76,74 @@ def test_few_large_pictures_are_open_at_once_and_nothing_changes(
         return block.run_block(source, 0, expert, executor, seed=1, val_share=0.0)
 
     at_once = run()
-    assert most >= 8
-    monkeypatch.setattr(block, "PIXELS_AT_ONCE", 2 * size)
+    assert most >= 4
+    monkeypatch.setattr(block, "PIXELS_AT_ONCE", size)
     few = run()
-    assert most <= 4  # two at work, the next being opened, one that its last slot still names
+    assert most <= 3  # one at work, the next being opened, one that its last slot still names
     told = [result.sample and result.sample.members for result in at_once]
     assert [result.sample and result.sample.members for result in few] == told
     assert sum(member is not None for member in told) >= 8
+
+
+@pytest.mark.parametrize("open_source", [jsonl, coco])
+def test_few_samples_cost_few_slots_and_are_the_same(open_source: Any, tmp_path: Path) -> None:
+    source = open_source(tmp_path)
+    asked = 0
+
+    class Counting:
+        name = source.name
+
+        def block(self, index: int) -> Any:
+            nonlocal asked
+            asked = 0
+            for slot in source.block(index):
+                asked += 1
+                yield slot
+
+    def run(room: int | None) -> list[Any]:
+        expert = GroundedExpert(ExpertSettings(tools=TOOLS, model_long_side_px=448))
+        executor = ToolExecutor(ExecutorSettings())
+        found = block.run_block(
+            Counting(),
+            0,
+            expert,
+            executor,
+            seed=1,
+            val_share=0.0,
+            room=room,  # type: ignore[arg-type]
+        )
+        return [result.sample and result.sample.members for result in found]
+
+    whole = run(None)
+    for room, slots in ((1, 1), (2, 3), (3, 3), (4, 7)):
+        part = run(room)
+        assert asked == slots
+        assert part == whole[:slots]
+
+
+def test_what_is_avoided_is_kept_out_by_name(tmp_path: Path) -> None:
+    source = jsonl(tmp_path)
+    error = tool_error(
+        "execution.worker_died", "here", "an input that a worker survives", "SIGSEGV"
+    )
+    expert = GroundedExpert(ExpertSettings(tools=TOOLS, model_long_side_px=448))
+    places: list[Place | None] = []
+    at_hand = AtHand(
+        Avoid(pictures={"5.png": error}, slots={2: (None, error)}),
+        lambda place, _: places.append(place),
+    )
+    found = block.run_block(
+        source, 0, expert, ToolExecutor(), seed=1, val_share=0.0, at_hand=at_hand
+    )
+    lost = {n: result.quarantined for n, result in enumerate(found) if result.sample is None}
+    assert list(lost) == [2, 5]
+    assert [(one.key, one.reason.code) for (one,) in lost.values()] == [
+        ("rows-000000-002", "execution.worker_died"),
+        ("rows-000006", "execution.worker_died"),
+    ]
+    assert lost[2][0].record == {"block": 0, "slot": 2}
+    assert lost[5][0].record is not None
+    assert lost[5][0].record["image"] == "5.png"
+    pictures = [place.picture for place in places if place and place.picture]
+    assert pictures == [f"{number}.png" for number in range(8) if number not in (2, 5)]
+    assert at_hand.found == 6
