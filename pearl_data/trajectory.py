@@ -126,11 +126,15 @@ class Fault(Record, frozen=True, kw_only=True):
 
 
 class Source(Record, frozen=True, kw_only=True):
-    """Where the question came from: data set, row in it, licence of the media."""
+    """Where the question came from: data set, row in it, licence of the media.
+
+    ``extra`` keeps what the row said beside what is used, by column.
+    """
 
     dataset: str
     row: str
     licence: str
+    extra: dict[str, Any] = {}
 
 
 class Trajectory(Record, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from pearl_data.cli.output import (
 )
 from pearl_data.command_line import FiniteRange, json_option
 from pearl_data.progress import stage
+from pearl_data.sources.pictures import Frame
 from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 
@@ -97,6 +98,12 @@ from pearl_data.terminated import on_interrupt
     type=click.IntRange(min=16),
     help="Longer side to which the model shrinks pictures.",
 )
+@click.option(
+    "--annotation-frame",
+    type=click.Choice(["stored", "upright"]),
+    help="How boxes lie on a picture that its EXIF data turn: on its pixels as stored, or upright. "
+    "[default: such pictures are refused]",
+)
 @depth_model_option
 @device_option
 @click.option(
@@ -124,6 +131,7 @@ def synth(
     depth_truth: Literal["annotation", "tool"],
     small_px: int,
     model_px: int,
+    annotation_frame: Frame | None,
     depth_model: str,
     device: str,
     val_share: float,
@@ -160,6 +168,7 @@ def synth(
             per_image=per_image,
             needs_tool=needs_tool,
             depth_truth=depth_truth,
+            annotation_frame=annotation_frame,
         ),
         executor=ExecutorSettings(depth_model=depth_model, device=device, seed=seed),
         limit=limit,

@@ -13,7 +13,7 @@ from collections.abc import Generator, Sequence
 
 import numpy as np
 
-from pearl_data.containment import holds
+from pearl_data.containment import WHOLE_SHARE, holds, is_whole
 from pearl_data.experts import words
 from pearl_data.experts.base import (
     Conclusion,
@@ -23,7 +23,7 @@ from pearl_data.experts.base import (
     PlannedStep,
     Unsupported,
 )
-from pearl_data.experts.boxes import around, within
+from pearl_data.experts.boxes import around, outward, within
 from pearl_data.experts.depth_reading import DECISIVE_SHARE, margin_share, place_in_range, reading
 from pearl_data.experts.words import Voice
 from pearl_data.randomness import rng_for
@@ -200,6 +200,7 @@ class _PlanOf:
 
         For questions whose answer would change with what lies beside the box.
         """
+        _need_a_part(evidence)
         tool = self.rng.choice(self._lookers())
         why = self.voice.say(whys, it=evidence.label)
         will = self.voice.say(words.WILL_TAKE if tool == "crop" else words.WILL_ENLARGE)
@@ -218,6 +219,7 @@ class _PlanOf:
 
     def _look(self, target: Evidence, before: str, showed: str) -> _Steps:
         """One or two calls that bring ``target`` close; returns ``showed``."""
+        _need_a_part(target)
         lookers = self._lookers()
         first = self.rng.choice(lookers)
         closer = first == "crop" and self.rng.random() < 0.35
@@ -280,7 +282,8 @@ class _PlanOf:
         return PlannedCall("crop", {"image": image, "bbox": list(box)})
 
     def _roomy(self, box: Box, most: float = 0.8) -> Box:
-        return around(box, self.rng, least=0.15, most=most, smallest=_SMALLEST_VIEW)
+        view = around(box, self.rng, least=0.15, most=most, smallest=_SMALLEST_VIEW)
+        return outward(box) if is_whole(view) else view
 
     def _px(self, target: Evidence) -> int:
         root = self.media[target.media].record
@@ -321,6 +324,15 @@ def _undecided(nearer: str, farther: str, margin: float) -> ToolError:
         f"{margin:.1%}",
         "with --depth-truth tool only clear maps give an answer; annotate depth_rank for the rest",
     )
+
+
+def _need_a_part(evidence: Evidence) -> None:
+    """A look at the whole picture brings nothing closer."""
+    if is_whole(evidence.bbox):
+        expected = f"a part of the picture, at most {WHOLE_SHARE:.0%} of it"
+        raise Unsupported(
+            tool_error("geometry.whole_image", "task.evidence", expected, list(evidence.bbox))
+        )
 
 
 def _contradiction(nearer: str, farther: str, margin: float) -> ToolError:

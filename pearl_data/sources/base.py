@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
+from pearl_data.sources.pictures import Frame
 from pearl_data.trajectory import Source, Task
 from pearl_tools.errors import ToolError
 from pearl_tools.types import Medium, Record
@@ -46,7 +47,9 @@ class QuestionSettings(Record, frozen=True, kw_only=True):
     most ``small_px`` once the picture is shrunk to ``model_long_side_px``. ``per_image`` bounds
     the questions on one picture. ``needs_tool`` ``any`` asks also what needs no tool: things large
     enough to see, and controls. ``depth_truth`` ``tool`` asks which of two things without an
-    annotated order is nearer, with the depth map as the only truth.
+    annotated order is nearer, with the depth map as the only truth. ``annotation_frame`` says how
+    boxes lie on a picture whose EXIF data turn it: on its ``stored`` pixels, or ``upright``; None
+    refuses such pictures.
     """
 
     tools: list[str]
@@ -56,6 +59,7 @@ class QuestionSettings(Record, frozen=True, kw_only=True):
     per_image: int = 6
     needs_tool: Literal["only", "any"] = "only"
     depth_truth: Literal["annotation", "tool"] = "annotation"
+    annotation_frame: Frame | None = None
 
     @property
     def can_look(self) -> bool:

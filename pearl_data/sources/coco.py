@@ -24,7 +24,7 @@ from pearl_data.sources.asking import Turns
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.facts import Facts, Thing
 from pearl_data.sources.keys import slug
-from pearl_data.sources.pictures import PictureFolder, pictures_sha256, read_picture
+from pearl_data.sources.pictures import PictureFolder, pictures_sha256, read_picture, upright_thing
 from pearl_data.sources.questions import advice, ask
 from pearl_data.sources.vocabulary import Vocabulary
 from pearl_data.trajectory import Source
@@ -212,7 +212,8 @@ class CocoSource:
                 things.append(thing)
         try:
             size = (image.width, image.height)
-            root = read_picture(self._folder, image.name, size=size)
+            frame = self._settings.annotation_frame
+            root = read_picture(self._folder, image.name, size=size, frame=frame)
         except ToolFailure as failure:
             yield iter([Rejected(stem, failure.error, msgspec.to_builtins(image))])
             return
@@ -220,9 +221,9 @@ class CocoSource:
             dataset=self.name,
             row=str(image.id),
             licence=self._licences.get(-1 if image.license is None else image.license, "unknown"),
-            width=image.width,
-            height=image.height,
-            things=things,
+            width=root.facts.width,
+            height=root.facts.height,
+            things=[upright_thing(thing, root.facts, frame) for thing in things],
             complete=self._complete(image, things),
         )
         rng = rng_for(self._settings.seed, "coco", self._file_sha256, image.id)

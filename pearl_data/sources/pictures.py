@@ -16,12 +16,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
+from pearl_data.sources.facts import Thing
 from pearl_tools.errors import BadInput, ToolFailure, fail, listed
 from pearl_tools.files import inside
-from pearl_tools.media import FORMATS, open_image, read_file
-from pearl_tools.types import Medium
+from pearl_tools.geometry import check_aspect_ratio
+from pearl_tools.media import FORMATS, exif_orientation, open_image, read_file, turned_upright
+from pearl_tools.types import Box, MediaFacts, Medium
+
+#: The frame that boxes are meant in, if EXIF data turn a picture: its stored pixels, or upright.
+Frame = Literal["stored", "upright"]
 
 #: Folders that tools keep beside the pictures; dot folders are such, too.
 _NOT_SEARCHED = ("__MACOSX",)
@@ -187,34 +195,62 @@ def read_picture(
     *,
     medium_id: str = "i0",
     size: tuple[int | None, int | None] = (None, None),
+    frame: Frame | None = None,
 ) -> Medium:
-    """Picture ``name`` of ``pictures``, opened as the medium ``medium_id``.
+    """Picture ``name`` of ``pictures``, opened as the medium ``medium_id``, upright.
 
     ``size`` is the (width, height) that the annotation was made on, None if it says nothing: a
-    picture of another size would put every box elsewhere, so it is refused. Raises ``ToolFailure``
-    with a coded error for a name that means no one file inside the folder, an unreadable file,
-    anything but a regular one, or another size.
+    picture of another size would put every box elsewhere, so it is refused. ``frame`` says which
+    way round the annotation was made, if EXIF data turn the picture; its size is meant in that
+    frame, and its boxes need :func:`upright_box`. Raises ``ToolFailure`` with a coded error for a
+    name that means no one file inside the folder, an unreadable file, anything but a regular one,
+    another size, a turned picture without ``frame``, or a shape that no model takes.
     """
     path = pictures.find(name)
     data = read_file(pictures.root / path, hint=f"looked in {pictures.root}")
     with _guard.get()(path):
         medium = open_image(data, id=medium_id, name=path)
-    turned = [change for change in medium.facts.changes if change.startswith("exif_orientation")]
-    if turned:
+    orientation = exif_orientation(medium.facts)
+    if orientation != 1 and frame is None:
         raise fail(
             "semantic.ambiguous",
             "file_name",
             "a picture stored upright, so that boxes can mean only one thing",
-            f"{path} with {turned[0]}",
-            "store it upright and check its boxes: they may be meant before or after the rotation",
+            f"{path} with exif_orientation:{orientation}",
+            "say how its boxes are meant: --annotation-frame upright, or stored",
         )
-    got_size = (medium.facts.width, medium.facts.height)
+    got_size = annotated_size(medium.facts, frame)
     if any(side not in (None, got_side) for side, got_side in zip(size, got_size, strict=True)):
+        turned = f" ({frame} frame)" if orientation != 1 else ""
         raise fail(
             "result.size_mismatch",
             "file_name",
             f"{size[0]}x{size[1]} as annotated",
-            f"{got_size[0]}x{got_size[1]} after EXIF orientation",
+            f"{got_size[0]}x{got_size[1]}{turned}",
             "use the pictures that were annotated",
         )
+    check_aspect_ratio(medium.facts.width, medium.facts.height, "file_name")
     return medium
+
+
+def annotated_size(facts: MediaFacts, frame: Frame | None) -> tuple[int, int]:
+    """Width and height of a picture in the frame that its annotation is in."""
+    size = (facts.width, facts.height)
+    return size[::-1] if frame == "stored" and exif_orientation(facts) >= 5 else size
+
+
+def upright_box(box: Box, facts: MediaFacts, frame: Frame | None) -> Box:
+    """``box``, fractions of a picture in ``frame``, as fractions of the upright picture."""
+    return turned_upright(box, exif_orientation(facts)) if frame == "stored" else box
+
+
+def upright_thing(thing: Thing, facts: MediaFacts, frame: Frame | None) -> Thing:
+    """``thing``, annotated in ``frame``, as it lies on the upright picture."""
+    if frame != "stored" or exif_orientation(facts) == 1:
+        return thing
+    points = {}
+    for name, (x, y, visibility) in thing.keypoints.items():
+        x, y, *_ = upright_box((x, y, x, y), facts, frame)  # noqa: PLW2901 - the same point
+        points[name] = (x, y, visibility)
+    box = upright_box(thing.bbox, facts, frame)
+    return msgspec.structs.replace(thing, bbox=box, keypoints=points)

@@ -9,17 +9,23 @@ from collections.abc import Iterator, Sequence
 
 from pearl_data.findings import Finding, finding, from_tool_error
 from pearl_data.trajectory import Call, Evidence, Trajectory
-from pearl_tools.errors import UsageError
+from pearl_tools.errors import ToolFailure, UsageError
 from pearl_tools.executor import ExecutorSettings
+from pearl_tools.geometry import check_aspect_ratio
 from pearl_tools.regions import near
 from pearl_tools.registry import TOOLS
 from pearl_tools.tool import Output
-from pearl_tools.types import Box, MediaRecord
+from pearl_tools.types import PICTURE_KINDS, Box, MediaRecord
 
 
 def check_geometry(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
     """Boxes that cannot be, and calls, media and evidence whose boxes do not fit each other."""
     for index, medium in enumerate(trajectory.media):
+        if medium.kind in PICTURE_KINDS:
+            try:
+                check_aspect_ratio(medium.width, medium.height, f"media[{index}]")
+            except ToolFailure as failure:
+                yield from_tool_error(failure.error, "")
         whole = (0.0, 0.0, float(medium.width), float(medium.height))
         if medium.parent is None and medium.box_root not in (None, whole):
             path = f"media[{index}].box_root"

@@ -14,7 +14,9 @@ What a record declares as its own fault (``fault``, for injected mistakes) is no
   (:mod:`pearl_data.validate.families`).
 - *identity*: the id of an expert's record ends in digits of the hash of its pictures, question and
   choices, and they are not those of this record: one of them was taken from another.
-- *dangling media*: made by no call, or one of several roots that neither a call nor evidence names.
+- *words*: a mark of a chat template in the question, a choice, the answer or a label.
+- *dangling media*: made by no call, or one of several roots that neither a call nor evidence names,
+  unless people asked the question: they may show pictures beside the one that matters.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from pearl_data.findings import Finding, finding
 from pearl_data.trajectory import (
     Call,
     Evidence,
+    Task,
     Trajectory,
     canonical_json,
     identity_sha256,
@@ -34,6 +37,7 @@ from pearl_data.trajectory import (
 )
 from pearl_data.validate.families import check_family, needed_tools
 from pearl_data.validate.references import ROOT_KINDS
+from pearl_data.wording import NO_MARKS, alike, chat_mark
 from pearl_tools.registry import TOOLS
 from pearl_tools.types import MediaRecord, Region
 
@@ -57,6 +61,7 @@ def check_semantics(trajectory: Trajectory, media: dict[str, MediaRecord]) -> It
 def _all(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
     yield from _identity(trajectory)
     yield from _answer(trajectory, media)
+    yield from _words(trajectory.task)
     yield from check_family(trajectory.task)
     yield from _repeated(trajectory)
     yield from _unused(trajectory)
@@ -89,10 +94,12 @@ def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[F
         for path, answer in (("task.answer", task.answer), ("final.answer", final.answer)):
             if answer not in choices:
                 yield finding("semantic.answer_not_in_choices", path, among, answer)
-        for index, choice in enumerate(choices):
-            if choice in choices[:index]:
+        keys = [alike(choice) for choice in choices]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
                 path = f"task.choices[{index}]"
-                yield finding("semantic.ambiguous", path, "choices that differ", choice)
+                got = f"{choices[index]}, like {choices[keys.index(key)]}"
+                yield finding("semantic.ambiguous", path, "choices that differ", got)
     elif task.answer_type == "choice":
         yield finding("semantic.ambiguous", "task.choices", "choices to choose from", "none")
     if task.answer_type == "number" and not _is_number(task.answer):
@@ -109,6 +116,16 @@ def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[F
                 m.id for m in trajectory.media if m.parent is None
             )
             yield finding("semantic.answer_contradicts", path, expected, evidence.media)
+
+
+def _words(task: Task) -> Iterator[Finding]:
+    """Marks of a chat template among the words."""
+    texts = {"task.question": task.question, "task.answer": task.answer}
+    texts |= {f"task.choices[{i}]": choice for i, choice in enumerate(task.choices)}
+    texts |= {f"task.evidence[{i}].label": each.label for i, each in enumerate(task.evidence)}
+    for path, text in texts.items():
+        if ("<" in text or "[" in text) and (mark := chat_mark(text)):
+            yield finding("schema.pattern", path, NO_MARKS, mark)
 
 
 def _repeated(trajectory: Trajectory) -> Iterator[Finding]:
@@ -152,13 +169,15 @@ def _dangling(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator
             made.update(call.result.media)
             taken.update(named_media(call))
     roots = [medium for medium in media.values() if medium.kind in ROOT_KINDS]
+    # people's own questions may show pictures beside the one that the answer lies in
+    context = trajectory.task.family in ("given", "other") and any(m.id in taken for m in roots)
     for index, medium in enumerate(trajectory.media):
         path = f"media[{index}]"
         if medium.kind not in ROOT_KINDS:
             if medium.id not in made:
                 got = f"{medium.id}, which no call returned"
                 yield finding("semantic.dangling_media", path, "a call that made it", got)
-        elif len(roots) > 1 and medium.id not in taken:
+        elif len(roots) > 1 and medium.id not in taken and not context:
             got = f"{medium.id}, which nothing names"
             yield finding("semantic.dangling_media", path, "a call or evidence that uses it", got)
 

@@ -246,3 +246,17 @@ def test_value_that_could_be_in_the_unit_is_not_guessed_away(
     unit: str, values: list[float]
 ) -> None:
     check_unit(values, Naming(unit=unit), "bbox", (1000, 800))  # type: ignore[arg-type]  # parametrised
+
+
+@pytest.mark.parametrize(("height", "code"), [(5, None), (4, "geometry.aspect_ratio")])
+def test_a_region_too_thin_for_any_processor_is_refused(height: int, code: str | None) -> None:
+    source = record(1000, 100)
+    box = (0, 0, 1, height / 100)
+    if code is None:
+        assert check_box(box, source, ExecutorSettings()).box_px == (0, 0, 1000, height)
+        return
+    with pytest.raises(ToolFailure) as raised:
+        check_box(box, source, ExecutorSettings())
+    error = raised.value.error
+    assert (error.code, error.path, error.got) == (code, "arguments.bbox", "1000x4 px")
+    assert error.fault_owner == "caller"

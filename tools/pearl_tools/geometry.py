@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from pearl_tools.errors import fail
+from pearl_tools.errors import FaultOwner, ToolFailure, fail, tool_error
 from pearl_tools.settings import ExecutorSettings
 from pearl_tools.types import Adjustment, Box, BoxPx, MediaFacts
 
@@ -21,6 +21,8 @@ Unit = Literal["fraction", "pixel", "per_mille"]
 
 #: A millionth of a pixel: far above float64 rounding for any picture, far below any intention.
 EPSILON_PX = 1e-6
+#: Longer side by shorter side: processors of vision-language models refuse thinner pictures.
+MAX_ASPECT_RATIO = 200
 AXES = ("x", "y")
 UNIT_WORDS: dict[Unit, str] = {
     "fraction": "fractions 0 to 1 of the picture",
@@ -165,7 +167,7 @@ def check_box(
     """The pixels of ``bbox`` (fractions of the medium), or the first broken rule as a failure.
 
     Rules in this order: wrong_unit (our own unit only: a dialect checks its own before it
-    converts), inverted, zero_area, partly_outside or outside, too_small, whole_image.
+    converts), inverted, zero_area, partly_outside or outside, too_small, aspect_ratio, whole_image.
     """
     size = (source.width, source.height)
     if naming.unit == "fraction":
@@ -187,6 +189,25 @@ def check_box(
     box_px = fraction_to_px(inside, *size)
     _check_size(box_px, source, settings, naming, argument)
     return CheckedBox(box_px, adjustments)
+
+
+def check_aspect_ratio(
+    width: int, height: int, path: str, fault_owner: FaultOwner = "media"
+) -> None:
+    """Raises ``geometry.aspect_ratio`` for a picture thinner than :data:`MAX_ASPECT_RATIO` allows:
+    processors of models refuse it, so that nothing could be trained on it.
+    """
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        expected = f"sides of a ratio of at most {MAX_ASPECT_RATIO}"
+        error = tool_error(
+            "geometry.aspect_ratio",
+            path,
+            expected,
+            f"{width}x{height} px",
+            "ask for a region that is less thin" if fault_owner == "caller" else "",
+            fault_owner=fault_owner,
+        )
+        raise ToolFailure(error)
 
 
 def _clip(bbox: Box) -> Box:
@@ -277,6 +298,7 @@ def _check_size(
             f"{width}x{height} px",
             hint,
         )
+    check_aspect_ratio(width, height, naming.path(argument), "caller")
     if settings.whole_image == "refuse" and box_px == (0, 0, source.width, source.height):
         raise fail(
             "geometry.whole_image",

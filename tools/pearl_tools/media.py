@@ -33,7 +33,7 @@ from pearl_tools.files import open_regular
 from pearl_tools.jpeg import decode_strictly
 from pearl_tools.pixels import Pixels, decode_npy, encode_npy, encode_png, pixel_sha256
 from pearl_tools.tiff import check_strips, load_strictly
-from pearl_tools.types import Medium, OpenedFacts
+from pearl_tools.types import Box, MediaFacts, Medium, OpenedFacts
 
 __all__ = [
     "MAX_PIXELS",
@@ -41,9 +41,11 @@ __all__ = [
     "decode_member",
     "encode_npy",
     "encode_png",
+    "exif_orientation",
     "open_image",
     "pixel_sha256",
     "read_file",
+    "turned_upright",
 ]
 
 OPENING_BYTES: Final = 512_000_000
@@ -77,6 +79,7 @@ _UPRIGHT = {
     8: (True, (0,)),
 }
 _ORIENTATION_TAG = 0x0112
+_ORIENTATION_CHANGE = "exif_orientation:"
 _TIFF_BITS = 0x0102
 #: The declared white of a colour PPM, behind its width and height.
 _PPM_WHITE = re.compile(rb"P[36]" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3)
@@ -335,12 +338,33 @@ def _decode(image: Image.Image, data: bytes) -> tuple[NDArray[np.uint8], list[st
     else:
         pixels, converted = to_rgb8(image, white_16=image.format == "PPM")
     stated = turned_by_pillow if turned_by_pillow in _UPRIGHT else orientation
-    changes = [f"exif_orientation:{stated}"] if stated in _UPRIGHT else []
+    changes = [f"{_ORIENTATION_CHANGE}{stated}"] if stated in _UPRIGHT else []
     if orientation in _UPRIGHT:
         swap, axes = _UPRIGHT[orientation]
         pixels = np.flip(pixels.transpose(1, 0, 2) if swap else pixels, axes)
         pixels = np.ascontiguousarray(pixels)
     return pixels, [*changes, *converted, *damaged, *notes]
+
+
+def exif_orientation(facts: MediaFacts) -> int:
+    """The EXIF orientation that opening a picture applied; 1 if none."""
+    found = [change for change in facts.changes if change.startswith(_ORIENTATION_CHANGE)]
+    return int(found[0].removeprefix(_ORIENTATION_CHANGE)) if found else 1
+
+
+def turned_upright(box: Box, orientation: int) -> Box:
+    """``box``, fractions of a picture as stored, on the upright picture.
+
+    >>> turned_upright((0.0, 0.25, 0.5, 1.0), 6)
+    (0.0, 0.0, 0.75, 0.5)
+    """
+    swap, axes = _UPRIGHT.get(orientation, (False, ()))
+    x0, y0, x1, y1 = (box[1], box[0], box[3], box[2]) if swap else box
+    if 1 in axes:
+        x0, x1 = 1 - x1, 1 - x0
+    if 0 in axes:
+        y0, y1 = 1 - y1, 1 - y0
+    return (x0, y0, x1, y1)
 
 
 def _profile(image: Image.Image) -> str:

@@ -20,6 +20,7 @@ from pearl_tools.geometry import (
     OWN_NAMING,
     Naming,
     box_in_root,
+    check_aspect_ratio,
     check_box,
     check_unit,
 )
@@ -112,11 +113,15 @@ class Zoom(RegionTool):
             box = window_around(arguments["center"], arguments["factor"], request)
             argument = "factor"
         box_px, adjustments = check_box(box, source, request.settings, request.naming, argument)
+        target = self.resampling(box_px, request.settings.zoom_long_side_px)
+        # rounding the short side may make a thin box thinner still
+        where = request.naming.path(argument)
+        check_aspect_ratio(target.width, target.height, where, "caller")
         return Region(
             box_px=box_px,
             box_root=box_in_root(box_px, source),
             adjustments=adjustments,
-            resampling=self.resampling(box_px, request.settings.zoom_long_side_px),
+            resampling=target,
         )
 
     def resampling(self, box_px: BoxPx, long_side_px: int) -> Resampling:

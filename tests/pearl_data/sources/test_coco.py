@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from drawn import coco_set
+from drawn import COLOURS, coco_set
 from PIL import Image
 
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected
@@ -319,3 +320,33 @@ def test_keypoints_are_named_by_their_category_as_fractions(tmp_path: Path) -> N
     things = [thing for thing in source._things(source._images[0]) if isinstance(thing, Thing)]
     assert things[0].keypoints == {"left wrist": (0.1, 0.25, 2), "nose": (0.0, 0.0, 0)}
     assert things[1].keypoints == things[3].keypoints == {}
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+@pytest.mark.parametrize("frame", ["stored", "upright"])
+def test_boxes_lie_as_the_frame_says_on_a_turned_picture(
+    tmp_path: Path, orientation: int, frame: str
+) -> None:
+    path = coco_set(tmp_path, images=1)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain = Image.open(tmp_path / "drawn0.png")
+    stored = plain
+    if frame == "upright":  # stored so that it is the plain picture once it is upright
+        back = {2: 0, 3: 3, 6: 2, 8: 4}[orientation]
+        stored = plain.transpose(Image.Transpose(back))
+    stored.save(tmp_path / "drawn0.png", exif=exif)
+    settings = msgspec.structs.replace(LOOK, annotation_frame=frame)
+    asked = [i for i in items(CocoSource(path, tmp_path, settings)) if isinstance(i, Candidate)]
+    assert asked
+    for item in asked:
+        (root,) = item.roots
+        height, width = root.pixels.shape[:2]
+        assert (width > height) == (frame == "upright" or orientation < 5)
+        for evidence in item.task.evidence:
+            if item.task.family != "attribute":
+                continue
+            x0, y0, x1, y1 = evidence.bbox
+            middle = root.pixels[int((y0 + y1) / 2 * height), int((x0 + x1) / 2 * width)]
+            assert tuple(middle) == COLOURS[item.task.answer]
+    assert any(item.task.family == "attribute" for item in asked)

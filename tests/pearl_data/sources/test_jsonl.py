@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drawn import picture
+from PIL import Image
 
+from pearl_data.shards import DatasetReader
+from pearl_data.sources import parse_source
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected
 from pearl_data.sources.jsonl import JsonlSource
+from pearl_data.synthesise import SynthesisSettings, synthesise
+from pearl_data.validate import validate_paths
+from pearl_tools.executor import ExecutorSettings
+from pearl_tools.media import exif_orientation
 
 _BOX = "line 1.evidence[0].bbox"
 ROW = {
@@ -68,7 +76,27 @@ def test_pixel_boxes_are_declared_and_converted(tmp_path: Path) -> None:
         ({"image": "../a.png"}, "parse.unsafe_member", "file_name"),
         ({"evidence": [{"bbox": [0, 0, 1, 1], "media": "i3"}]}, "reference.unknown_medium",
          "line 1.evidence[0].media"),
-        ({"colour": "x"}, "schema.type", "line 1"),
+        ({"evidence": [{"bbox": [0, 0, 1, 1]}]}, "geometry.whole_image", _BOX),
+        ({"evidence": [{"bbox": [0.001, 0, 1, 0.95]}]}, "geometry.whole_image", _BOX),
+        ({"evidence": None}, "semantic.insufficient_calls", "line 1.evidence"),
+        ({"bbox_unit": "pixel"}, "geometry.wrong_unit", _BOX),
+        ({"choices": ["Red", "red"]}, "semantic.ambiguous", "line 1.choices"),
+        ({"choices": ["dark_red", "red", "dark  red."]}, "semantic.ambiguous", "line 1.choices"),
+        ({"choices": ["red", 3, "3.0"]}, "semantic.ambiguous", "line 1.choices"),
+        ({"choices": ["red", None]}, "schema.type", "line 1.choices[1]"),
+        ({"answer": True}, "schema.type", "line 1.answer"),
+        ({"question": "Is <image> red?"}, "schema.pattern", "line 1.question"),
+        ({"question": "<image><image> Is it red?"}, "schema.pattern", "line 1.question"),
+        ({"question": "What?<|im_end|>"}, "schema.pattern", "line 1.question"),
+        ({"choices": ["red", "<|image_pad|>"]}, "schema.pattern", "line 1.choices[1]"),
+        ({"answer": "[IMG] red", "choices": None}, "schema.pattern", "line 1.answer"),
+        ({"evidence": [{"bbox": [0, 0, 0.5, 0.5], "label": "<image>"}]}, "schema.pattern",
+         "line 1.evidence[0].label"),
+        ({"choises": ["a", "b"], "choices": None}, "schema.unknown_field", "line 1.choises"),
+        ({"evidence": [{"bbox": [0, 0, 0.5, 0.5], "labell": "a"}]}, "schema.unknown_field",
+         "line 1.evidence[0].labell"),
+        ({"answer": None, "response": "red"}, "schema.missing_field", "line 1.answer"),
+        ({"raw": "x" * 70_000}, "schema.length", "line 1.raw"),
     ],
 )  # fmt: skip
 def test_an_unusable_row_is_rejected_with_its_reason_and_place(
@@ -138,3 +166,163 @@ def test_a_name_without_letters_still_makes_keys_that_ids_may_be(tmp_path: Path)
         (item,) = next(iter(source.block(0)))
         assert isinstance(item, Candidate)
         assert item.key_stem[0].isalnum()
+
+
+@pytest.mark.parametrize(
+    ("written", "answer", "answer_type"),
+    [(2.5, "2.5", "number"), (3.0, "3", "number"), (3, "3", "number"), ("3", "3", "number"),
+     (-0.25, "-0.25", "number"), (1e20, "1e+20", "text")],
+)  # fmt: skip
+def test_numbers_are_answers(tmp_path: Path, written: float, answer: str, answer_type: str) -> None:
+    (item,) = read(tmp_path, {**ROW, "choices": [], "answer": written})
+    assert isinstance(item, Candidate)
+    assert (item.task.answer, item.task.answer_type) == (answer, answer_type)
+
+
+def test_numbers_are_choices(tmp_path: Path) -> None:
+    (item,) = read(tmp_path, {**ROW, "choices": [1, 2.0, "3"], "answer": 2})
+    assert isinstance(item, Candidate)
+    assert (item.task.answer, item.task.choices) == ("2", ["1", "2", "3"])
+
+
+@pytest.mark.parametrize(
+    "field", ["choices", "images", "bbox_unit", "id", "dataset", "licence", "license", "split"]
+)
+def test_null_is_absent(tmp_path: Path, field: str) -> None:
+    row = {name: value for name, value in ROW.items() if name != field}
+    row = row if "choices" in row else {**row, "answer": "red"}
+    without, null = read(tmp_path, row, {**row, field: None})
+    assert isinstance(without, Candidate)
+    assert isinstance(null, Candidate)
+    assert null.task == without.task
+    assert null.source.extra == {}
+    (item,) = read(tmp_path, {**ROW, "evidence": [{"bbox": [0, 0, 0.3, 0.3], "media": None}]})
+    assert isinstance(item, Candidate)
+    assert item.task.evidence[0].media == "i0"
+
+
+def test_other_columns_are_kept(tmp_path: Path) -> None:
+    evidence = [{"bbox": [0, 0, 0.5, 0.5], "score": 0.5}, {"bbox": [0, 0, 0.4, 0.5]}]
+    row = {**ROW, "split": "train", "tags": {"a": [1]}, "license": "MIT", "evidence": evidence}
+    (item,) = read(tmp_path, row)
+    assert isinstance(item, Candidate)
+    assert item.source.extra == {
+        "split": "train",
+        "tags": {"a": [1]},
+        "evidence": [{"score": 0.5}, {}],
+    }
+    assert item.source.licence == "MIT"
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["<image>\nWhat?", "What? <image>", "<|vision_start|><|image_pad|><|vision_end|>What?",
+     "<image_placeholder>What?", "[IMG]What?", "<|image_1|>\nWhat?", "<IMG_CONTEXT> What?"],
+)  # fmt: skip
+def test_a_mark_where_the_picture_comes_is_removed_and_kept_beside(
+    tmp_path: Path, question: str
+) -> None:
+    (item,) = read(tmp_path, {**ROW, "question": question})
+    assert isinstance(item, Candidate)
+    assert item.task.question == "What?"
+    assert item.source.extra == {"question": question}
+
+
+def test_what_overshoots_by_rounding_is_cut(tmp_path: Path) -> None:
+    for box, unit in (([-1e-9, 0.1, 0.3, 1.0000001], "fraction"), ([-0.9, 24, 96, 240.9], "pixel")):
+        (item,) = read(tmp_path, {**ROW, "bbox_unit": unit, "evidence": [{"bbox": box}]})
+        assert isinstance(item, Candidate)
+        assert item.task.evidence[0].bbox == pytest.approx((0, 0.1, 0.3, 1), abs=1e-12)
+    for box, unit in (([-0.01, 0.1, 0.3, 1], "fraction"), ([0, 24, 96, 241.1], "pixel")):
+        (item,) = read(tmp_path, {**ROW, "bbox_unit": unit, "evidence": [{"bbox": box}]})
+        assert isinstance(item, Rejected)
+        assert item.reason.code == "geometry.partly_outside"
+
+
+def test_a_key_given_twice_costs_the_row(tmp_path: Path) -> None:
+    line = json.dumps(ROW)[:-1] + ', "answer": "blue"}'
+    (item,) = read(tmp_path, line)
+    assert isinstance(item, Rejected)
+    assert (item.reason.code, item.reason.path) == ("parse.duplicate_key", "line 1")
+
+
+def test_an_array_of_rows_is_read(tmp_path: Path) -> None:
+    first, second, third = read(tmp_path, json.dumps([ROW, 5, {**ROW, "id": 1.0}], indent=1))
+    assert isinstance(first, Candidate)
+    assert isinstance(second, Rejected)
+    assert (second.reason.code, second.reason.path) == ("schema.type", "line 2")
+    assert isinstance(third, Candidate)
+    assert third.source.row == "1"
+
+
+def test_pictures_beside_the_one_with_evidence_are_context(tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_bytes(picture([("blue", (10, 10, 60, 60))]))
+    row = {**ROW, "images": ["b.png", "a.png"], "evidence": [{"bbox": [0.1, 0.1, 0.3, 0.3],
+           "media": "i1"}]}  # fmt: skip
+    del row["image"]
+    (tmp_path / "a.png").write_bytes(picture([("red", (32, 24, 96, 72))]))
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    spec = parse_source(f"jsonl:{tmp_path / 'rows.jsonl'}", tmp_path)
+    settings = SynthesisSettings(
+        source=spec, questions=QuestionSettings(tools=["crop"]), executor=ExecutorSettings()
+    )
+    assert synthesise(tmp_path / "out", settings).written == 1
+    (sample,) = list(DatasetReader(tmp_path / "out"))
+    assert [m.id for m in sample.trajectory.media if m.parent is None] == ["i0", "i1"]
+    assert sample.trajectory.steps[0].calls[0].arguments["image"] == "i1"
+    assert validate_paths([tmp_path / "out"], replay=True).findings == []
+
+
+def turned(orientation: int) -> bytes:
+    """A stored picture, 320 x 240, with a red box at x 32..96, y 24..72 of its stored pixels."""
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.open(io.BytesIO(picture([("red", (32, 24, 96, 72))])))
+    stored.save(out, "PNG", exif=exif)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("unit", ["fraction", "pixel"])
+def test_boxes_of_the_stored_frame_are_turned_with_their_picture(
+    tmp_path: Path, orientation: int, unit: str
+) -> None:
+    (tmp_path / "t.png").write_bytes(turned(orientation))
+    box = [0.1, 0.1, 0.3, 0.3] if unit == "fraction" else [32, 24, 96, 72]
+    row = {**ROW, "image": "t.png", "bbox_unit": unit, "evidence": [{"bbox": box}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    settings = QuestionSettings(tools=["crop"], annotation_frame="stored")
+    ((item,),) = JsonlSource(tmp_path / "rows.jsonl", tmp_path, settings).block(0)
+    assert isinstance(item, Candidate)
+    (root,) = item.roots
+    assert exif_orientation(root.facts) == orientation
+    x0, y0, x1, y1 = item.task.evidence[0].bbox
+    height, width = root.pixels.shape[:2]
+    seen = root.pixels[
+        round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)
+    ]
+    assert (seen == (200, 20, 20)).all()
+    assert (root.pixels == (200, 20, 20)).all(axis=2).sum() == seen.shape[0] * seen.shape[1]
+
+
+def test_boxes_of_the_upright_frame_stay_and_none_is_guessed(tmp_path: Path) -> None:
+    (tmp_path / "t.png").write_bytes(turned(6))
+    (tmp_path / "rows.jsonl").write_text(json.dumps({**ROW, "image": "t.png"}))
+    for frame, code in (("upright", None), (None, "semantic.ambiguous")):
+        settings = QuestionSettings(tools=["crop"], annotation_frame=frame)  # type: ignore[arg-type]
+        ((item,),) = JsonlSource(tmp_path / "rows.jsonl", tmp_path, settings).block(0)
+        if isinstance(item, Candidate):
+            assert item.task.evidence[0].bbox == (0.1, 0.1, 0.3, 0.3)
+        assert (item.reason.code if isinstance(item, Rejected) else None) == code
+
+
+@pytest.mark.parametrize(
+    ("size", "code"), [((1600, 8), None), ((8, 1601), "geometry.aspect_ratio")]
+)
+def test_a_picture_too_thin_for_any_processor_is_refused(
+    tmp_path: Path, size: tuple[int, int], code: str | None
+) -> None:
+    (tmp_path / "thin.png").write_bytes(picture([], size))
+    (item,) = read(tmp_path, {**ROW, "image": "thin.png"})
+    assert (item.reason.code if isinstance(item, Rejected) else None) == code

@@ -1,0 +1,238 @@
+"""One row of people's own questions: what it may say, and what makes it unusable.
+
+A field that is null is absent. Numbers are answers, choices and ids as well as text. Columns that
+are not used are kept (``source.extra``), unless their name looks like a slip for one that is. Marks
+for pictures at the ends of a question are removed, and the question as it came is kept beside.
+Left out: files and pictures (:mod:`pearl_data.sources.jsonl`), other tools' rows
+(:mod:`pearl_data.sources.foreign`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from pearl_data.containment import WHOLE_SHARE, is_whole
+from pearl_data.trajectory import canonical_json
+from pearl_data.wording import NO_MARKS, alike, chat_mark, without_picture_marks
+from pearl_tools.errors import ToolError, ToolFailure, fail, tool_error
+from pearl_tools.strict_json import decode_error
+from pearl_tools.types import Box
+
+Scalar = str | int | float
+Unit = Literal["fraction", "pixel"]
+
+#: A box may overshoot its picture by this much, by rounding, and is cut: as COCO's own boxes do.
+OVERSHOOT_PX: Final = 1.0
+_MOST_EXTRA_BYTES: Final = 64_000
+#: Other tools' names of our fields, for the hint when one is missing.
+_SYNONYMS = {
+    "question": ("query", "prompt", "text", "instruction", "problem", "input"),
+    "answer": ("label", "response", "output", "ground_truth", "solution", "gt", "answers"),
+    "image": ("image_path", "img", "img_path", "file_name", "filename", "path", "image_file"),
+    "choices": ("options", "candidates", "candidate_answers"),
+    "evidence": ("bbox", "bboxes", "boxes", "box", "regions", "objects"),
+}
+
+
+class RowEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """A box that the answer rests on, in the unit of its row."""
+
+    bbox: tuple[float, float, float, float]
+    label: str = "the part that matters"
+    media: Annotated[str, msgspec.Meta(pattern="^i[0-9]{1,6}$")] = "i0"
+    role: Literal["target", "pair", "region"] = "target"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A row as it is used; ``extra`` is what else it said."""
+
+    question: Annotated[str, msgspec.Meta(min_length=1)]
+    answer: Scalar
+    evidence: list[RowEvidence] = []
+    choices: list[Scalar] = []
+    image: str | None = None
+    images: list[str] = []
+    bbox_unit: Unit = "fraction"
+    id: Scalar | None = None
+    dataset: str | None = None
+    licence: str = "unknown"
+    extra: dict[str, Any] = {}
+
+    @property
+    def pictures(self) -> list[str]:
+        """Names of the pictures, i0 first."""
+        return self.images or [self.image or ""]
+
+
+def read_row(value: dict[str, Any], path: str) -> Row:
+    """The row in the JSON object ``value``; raises :class:`ToolFailure` with a path below
+    ``path``.
+    """
+    value = _without_nulls(value)
+    if "licence" not in value and "license" in value:
+        value["licence"] = value.pop("license")
+    extra = _extra(value, Row, path)
+    evidence = value.get("evidence")
+    if isinstance(evidence, list):
+        items = [_without_nulls(item) if isinstance(item, dict) else item for item in evidence]
+        value["evidence"] = items
+        more = [
+            _extra(item, RowEvidence, f"{path}.evidence[{i}]") if isinstance(item, dict) else {}
+            for i, item in enumerate(items)
+        ]
+        extra |= {"evidence": more} if any(more) else {}
+    if len(canonical_json(extra)) > _MOST_EXTRA_BYTES:
+        largest = max(extra, key=lambda name: len(canonical_json(extra[name])))
+        most = f"at most {_MOST_EXTRA_BYTES} bytes beside the fields that are used"
+        raise fail("schema.length", f"{path}.{largest}", most, "more", "remove this column")
+    try:
+        row = msgspec.convert(value, Row)
+    except msgspec.ValidationError as error:
+        fault = decode_error(error, path, "a row as documented")
+        field = fault.path.rpartition(".")[2]
+        found = [name for name in _SYNONYMS.get(field, ()) if name in extra]
+        if fault.code == "schema.missing_field" and found:
+            fault = msgspec.structs.replace(fault, hint=f"rename {found[0]!r} to {field!r}")
+        raise ToolFailure(fault) from None
+    question = without_picture_marks(row.question, len(row.pictures))
+    if question != row.question:
+        extra = {**extra, "question": row.question}
+        row = msgspec.structs.replace(row, question=question)
+    return msgspec.structs.replace(row, extra=extra)
+
+
+def as_text(value: Scalar) -> str:
+    """A text or number as the text that people would write: 3.0 is ``3``."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value)
+
+
+def check_row(row: Row, path: str) -> None:
+    """Raises :class:`ToolFailure` for a well-formed row that is unusable whatever its pictures."""
+    problem = _problem(row, path)
+    if problem is not None:
+        raise ToolFailure(problem)
+
+
+def _problem(row: Row, path: str) -> ToolError | None:
+    if bool(row.image) == bool(row.images):
+        expected = "either image or images"
+        hint = _renaming(row, "image")
+        got = "both" if row.image else "neither"
+        return tool_error("schema.combination", path, expected, got, hint)
+    problem = _wording_problem(row, path)
+    if problem is not None:
+        return problem
+    choices = [as_text(choice) for choice in row.choices]
+    if choices and as_text(row.answer) not in choices:
+        hint = next(
+            (f"did you mean {c!r}?" for c in choices if alike(c) == alike(str(row.answer))), ""
+        )
+        return tool_error(
+            "semantic.answer_not_in_choices",
+            f"{path}.answer",
+            f"one of {choices}",
+            row.answer,
+            hint,
+        )
+    keys = [alike(choice) for choice in choices]
+    if len(set(keys)) != len(keys):
+        expected = "choices that differ in more than case, spaces and punctuation"
+        return tool_error("semantic.ambiguous", f"{path}.choices", expected, choices)
+    pair = [item for item in row.evidence if item.role == "pair"]
+    if pair and (len(pair) != 2 or pair[0].media != pair[1].media):
+        return tool_error(
+            "semantic.ambiguous",
+            f"{path}.evidence",
+            "no or exactly two items with role pair, in one picture",
+            [f"{item.label} in {item.media}" for item in pair],
+        )
+    if not row.evidence:
+        return tool_error(
+            "semantic.insufficient_calls",
+            f"{path}.evidence",
+            "at least one box that the answer rests on",
+            "none",
+            _renaming(row, "evidence")
+            or "without it nobody can tell what a tool should have shown",
+        )
+    return None
+
+
+def _wording_problem(row: Row, path: str) -> ToolError | None:
+    """A text that is blank, or holds a mark of a chat template."""
+    texts = {"question": row.question, "answer": as_text(row.answer)}
+    texts |= {f"choices[{i}]": as_text(choice) for i, choice in enumerate(row.choices)}
+    texts |= {f"evidence[{i}].label": item.label for i, item in enumerate(row.evidence)}
+    for field, text in texts.items():
+        if not text.strip():
+            got = "only white space"
+            return tool_error("schema.length", f"{path}.{field}", "some text", got)
+        if mark := chat_mark(text):
+            hint = "at the start or end of a question one for each picture may stand; remove others"
+            return tool_error("schema.pattern", f"{path}.{field}", NO_MARKS, mark, hint)
+    return None
+
+
+def box_fraction(box: Box, unit: Unit, width: int, height: int, path: str) -> Box:
+    """``box`` as fractions of its picture, ``width`` x ``height`` px; overshoot of at most
+    :data:`OVERSHOOT_PX` is cut. Raises :class:`ToolFailure`: a ``geometry`` code.
+    """
+    sides = (width, height, width, height)
+    if unit == "pixel" and max(box) <= 1 and min(box) >= 0:
+        hint = 'leave out "bbox_unit": these are fractions of the picture'
+        raise fail("geometry.wrong_unit", path, f"pixels of {width}x{height}", box, hint)
+    if unit == "fraction" and (max(box) > 2 or min(box) < -1):
+        hint = 'say "bbox_unit": "pixel" in the row if these are pixels'
+        raise fail("geometry.wrong_unit", path, "fractions 0..1", box, hint)
+    if not (box[0] < box[2] and box[1] < box[3]):
+        code = "geometry.inverted" if box[0] > box[2] or box[1] > box[3] else "geometry.zero_area"
+        hint = "corners are meant: [x0, y0, x1, y1], not [x, y, width, height]"
+        raise fail(code, path, "x0 < x1 and y0 < y1", box, hint)
+    fraction = box if unit == "fraction" else tuple(v / s for v, s in zip(box, sides, strict=True))
+    over = max(max(-v, v - 1) * side for v, side in zip(fraction, sides, strict=True))
+    if over > OVERSHOOT_PX:
+        raise fail("geometry.partly_outside", path, "inside its picture", box)
+    x0, y0, x1, y1 = (min(1.0, max(0.0, value)) for value in fraction)
+    if not (x0 < x1 and y0 < y1):
+        raise fail("geometry.outside", path, "inside its picture", box)
+    return (x0, y0, x1, y1)
+
+
+def check_part(box: Box, path: str) -> None:
+    """Raises :class:`ToolFailure` for a box, in fractions, that is its whole picture: looking at
+    it would bring nothing closer.
+    """
+    if is_whole(box):
+        most = f"a part of the picture, at most {WHOLE_SHARE:.0%} of it"
+        hint = "give the box of the thing that the answer rests on"
+        raise fail("geometry.whole_image", path, most, box, hint)
+
+
+def _without_nulls(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: each for name, each in value.items() if each is not None}
+
+
+def _extra(value: dict[str, Any], kind: type[msgspec.Struct], path: str) -> dict[str, Any]:
+    """The fields of ``value`` that ``kind`` does not read, removed from it. Raises for a name that
+    looks like a slip for an absent one of ``kind``: it would be lost without a word.
+    """
+    known = {field for field in kind.__struct_fields__ if field != "extra"}
+    extra = {name: value.pop(name) for name in list(value) if name not in known}
+    absent = sorted(known - value.keys())
+    for name in extra:
+        plain = name.casefold().replace("-", "_").strip()
+        for meant in difflib.get_close_matches(plain, absent, n=1, cutoff=0.85):
+            hint = f"did you mean {meant!r}?"
+            expected = "a field of a row, or a column with a name of its own"
+            raise fail("schema.unknown_field", f"{path}.{name}", expected, name, hint)
+    return extra
+
+
+def _renaming(row: Row, field: str) -> str:
+    found = [name for name in _SYNONYMS[field] if name in row.extra]
+    return f"the row has {found[0]!r}; rows say {field!r} (see CONTRIBUTING)" if found else ""
