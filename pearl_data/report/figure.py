@@ -139,6 +139,8 @@ def _answered(view: TrajectoryView, width: float) -> Column:
     colour = GOOD if right else BAD
     agrees = "agrees with" if right else f"but {task.answer!r} says"
     told = f"{agrees} the {task.answer_source}"
+    if final.verdict == "unverified":
+        told = f"unverified: the {task.answer_source} alone says so"
     below = [
         Block(Paragraph(final.answer, width, TITLE, max_lines=4, bold=True), colour, 4),
         _small(told, width),

@@ -51,6 +51,7 @@ def card(sample: Sample) -> Markup:
         for choice in task.choices
     ]
     facts = f"{trajectory.id} · {task.family} · {trajectory.split} · {trajectory.origin}"
+    facts += "" if task.needs_tool else " · needs no tool"
     source = trajectory.source
     left = [
         *(_root(view, root, sample.members) for root in view.roots),

@@ -18,8 +18,9 @@ def tell(trajectory: Trajectory) -> str:
     """The whole story of ``trajectory``, wrapped to 100 columns; control characters are shown."""
     view = view_of(trajectory)
     task, final, source = trajectory.task, trajectory.final, trajectory.source
+    plain = "" if task.needs_tool else ", needs no tool"
     lines = [
-        *_item("key", f"{trajectory.id}  (split {trajectory.split}, family {task.family})"),
+        *_item("key", f"{trajectory.id}  (split {trajectory.split}, family {task.family}{plain})"),
         *_item("source", f"{source.dataset}, row {source.row}, licence {source.licence}"),
         *_item("origin", trajectory.origin + _fault(trajectory)),
         *_item("pictures", "; ".join(medium_line(root) for root in view.roots) or "none"),
