@@ -148,7 +148,7 @@ PLAIN_ABSENT = (
     "I see none there.",
     "Other things show there, but not that.",
 )
-PLAIN_COUNT = ("I count {n}.", "Counting gives {n}.", "I see {n} in all.")
+PLAIN_COUNT = ("I count {n}.", "Counting gives {n}.", "I find {n}.")
 PLAIN_COUNT_NONE = ("I see none of them there.", "There are none inside it.")
 PLAIN_PAIR = (
     "I can see both {a} and {b} without a tool.",

@@ -141,6 +141,7 @@ def _answered(view: TrajectoryView, width: float) -> Column:
     told = f"{agrees} the {task.answer_source}"
     if final.verdict == "unverified":
         told = f"unverified: the {task.answer_source} alone says so"
+    told += "" if task.needs_tool else "; needs no tool"
     below = [
         Block(Paragraph(final.answer, width, TITLE, max_lines=4, bold=True), colour, 4),
         _small(told, width),

@@ -58,13 +58,17 @@ class Turns:
         self._lead[family] += 1 if yes else -1
         return self.take(family) // 2
 
-    def wants_name(self, name: str) -> bool:
-        """``name`` has been an answer no more often than its wrong offers make up for.
+    def credit(self, name: str) -> int:
+        """How often ``name`` has been a wrong choice beyond what makes up for its being the answer.
 
         A kind that is on nearly every picture is hardly ever a wrong choice: asked for each time,
         it would be the answer whenever it is among the choices.
         """
-        return self._named[name] * WRONG <= self._offered[name]
+        return self._offered[name] - self._named[name] * WRONG
+
+    def owed(self) -> Counter[str]:
+        """Names that must be wrong choices to make up for their being answers, by how often."""
+        return +Counter({name: -self.credit(name) for name in self._named})
 
     def take_name(self, name: str, wrong: Sequence[str]) -> int:
         """The next turn of identity, whose answer is ``name`` among ``wrong`` choices."""

@@ -74,15 +74,19 @@ def any_identity(asking: Asking) -> Iterator[Task]:
 
 def _identities(asking: Asking, *, evenly: bool) -> Iterator[Task]:
     answered: Counter[str] = Counter()
-    for thing, hard in asking.things():
+    names, turns = asking.vocabulary.names, asking.turns
+    things = sorted(asking.things(), key=lambda t: (-turns.credit(t[0].name), names[t[0].name]))
+    for thing, hard in things:
         if answered[thing.name] == SAME_ANSWER:
             continue
-        if evenly and not asking.turns.wants_name(thing.name):
+        # the first name on a picture may be asked for ahead of its wrong offers, no other one
+        if evenly and turns.credit(thing.name) < (WRONG if answered else 0):
             continue
-        wrong = asking.vocabulary.wrong_names(asking.facts, {thing.name}, asking.rng)
+        owed = turns.owed()
+        wrong = asking.vocabulary.wrong_names(asking.facts, {thing.name}, asking.rng, owed)
         if wrong:
             answered[thing.name] += 1
-            turn = asking.turns.take_name(thing.name, wrong)
+            turn = turns.take_name(thing.name, wrong)
             task = tasks.identity_task(thing, wrong, turn, "annotation", asking.rng, small=hard)
             yield judged(task, hard=hard)
 

@@ -55,12 +55,15 @@ class Vocabulary:
         rng.shuffle(wrong)
         return wrong
 
-    def wrong_names(self, facts: Facts, excluded: set[str], rng: random.Random) -> list[str]:
+    def wrong_names(
+        self, facts: Facts, excluded: set[str], rng: random.Random, owed: Counter[str]
+    ) -> list[str]:
         """Up to three names of the set, outside ``excluded``, that nothing on the picture has:
-        first such as are right answers elsewhere, then those of no thing at all.
+        first such as are ``owed``, then other right answers, then those of no thing at all.
         """
         excluded = excluded | {thing.name for thing in facts.things}
-        wrong = draw(+self.names, excluded, WRONG, rng)
+        wrong = draw(owed, excluded, WRONG, rng)
+        wrong += draw(+self.names, excluded | set(wrong), WRONG - len(wrong), rng)
         unused = Counter(dict.fromkeys((n for n, count in self.names.items() if not count), 1))
         wrong += draw(unused, excluded | set(wrong), WRONG - len(wrong), rng)
         rng.shuffle(wrong)

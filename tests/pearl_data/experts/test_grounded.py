@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from drawn import picture
@@ -47,6 +48,7 @@ def task(**changes: Any) -> Task:
 
 
 def pair(answer: str, **changes: Any) -> Task:
+    """Which of the two boxes is nearer."""
     evidence = [
         Evidence(media="i0", label="the red box", bbox=box(RED), role="pair"),
         Evidence(media="i0", label="the blue box", bbox=box(BLUE), role="pair"),
@@ -136,6 +138,66 @@ def test_a_region_of_a_users_own_question_is_looked_at_not_counted_in() -> None:
     region = Evidence(media="i0", label="the corner", bbox=box(RED), role="region")
     steps, conclusion = carry_out(task(family="given", evidence=[region]), ["crop"])
     assert "ount" not in "".join(step.thought for step, _ in steps) + conclusion.thought
+
+
+@pytest.mark.parametrize(
+    ("family", "role", "answer"),
+    [
+        ("attribute", "target", "red"),
+        ("identity", "target", "red"),
+        ("presence", "target", "no"),
+        ("whole", "target", "yes"),
+        ("part", "target", "no"),
+        ("count", "region", "1"),
+    ],
+)
+def test_what_needs_no_tool_is_answered_without_a_call(family: str, role: str, answer: str) -> None:
+    evidence = [Evidence(media="i0", label="the spot", bbox=box(RED), role=role)]  # type: ignore[arg-type]
+    question = task(
+        family=family, evidence=evidence, answer=answer, choices=[answer, "maybe"], needs_tool=False
+    )
+    with pytest.raises(StopIteration) as stopped:
+        next(GroundedExpert(ExpertSettings(tools=["crop"])).plan(question, {}, 0))
+    assert stopped.value.value.answer == answer
+    assert answer in stopped.value.value.thought
+
+
+def test_a_relation_is_said_of_the_one_that_it_holds_for() -> None:
+    both = pair("the red box")
+    question = task(
+        question="Which is farther to the left, the red box or the blue box?",
+        choices=both.choices,
+        answer="the red box",
+        family="relation",
+        evidence=both.evidence,
+        needs_tool=False,
+    )
+    with pytest.raises(StopIteration) as stopped:
+        next(GroundedExpert(ExpertSettings(tools=["crop"])).plan(question, {}, 0))
+    assert "the red box is farther to the left" in stopped.value.value.thought.lower()
+
+
+def by_tool(**changes: Any) -> Task:
+    return pair("the red box", answer_source="tool", **changes)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_clear_depth_map_says_the_answer_that_nobody_annotated(seed: int) -> None:
+    question = msgspec.structs.replace(by_tool(), answer="")
+    steps, conclusion = carry_out(question, ["depth"], seed)
+    assert [call.tool for step, _ in steps for call in step.calls] == ["depth"]
+    assert conclusion.answer == "the red box"  # LeftIsNear, and it is 0.5 of the range nearer
+
+
+def test_a_depth_map_that_decides_by_too_little_says_no_answer() -> None:
+    near = msgspec.structs.replace(by_tool().evidence[1], bbox=(0.18, 0.6, 0.28, 0.7))
+    question = msgspec.structs.replace(by_tool(), answer="", evidence=[by_tool().evidence[0], near])
+    with pytest.raises(Unsupported) as caught:
+        carry_out(question, ["depth"])
+    error = caught.value.error
+    assert (error.code, error.path) == ("semantic.ambiguous", "task.answer")
+    assert "differ by 10%" in error.expected
+    assert 0 <= float(error.got.rstrip("%")) < 10
 
 
 def test_more_or_fewer_than_two_things_are_not_compared() -> None:

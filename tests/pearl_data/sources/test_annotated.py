@@ -132,7 +132,8 @@ def test_wrong_names_are_not_on_the_picture(tmp_path: Path) -> None:
     ]
     path = write(tmp_path, categories, [boxes])
     named = [task for _, task in asked(path, settings()) if task.family == "identity"]
-    assert {task.answer for task in named} == {"cat", "dog"}
+    assert named
+    assert {task.answer for task in named} <= {"cat", "dog"}
     assert all(set(task.choices) == {task.answer, "fox", "cow"} for task in named)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from trajectories import build_sample
 
-from pearl_data.trajectory import Family, canonical_json, identity_sha256
+from pearl_data.trajectory import Family, canonical_json, decode, identity_sha256
 from pearl_data.validate import check_text
 from pearl_data.validate.families import NEEDS
 
@@ -55,6 +55,15 @@ TASKS: dict[str, Task] = {
             box("the right half", "target", RIGHT),
         ],
     },
+    "whole": {"choices": ["yes", "no"], "answer": "no", "evidence": [SQUARE]},
+    "part": {"choices": ["yes", "no"], "answer": "yes", "evidence": [SQUARE]},
+    "relation": {
+        "question": "The left half and the right half: which one is farther to the left?",
+        "choices": ["the left half", "the right half"],
+        "answer": "the left half",
+        "evidence": [box("the left half", "pair", LEFT), box("the right half", "pair", RIGHT)],
+        "needs_tool": False,
+    },
     "given": {"evidence": [SQUARE, box("the square", "region", SQUARE["bbox"])]},
 }
 SECOND_ROOT = {**BASE["media"][0], "id": "i1", "name_in_sample": "i1.jpg"}
@@ -77,6 +86,21 @@ def test_a_true_record_of_every_family_has_no_findings(family: str) -> None:
 
 
 EDITS: list[tuple[str, Edit, str, str]] = [
+    (
+        "whole",
+        lambda t: t.update(choices=["a tiger", "no"], answer="a tiger"),
+        "answer_contradicts",
+        "task.answer",
+    ),
+    ("part", lambda t: t.update(evidence=[]), "ambiguous", "task.evidence"),
+    ("relation", lambda t: t.update(answer="the right half"), "answer_contradicts", "task.answer"),
+    (
+        "relation",
+        lambda t: t.update(question=t["question"].replace("to the left", "to the right")),
+        "answer_contradicts",
+        "task.answer",
+    ),
+    ("relation", lambda t: t["evidence"].pop(), "ambiguous", "task.evidence"),
     ("count", lambda t: t.update(answer="3"), "answer_contradicts", "task.answer"),
     ("count", lambda t: t["evidence"].pop(), "answer_contradicts", "task.answer"),
     ("count", lambda t: t["evidence"][0].update(bbox=LEFT), "answer_contradicts", "task.answer"),
@@ -227,3 +251,25 @@ def test_a_question_choices_or_picture_of_another_record_show_in_the_id(
     assert found.expected.startswith("an id that ends in ")
     assert check_text(msgspec.json.encode({**document, "origin": "imported"})) == []
     assert check_text(msgspec.json.encode({**document, "id": "s-0123"})) == []
+
+
+@pytest.mark.parametrize("verdict", ["supported", "unverified"])
+@pytest.mark.parametrize(
+    ("needs_tool", "codes"), [(True, ["semantic.insufficient_calls"]), (False, [])]
+)
+def test_only_what_needs_a_tool_must_have_called_one(
+    verdict: str, needs_tool: bool, codes: list[str]
+) -> None:
+    document = copy.deepcopy(BASE)
+    document["task"]["needs_tool"] = needs_tool
+    document["final"]["verdict"] = verdict
+    document["media"] = document["media"][:1]
+    document.update(steps=[], loss_mask=[])
+    assert [each.code for each in check_text(msgspec.json.encode(document))] == codes
+
+
+def test_a_record_that_does_not_say_needs_a_tool() -> None:
+    document = copy.deepcopy(BASE)
+    document["task"].pop("needs_tool", None)
+    assert check_text(msgspec.json.encode(document)) == []
+    assert decode(msgspec.json.encode(document)).task.needs_tool is True
