@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -19,6 +20,9 @@ from pearl_data.terminated import STATUS, leave, on_interrupt, words_on_interrup
 from pearl_tools.errors import Interrupted, PearlError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: A disk, a quota or a limit on a file's size has been reached.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class FiniteRange(click.FloatRange):
@@ -61,6 +65,15 @@ def json_option(command: F) -> F:
     )(command)
 
 
+def allow_unfinished_option(command: F) -> F:
+    """Adds ``--allow-unfinished``: a data set is read before the run that writes it has ended."""
+    return click.option(
+        "--allow-unfinished",
+        is_flag=True,
+        help="Read a data set whose run has not ended, as far as it is.",
+    )(command)
+
+
 def run_program(cli: click.Command, *, program: bool) -> NoReturn:
     """Run the command line and leave with its status; a :class:`PearlError` is one clear line,
     never a traceback. What is said if somebody stops it, by Ctrl-C or SIGTERM, is
@@ -97,7 +110,8 @@ def _status(cli: click.Command) -> int:
     except OSError as error:
         # reading and writing where people point us; anything else that is broken keeps its trace
         where = f"{error.filename}: " if error.filename else ""
-        say(f"error: {where}{error.strerror or error}", err=True)
+        hint = "; make room and run the same command again" if error.errno in _FULL else ""
+        say(f"error: {where}{error.strerror or error}{hint}", err=True)
         return 1
     except Interrupted:
         raise

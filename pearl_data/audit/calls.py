@@ -62,7 +62,7 @@ CALL_COLUMNS: dict[str, type[pl.DataType]] = {
 
 TRAJECTORY_COLUMNS: dict[str, type[pl.DataType]] = {
     "path": pl.String,
-    "key": pl.String,
+    "position": pl.UInt32,
     "split": pl.String,
     "dataset": pl.String,
     "family": pl.String,
@@ -130,14 +130,16 @@ def call_rows(
             )
 
 
-def trajectory_row(path: str, trajectory: Trajectory) -> tuple[Any, ...]:
-    """The row of one written trajectory, in the order of :data:`TRAJECTORY_COLUMNS`."""
+def trajectory_row(path: str, position: int, trajectory: Trajectory) -> tuple[Any, ...]:
+    """The row of one written trajectory, at this position of what was found at ``path``, in the
+    order of :data:`TRAJECTORY_COLUMNS`.
+    """
     errors = [call.result.error for step in trajectory.steps for call in step.calls]
     codes = ["ok" if error is None else error.code for error in errors]
     real = [code for code in codes if code != NO_CALL]
     return (
         path,
-        trajectory.id,
+        position,
         trajectory.split,
         trajectory.source.dataset,
         trajectory.task.family,

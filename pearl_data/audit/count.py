@@ -7,10 +7,10 @@ cover the written ones, which are what a model will see.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
@@ -26,7 +26,8 @@ from pearl_data.audit.calls import (
 )
 from pearl_data.audit.kept_out import kept_out_caller, kept_out_calls
 from pearl_data.audit.reading import open_collection
-from pearl_data.audit.shortcuts import Question, question_of, shortcut_table
+from pearl_data.audit.shortcuts import Questions, question_of, shortcut_table
+from pearl_data.audit.spooled import Spooled
 from pearl_data.findings import Finding
 from pearl_data.progress import Progress
 from pearl_data.shards.sample import CallTiming, Quarantined
@@ -40,126 +41,146 @@ _STAGE_ORDER = {name: place for place, name in enumerate(("ok", *STAGES))}
 
 
 class Audit(NamedTuple):
-    """The report and the frames it was counted from."""
+    """The report and the rows it was counted from, and a line for all that was passed over."""
 
     report: r.AuditReport
-    calls: pl.DataFrame
-    trajectories: pl.DataFrame
+    calls: Spooled
+    trajectories: Spooled
+    notes: list[str]
 
 
-def audit_paths(paths: Sequence[Path], *, progress: Progress | None = None) -> Audit:
+def audit_paths(
+    paths: Sequence[Path], *, allow_unfinished: bool = False, progress: Progress | None = None
+) -> Audit:
     """The audit of everything at ``paths`` (see :func:`~pearl_data.audit.reading.open_collection`).
 
-    Raises ``UsageError`` for a path that holds no trajectories and ``BadInput`` for a broken
-    dataset; single broken records are counted and listed instead.
+    Memory does not grow with the number of records. Raises ``UsageError`` for a path that holds no
+    trajectories and ``BadInput`` for a broken or unfinished dataset; single broken records are
+    counted and listed instead.
     """
     found = _Found()
     for path in paths:
-        collection = open_collection(path)
-        timings = collection.timings(found.lost_timings)
-        for entry in collection.entries():
-            if entry.fault is not None:
-                found.unreadable.append(entry.fault)
-            elif entry.sample is not None:
-                found.add_written(str(path), entry.sample.trajectory, timings)
-            if progress:
-                progress.advance()
-        for kept_out in collection.quarantined():
-            if isinstance(kept_out, Finding):
-                found.unreadable.append(kept_out)
-            else:
-                found.add_quarantined(str(path), kept_out, timings)
-    calls = pl.DataFrame(found.call_rows, schema=CALL_COLUMNS, orient="row")
-    trajectories = pl.DataFrame(found.trajectory_rows, schema=TRAJECTORY_COLUMNS, orient="row")
-    report = _report([str(path) for path in paths], found, calls, trajectories)
-    return Audit(report, calls, trajectories)
+        collection = open_collection(path, allow_unfinished=allow_unfinished)
+        positions = count()
+        for part in collection.parts(found.lost_timings):
+            for entry, position in zip(part.entries, positions):  # noqa: B905 - one has no end
+                if entry.fault is not None:
+                    found.unreadable.append(entry.fault)
+                elif entry.sample is not None:
+                    found.add_written(str(path), position, entry.sample.trajectory, part.timings)
+                if progress:
+                    progress.advance()
+            for kept_out in part.quarantined:
+                if isinstance(kept_out, Finding):
+                    found.unreadable.append(kept_out)
+                else:
+                    found.add_quarantined(str(path), kept_out, part.timings)
+        found.notes += collection.notes
+    report = _report([str(path) for path in paths], found)
+    return Audit(report, found.calls, found.trajectories, found.notes)
 
 
 class _Found:
     """What reading collects, in the least that the counts need."""
 
     def __init__(self) -> None:
-        self.call_rows: list[tuple[Any, ...]] = []
-        self.trajectory_rows: list[tuple[Any, ...]] = []
-        self.questions: list[Question] = []
-        self.quarantined: list[Quarantined] = []
+        self.calls = Spooled(CALL_COLUMNS)
+        self.trajectories = Spooled(TRAJECTORY_COLUMNS)
+        self.questions = Questions()
+        self.quarantined: dict[str, tuple[int, Quarantined]] = {}
         self.unreadable: list[Finding] = []
         self.lost_timings: list[Finding] = []
+        self.notes: list[str] = []
 
     def add_written(
-        self, path: str, trajectory: Trajectory, timings: dict[tuple[str, str], CallTiming]
+        self,
+        path: str,
+        position: int,
+        trajectory: Trajectory,
+        timings: dict[tuple[str, str], CallTiming],
     ) -> None:
         calls = [step.calls for step in trajectory.steps]
-        self.call_rows += call_rows(written_caller(path, trajectory), calls, timings)
-        self.trajectory_rows.append(trajectory_row(path, trajectory))
-        self.questions.append(question_of(trajectory))
+        self.calls.add(call_rows(written_caller(path, trajectory), calls, timings))
+        self.trajectories.add([trajectory_row(path, position, trajectory)])
+        self.questions.add(question_of(trajectory))
 
     def add_quarantined(
         self, path: str, kept_out: Quarantined, timings: dict[tuple[str, str], CallTiming]
     ) -> None:
-        self.quarantined.append(msgspec.structs.replace(kept_out, record=None))
-        self.call_rows += call_rows(
-            kept_out_caller(path, kept_out), kept_out_calls(kept_out), timings
+        code = kept_out.reason.code
+        count, first = self.quarantined.get(code, (0, kept_out))
+        self.quarantined[code] = (count + 1, msgspec.structs.replace(first, record=None))
+        self.calls.add(
+            call_rows(kept_out_caller(path, kept_out), kept_out_calls(kept_out), timings)
         )
 
 
-def _report(
-    paths: list[str], found: _Found, calls: pl.DataFrame, trajectories: pl.DataFrame
-) -> r.AuditReport:
+def _report(paths: list[str], found: _Found) -> r.AuditReport:
+    calls, trajectories, read = found.calls.lazy(), found.trajectories.lazy(), found.trajectories
     real = calls.filter(pl.col("code") != NO_CALL)
+    quarantined = sum(count for count, _ in found.quarantined.values())
     counts = r.RecordCounts(
-        found=trajectories.height + len(found.unreadable) + len(found.quarantined),
-        read=trajectories.height,
+        found=read.height + len(found.unreadable) + quarantined,
+        read=read.height,
         unreadable=len(found.unreadable),
-        quarantined=len(found.quarantined),
+        quarantined=quarantined,
     )
+    by_code = _by_code(calls)
     return r.AuditReport(
         schema_version=r.AUDIT_SCHEMA_VERSION,
         paths=paths,
         records=counts,
         unreadable=found.unreadable + found.lost_timings,
-        trajectories=_trajectory_counts(trajectories),
-        calls=_totals(calls, real),
+        trajectories=_trajectory_counts(trajectories, read.height),
+        calls=_totals(by_code),
         by_tool=_by_tool(real),
-        by_code=_by_code(calls),
+        by_code=by_code,
         by_fault_owner=_by_fault_owner(real),
         durations=_durations(real),
         calls_per_trajectory=_calls_per_trajectory(trajectories),
         quarantine=_quarantine(found.quarantined),
-        families=_named(trajectories["family"]),
-        splits=_named(trajectories["split"]),
-        sources=_named(trajectories["dataset"]),
-        origins=_named(trajectories["origin"]),
-        injected_faults=_named(trajectories["fault"].drop_nulls()),
+        families=_named(trajectories, "family"),
+        splits=_named(trajectories, "split"),
+        sources=_named(trajectories, "dataset"),
+        origins=_named(trajectories, "origin"),
+        injected_faults=_named(trajectories.filter(pl.col("fault").is_not_null()), "fault"),
         answers=_answers(trajectories),
         shortcuts=shortcut_table(found.questions),
     )
 
 
-def _trajectory_counts(trajectories: pl.DataFrame) -> r.TrajectoryCounts:
-    without = int((trajectories["calls"] == 0).sum())
-    bad = int((trajectories["errors"] > 0).sum())
+def _collect(counted: pl.LazyFrame) -> pl.DataFrame:
+    """A small table counted from rows that may not fit in memory."""
+    return counted.collect(engine="streaming")
+
+
+def _trajectory_counts(trajectories: pl.LazyFrame, read: int) -> r.TrajectoryCounts:
+    table = _collect(
+        trajectories.select(without=(pl.col("calls") == 0).sum(), bad=(pl.col("errors") > 0).sum())
+    )
+    ((without, bad),) = table.rows()
     return r.TrajectoryCounts(
-        read=trajectories.height,
-        without_call=without,
-        all_ok=trajectories.height - without - bad,
-        with_bad_call=bad,
+        read=read, without_call=without, all_ok=read - without - bad, with_bad_call=bad
     )
 
 
-def _totals(calls: pl.DataFrame, real: pl.DataFrame) -> r.CallTotals:
-    errors = int((real["code"] != "ok").sum())
+def _totals(by_code: Sequence[r.CodeCount]) -> r.CallTotals:
+    calls = dict.fromkeys(("ok", NO_CALL), 0)
+    for row in by_code:
+        calls[row.code] = calls.get(row.code, 0) + int(row.count.k)
+    no_call = calls.pop(NO_CALL)
+    made = sum(calls.values())
     return r.CallTotals(
-        calls=real.height,
-        ok=real.height - errors,
-        errors=errors,
-        error_share=share(errors, real.height),
-        no_call_entries=calls.height - real.height,
+        calls=made,
+        ok=calls["ok"],
+        errors=made - calls["ok"],
+        error_share=share(made - calls["ok"], made),
+        no_call_entries=no_call,
     )
 
 
-def _by_tool(real: pl.DataFrame) -> list[r.ToolCalls]:
-    table = (
+def _by_tool(real: pl.LazyFrame) -> list[r.ToolCalls]:
+    table = _collect(
         real.group_by("tool")
         .agg(n=pl.len(), errors=(pl.col("code") != "ok").sum())
         .sort("n", "tool", descending=[True, False])
@@ -175,12 +196,12 @@ def _by_tool(real: pl.DataFrame) -> list[r.ToolCalls]:
     ]
 
 
-def _by_code(calls: pl.DataFrame) -> list[r.CodeCount]:
-    table = (
-        calls.group_by("tool", "stage", "code")
-        .agg(n=pl.len(), written=(pl.col("outcome") == "written").sum())
-        .with_columns(of_tool=pl.col("n").sum().over("tool"))
-    )
+def _by_code(calls: pl.LazyFrame) -> list[r.CodeCount]:
+    table = _collect(
+        calls.group_by("tool", "stage", "code").agg(
+            n=pl.len(), written=(pl.col("outcome") == "written").sum()
+        )
+    ).with_columns(of_tool=pl.col("n").sum().over("tool"))
     counted = [
         r.CodeCount(
             tool=row["tool"],
@@ -196,26 +217,27 @@ def _by_code(calls: pl.DataFrame) -> list[r.CodeCount]:
     return sorted(counted, key=lambda c: (c.tool, _STAGE_ORDER.get(c.stage, unknown), c.code))
 
 
-def _by_fault_owner(real: pl.DataFrame) -> list[r.OwnerCount]:
-    errors = real.filter(pl.col("code") != "ok")
-    table = (
-        errors.group_by("fault_owner")
+def _by_fault_owner(real: pl.LazyFrame) -> list[r.OwnerCount]:
+    table = _collect(
+        real.filter(pl.col("code") != "ok")
+        .group_by("fault_owner")
         .agg(n=pl.len(), retryable=pl.col("retryable").sum())
         .sort("n", "fault_owner", descending=[True, False])
     )
+    errors = int(table["n"].sum())
     return [
         r.OwnerCount(
             fault_owner=row["fault_owner"],
-            count=share(row["n"], errors.height),
+            count=share(row["n"], errors),
             retryable=row["retryable"],
         )
         for row in table.iter_rows(named=True)
     ]
 
 
-def _durations(real: pl.DataFrame) -> list[r.Durations]:
+def _durations(real: pl.LazyFrame) -> list[r.Durations]:
     duration = pl.col("duration_ms")
-    table = (
+    table = _collect(
         real.filter(duration.is_not_null())
         .group_by("tool")
         .agg(
@@ -231,52 +253,51 @@ def _durations(real: pl.DataFrame) -> list[r.Durations]:
     return [r.Durations(**row) for row in table.iter_rows(named=True)]
 
 
-def _calls_per_trajectory(trajectories: pl.DataFrame) -> r.CallsPerTrajectory:
-    counts = trajectories["calls"].value_counts().sort("calls")
-    return r.CallsPerTrajectory(
-        mean=int(trajectories["calls"].sum()) / trajectories.height
-        if trajectories.height
-        else None,
-        histogram=[
-            r.Bin(calls=row["calls"], trajectories=row["count"])
-            for row in counts.iter_rows(named=True)
-        ],
-    )
+def _calls_per_trajectory(trajectories: pl.LazyFrame) -> r.CallsPerTrajectory:
+    counts = _collect(trajectories.group_by("calls").agg(n=pl.len()).sort("calls"))
+    histogram = [r.Bin(calls=calls, trajectories=n) for calls, n in counts.rows()]
+    read = sum(one.trajectories for one in histogram)
+    calls = sum(one.calls * one.trajectories for one in histogram)
+    return r.CallsPerTrajectory(mean=calls / read if read else None, histogram=histogram)
 
 
-def _quarantine(quarantined: Iterable[Quarantined]) -> list[r.QuarantineReason]:
-    by_code: dict[str, list[Quarantined]] = defaultdict(list)
-    for one in quarantined:
-        by_code[one.reason.code].append(one)
-    total = sum(map(len, by_code.values()))
+def _quarantine(by_code: Mapping[str, tuple[int, Quarantined]]) -> list[r.QuarantineReason]:
+    total = sum(count for count, _ in by_code.values())
     return [
         r.QuarantineReason(
             code=code,
-            count=share(len(ones), total),
-            example_key=ones[0].key,
-            example=str(ones[0].reason).replace(f" [{code}]", ""),
+            count=share(count, total),
+            example_key=first.key,
+            example=str(first.reason).replace(f" [{code}]", ""),
         )
-        for code, ones in sorted(by_code.items(), key=lambda item: (-len(item[1]), item[0]))
+        for code, (count, first) in sorted(by_code.items(), key=lambda item: (-item[1][0], item[0]))
     ]
 
 
-def _named(values: pl.Series) -> list[r.Named]:
-    counts = values.value_counts(name="n").sort(
-        "n", values.name, descending=[True, False], nulls_last=True
+def _named(rows: pl.LazyFrame, column: str) -> list[r.Named]:
+    counts = _collect(
+        rows.group_by(column)
+        .agg(n=pl.len())
+        .sort("n", column, descending=[True, False], nulls_last=True)
+    ).rows()
+    total = sum(n for _, n in counts)
+    return [r.Named(name=name, count=share(n, total)) for name, n in counts]
+
+
+def _answers(trajectories: pl.LazyFrame) -> list[r.AnswerCount]:
+    counts = _collect(
+        trajectories.group_by("family", "answer")
+        .agg(n=pl.len())
+        .sort("family", "n", "answer", descending=[False, True, False])
     )
-    return [
-        r.Named(name=row[values.name], count=share(row["n"], len(values)))
-        for row in counts.iter_rows(named=True)
-    ]
-
-
-def _answers(trajectories: pl.DataFrame) -> list[r.AnswerCount]:
     listed = []
-    for family in sorted(trajectories["family"].unique()):
-        answers = _named(trajectories.filter(pl.col("family") == family)["answer"])
-        rest = sum(int(a.count.k) for a in answers[ANSWERS_SHOWN:])
-        shown = [(a.name, a.count) for a in answers[:ANSWERS_SHOWN]]
-        if rest:
-            shown.append(("(other)", share(rest, answers[0].count.n)))
-        listed += [r.AnswerCount(family=family, answer=a, count=c) for a, c in shown]
+    for (family,), rows in counts.group_by("family", maintain_order=True):
+        answers = rows.select("answer", "n").rows()
+        total = sum(n for _, n in answers)
+        rest = sum(n for _, n in answers[ANSWERS_SHOWN:])
+        shown = [*answers[:ANSWERS_SHOWN], *([("(other)", rest)] if rest else [])]
+        listed += [
+            r.AnswerCount(family=family, answer=answer, count=share(n, total))
+            for answer, n in shown
+        ]
     return listed

@@ -6,24 +6,30 @@ dropped in silence. Left out: checking what the records say (:mod:`pearl_data.va
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from pearl_data.findings import Finding, finding
-from pearl_data.shards.reader import DatasetReader, Place
+from pearl_data.shards.manifest import ShardLine, read_manifest
+from pearl_data.shards.reader import MemberReader, Place, shard_places, tar_places
 from pearl_data.shards.records import (
+    Document,
     Kind,
+    junk_note,
     kind_of,
     members_beside,
     read_documents,
     tars_in,
 )
 from pearl_data.shards.sample import MEMBER_NAME, RECORD_NAME, CallTiming, Quarantined, Sample
+from pearl_data.shards.sums import timings_name
 from pearl_data.trajectory import decode
 from pearl_tools.errors import BadInput
+from pearl_tools.files import inside, open_regular
 from pearl_tools.strict_json import decode_error
 
 
@@ -34,8 +40,21 @@ class Entry(NamedTuple):
     fault: Finding | None
 
 
+class Part(NamedTuple):
+    """A part of a collection that fits in memory: its records, what was kept out, its timings."""
+
+    entries: Iterator[Entry]
+    quarantined: Iterator[Quarantined | Finding]
+    timings: dict[tuple[str, str], CallTiming]
+
+
 class Collection(Protocol):
-    """What an audit or a look at one sample needs, wherever the trajectories lie."""
+    """What an audit or a look at one sample needs, wherever the trajectories lie.
+
+    ``notes`` says once what was not read though nothing is wrong with it, such as dot files.
+    """
+
+    notes: list[str]
 
     def entries(self) -> Iterator[Entry]:
         """Every record in order, readable or not."""
@@ -55,65 +74,173 @@ class Collection(Protocol):
     def quarantined(self) -> Iterator[Quarantined | Finding]:
         """What was kept out, with its reason; a Finding for a line that cannot be read."""
 
-    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
-        """``{(key, call id): timing}``, where the run kept them; lines that cannot be read go to
+    def parts(self, unreadable: list[Finding]) -> Iterator[Part]:
+        """Everything, one part after the other; lines of timings that cannot be read go to
         ``unreadable``.
         """
 
 
-def open_collection(path: Path) -> Collection:
+def open_collection(path: Path, *, allow_unfinished: bool = False) -> Collection:
     """The trajectories at ``path``.
 
-    Raises ``UsageError`` for a kind of path that holds none, ``BadInput`` for a broken dataset.
+    Raises ``UsageError`` for a kind of path that holds none, ``BadInput`` for a broken dataset, and
+    for one whose run has not ended unless ``allow_unfinished``.
     """
     kind = kind_of(path)
     if kind in ("json", "jsonl"):
         return _JsonFile(path, kind)
-    return _Shards(path, kind)
+    if kind == "dataset":
+        return _Dataset(path, allow_unfinished=allow_unfinished)
+    return _Tars(tars_in(path) if kind == "tars" else [path])
 
 
 class _Shards:
-    """A dataset folder, a folder of tars, or one tar."""
+    """Samples in tars, of which one at a time is known by its places."""
 
-    def __init__(self, path: Path, kind: Kind) -> None:
-        self.path = path
-        self.reader = DatasetReader(tars_in(path) if kind == "tars" else path)
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self._members = MemberReader(check=True)
+        self._loaded: tuple[int, list[Place]] = (-1, [])
+        self._counts: dict[int, int] = {}
+
+    def _load(self, number: int) -> list[Place]:
+        raise NotImplementedError
+
+    def _tars(self) -> int:
+        """The number of tars."""
+        raise NotImplementedError
+
+    def _places(self, number: int) -> list[Place]:
+        if self._loaded[0] != number:
+            self._members.close()
+            self._loaded = (number, self._load(number))
+            self._counts[number] = len(self._loaded[1])
+        return self._loaded[1]
+
+    def _count(self, number: int) -> int:
+        if number not in self._counts:
+            self._places(number)
+        return self._counts[number]
+
+    def _all(self) -> Iterator[Place]:
+        return (place for number in range(self._tars()) for place in self._places(number))
+
+    def _entry(self, place: Place) -> Entry:
+        try:
+            return Entry(self._members.sample(place), None)
+        except BadInput as error:
+            return Entry(None, _unreadable(error, place))
 
     def entries(self) -> Iterator[Entry]:
-        return map(self.entry, range(len(self)))
+        return map(self._entry, self._all())
 
     def __len__(self) -> int:
-        return len(self.reader.places)
+        return sum(map(self._count, range(self._tars())))
 
     def entry(self, position: int) -> Entry:
-        try:
-            return Entry(self.reader[position], None)
-        except BadInput as error:
-            return Entry(None, _unreadable(error, self.reader.places[position]))
+        for number in range(self._tars()):
+            if position < self._count(number):
+                return self._entry(self._places(number)[position])
+            position -= self._count(number)
+        raise IndexError(position)
 
     def keys(self) -> list[str]:
-        return self.reader.keys()
+        return [place.line.key for place in self._all()]
 
     def sample(self, key: str) -> Sample:
-        return self.reader.get(key)
+        for place in self._all():
+            if place.line.key == key:
+                return self._members.sample(place)
+        raise KeyError(key)
+
+
+class _Tars(_Shards):
+    """Bare tars, plain or gz."""
+
+    def __init__(self, tars: Sequence[Path]) -> None:
+        super().__init__()
+        self._paths = tars
+        self._told: set[Path] = set()
+
+    def _tars(self) -> int:
+        return len(self._paths)
+
+    def _load(self, number: int) -> list[Place]:
+        path, junk = self._paths[number], list[str]()
+        places = tar_places(path, junk)
+        if junk and path not in self._told:
+            self._told.add(path)
+            self.notes.append(junk_note(path, junk))
+        return places
 
     def quarantined(self) -> Iterator[Quarantined | Finding]:
-        for where, line in _side_lines(self.path, "quarantine"):
+        return iter(())
+
+    def parts(self, unreadable: list[Finding]) -> Iterator[Part]:
+        for number in range(self._tars()):
+            yield Part(map(self._entry, self._places(number)), iter(()), {})
+
+
+class _Dataset(_Shards):
+    """A dataset folder: only what its manifest names."""
+
+    def __init__(self, path: Path, *, allow_unfinished: bool) -> None:
+        super().__init__()
+        self.path = path
+        manifest = read_manifest(path)
+        if not allow_unfinished:
+            manifest.require_finished(path)
+        self._lines = manifest.shards
+        self._counts = {number: line.samples for number, line in enumerate(self._lines)}
+
+    def _tars(self) -> int:
+        return len(self._lines)
+
+    def _load(self, number: int) -> list[Place]:
+        return shard_places(self.path, self._lines[number])
+
+    def quarantined(self) -> Iterator[Quarantined | Finding]:
+        return (one for line in self._lines for one in self._kept_out(line))
+
+    def parts(self, unreadable: list[Finding]) -> Iterator[Part]:
+        first = 0
+        for last, line in enumerate(self._lines):
+            if line.first_block == line.next_block and last + 1 < len(self._lines):
+                continue  # the last tar of a commit has the timings of all
+            numbers, first = range(first, last + 1), last + 1
+            places = (place for number in numbers for place in self._places(number))
+            timings = self._timings(line, unreadable)
+            yield Part(map(self._entry, places), self._kept_out(line), timings)
+
+    def _kept_out(self, line: ShardLine) -> Iterator[Quarantined | Finding]:
+        if not line.quarantined:
+            return
+        for where, text in self._side_lines(f"quarantine/{line.number:06d}.jsonl"):
             try:
-                yield msgspec.json.decode(line, type=Quarantined)
+                yield msgspec.json.decode(text, type=Quarantined)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 yield _undecodable(error, where, expected="a line of the quarantine")
 
-    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
+    def _timings(
+        self, line: ShardLine, unreadable: list[Finding]
+    ) -> dict[tuple[str, str], CallTiming]:
         found: dict[tuple[str, str], CallTiming] = {}
-        for where, line in _side_lines(self.path, "timings"):
+        for where, text in self._side_lines(timings_name(line.number)):
             try:
-                timing = msgspec.json.decode(line, type=CallTiming)
+                timing = msgspec.json.decode(text, type=CallTiming)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 unreadable.append(_undecodable(error, where, expected="a line of timings"))
             else:
                 found[timing.key, timing.call_id] = timing
         return found
+
+    def _side_lines(self, name: str) -> Iterator[tuple[Path, bytes]]:
+        """The lines of a file that a run may have left; none where it is not there."""
+        try:
+            with open_regular(inside(self.path, name)) as stream:
+                yield from ((self.path / name, line) for line in stream if line.strip())
+        except FileNotFoundError:
+            return
 
 
 class _JsonFile:
@@ -122,17 +249,20 @@ class _JsonFile:
     """
 
     def __init__(self, path: Path, kind: Kind) -> None:
-        self.path = path
-        self._documents = list(read_documents(path, kind))
+        self.path, self._kind = path, kind
+        self.notes: list[str] = []
 
     def entries(self) -> Iterator[Entry]:
-        return map(self.entry, range(len(self)))
+        return map(self._entry, read_documents(self.path, self._kind))
 
     def __len__(self) -> int:
-        return len(self._documents)
+        return sum(1 for _ in read_documents(self.path, self._kind))
 
     def entry(self, position: int) -> Entry:
-        place, text, _ = self._documents[position]
+        return self._entry(next(islice(read_documents(self.path, self._kind), position, None)))
+
+    def _entry(self, document: Document) -> Entry:
+        place, text, _ = document
         try:
             trajectory = decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -151,20 +281,13 @@ class _JsonFile:
     def quarantined(self) -> Iterator[Quarantined | Finding]:
         return iter(())
 
-    def timings(self, unreadable: list[Finding]) -> dict[tuple[str, str], CallTiming]:
-        return {}
+    def parts(self, unreadable: list[Finding]) -> Iterator[Part]:
+        yield Part(self.entries(), iter(()), {})
 
 
 def safe_members(sample: Sample) -> dict[str, bytes]:
     """The members whose names are safe to use as file names."""
     return {name: data for name, data in sample.members.items() if MEMBER_NAME.fullmatch(name)}
-
-
-def _side_lines(folder: Path, name: str) -> Iterator[tuple[Path, bytes]]:
-    for file in sorted((folder / name).glob("*.jsonl")):
-        for line in file.read_bytes().splitlines():
-            if line.strip():
-                yield file, line
 
 
 def _unreadable(error: BadInput, place: Place) -> Finding:

@@ -6,9 +6,13 @@ Left out: the rules themselves (:mod:`pearl_data.audit.lazy_rules`).
 from __future__ import annotations
 
 import hashlib
+import tempfile
+import weakref
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
+
+import msgspec
 
 from pearl_data.audit.lazy_rules import RULES, Asked
 from pearl_data.audit.records import ShortcutScore
@@ -40,46 +44,73 @@ def question_of(trajectory: Trajectory) -> Question:
     return Question(trajectory.task, sizes, digest[0] & 1)
 
 
+class Questions:
+    """Questions that wait for the second look that a rule needs, in a file without a name: a set
+    may hold more of them than memory does.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="pearl-")  # noqa: SIM115 - see close
+        self.close = weakref.finalize(self, self._file.close)
+
+    def add(self, question: Question) -> None:
+        """One more."""
+        self._file.write(msgspec.json.encode(question) + b"\n")
+
+    def __iter__(self) -> Iterator[Question]:
+        self._file.seek(0)
+        return map(msgspec.json.Decoder(Question).decode, self._file)
+
+
 def shortcut_table(questions: Iterable[Question]) -> list[ShortcutScore]:
-    """A row per family and rule that applies, then rows over all families.
+    """A row per family and rule that applies, then rows over all families. ``questions`` are
+    looked through twice.
 
     A rule is summed over all families only where it applies to each one that any rule applies to:
     a sum over a few of them would repeat their rows under a name that promises more.
     """
-    by_family: dict[str, list[Question]] = defaultdict(list)
+    halves: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     for question in questions:
-        by_family[question.task.family].append(question)
-    credits_: dict[tuple[str, str], list[float]] = defaultdict(list)
-    chances: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for family in sorted(by_family):
-        for asked in _with_answers_elsewhere(by_family[family]):
-            for rule in RULES:
-                credit = rule.credit(asked)
-                if credit is None:
-                    continue
+        halves[question.task.family, question.half][question.task.answer] += 1
+    sums: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
+    for question in questions:
+        family = question.task.family
+        elsewhere = halves[family, 1 - question.half]
+        asked = Asked(question.task, question.sizes_px, elsewhere)
+        for rule in RULES:
+            credit = rule.credit(asked)
+            if credit is not None:
                 chance = 0.5 if rule.among == "pair" else 1 / len(asked.task.choices)
-                for group in (family, OVERALL):
-                    credits_[group, rule.name].append(credit)
-                    chances[group, rule.name].append(chance)
-    families = sorted({group for group, _ in credits_} - {OVERALL})
+                sums[family, rule.name].add(1, credit, chance)
+    families = sorted({family for family, _ in sums})
     shown = [(family, rule.name) for family in families for rule in RULES]
     if len(families) > 1:
-        shown += [
-            (OVERALL, rule.name)
-            for rule in RULES
-            if all((family, rule.name) in credits_ for family in families)
-        ]
-    return [score(*row, credits_[row], chances[row]) for row in shown if row in credits_]
+        for rule in RULES:
+            rows = [(family, rule.name) for family in families]
+            if all(row in sums for row in rows):
+                shown.append((OVERALL, rule.name))
+                for row in rows:
+                    part = sums[row]
+                    sums[OVERALL, rule.name].add(part.n, part.credit, part.chance)
+    return [score(*row, sums[row]) for row in shown if row in sums]
 
 
-def score(
-    family: str, rule: str, credits_: Sequence[float], chances: Sequence[float]
-) -> ShortcutScore:
-    """One row: the credits of a rule against the mean of the chances, one of each a question."""
-    n = len(credits_)
+class _Sum:
+    """``n`` questions, the credit of a rule for them, and that of chance."""
+
+    def __init__(self) -> None:
+        self.n, self.credit, self.chance = 0, 0.0, 0.0
+
+    def add(self, n: int, credit: float, chance: float) -> None:
+        self.n, self.credit, self.chance = self.n + n, self.credit + credit, self.chance + chance
+
+
+def score(family: str, rule: str, total: _Sum) -> ShortcutScore:
+    """One row: the credit of a rule against the mean of the chances, one of each a question."""
+    n = total.n
     # The sum of many thirds may pass n by rounding.
-    result = share(min(sum(credits_), float(n)), n)
-    chance = sum(chances) / n
+    result = share(min(total.credit, float(n)), n)
+    chance = total.chance / n
     assert result.rate is not None
     assert result.low is not None
     assert result.high is not None
@@ -93,10 +124,3 @@ def score(
         difference_points=points,
         flagged=excluded and abs(points) > FLAG_POINTS,
     )
-
-
-def _with_answers_elsewhere(questions: Sequence[Question]) -> list[Asked]:
-    halves: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for question in questions:
-        halves[question.half][question.task.answer] += 1
-    return [Asked(q.task, q.sizes_px, halves[1 - q.half]) for q in questions]

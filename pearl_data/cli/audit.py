@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pearl_data.cli.output import leave
-from pearl_data.command_line import FiniteRange, json_option
+from pearl_data.command_line import FiniteRange, allow_unfinished_option, json_option
 from pearl_data.progress import Progress, stage
 from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, path_type=Path),
     metavar="PATH...",
 )
+@allow_unfinished_option
 @json_option
 @click.option(
     "--out",
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 )
 def audit(
     paths: tuple[Path, ...],
+    *,
+    allow_unfinished: bool,
     as_json: bool,
     out: Path | None,
     html: Path | None,
@@ -71,15 +74,17 @@ def audit(
     from pearl_data.audit import audit_paths, render_report
 
     with Progress("audit", None, "records") as progress:
-        result = audit_paths(paths, progress=progress)
+        result = audit_paths(paths, allow_unfinished=allow_unfinished, progress=progress)
+    for note in result.notes:
+        say(f"note: {note}", err=True)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        result.calls.write_parquet(out)
+        result.calls.write(out)
     if html is not None:
         from pearl_data.report import write_index
 
         title = "Audit of " + ", ".join(path.name for path in paths)
-        write_index(paths, html, title=title, audit=result)
+        write_index(paths, html, title=title, audit=result, allow_unfinished=allow_unfinished)
     if as_json:
         print_json(result.report)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option
+from pearl_data.command_line import allow_unfinished_option, json_option
 from pearl_data.terminal import print_json, say
 from pearl_tools.errors import BadInput, UsageError
 
@@ -23,8 +23,11 @@ _KEYS_NAMED = 5
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the pictures alone (default: show-KEY here).",
 )
+@allow_unfinished_option
 @json_option
-def show(path: Path, key: str | None, out: Path | None, as_json: bool) -> None:
+def show(
+    path: Path, *, key: str | None, out: Path | None, allow_unfinished: bool, as_json: bool
+) -> None:
     """Tell one trajectory of a dataset folder, tar, .json or .jsonl file: question, thoughts,
     calls, boxes, what came back, the answer; and write its pictures to a folder.
 
@@ -35,7 +38,7 @@ def show(path: Path, key: str | None, out: Path | None, as_json: bool) -> None:
     from pearl_data.audit.reading import open_collection
     from pearl_data.report import tell, write_pictures
 
-    collection = open_collection(path)
+    collection = open_collection(path, allow_unfinished=allow_unfinished)
     position = _position(key, len(collection), path)
     if position is None:
         sample = collection.sample(_find(key, collection.keys(), path))

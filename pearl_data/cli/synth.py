@@ -150,6 +150,7 @@ def synth(
     stage("synth", f"loading what the source {source} needs")
     from pearl_data.audit import audit_paths
     from pearl_data.report import write_index
+    from pearl_data.shards.sums import PAGE, page_is_whole
     from pearl_data.sources import parse_source
     from pearl_data.sources.base import QuestionSettings
     from pearl_data.synthesise import STALL_S, SynthesisSettings, synthesise
@@ -179,9 +180,11 @@ def synth(
         refuse_idle_model(ctx, f"--tools {tools} asks no depth model")
     with naming_a_model():
         summary = synthesise(out, settings, workers=workers, stall_s=stall_after or STALL_S)
-    page = out / "index.html"
-    audit = audit_paths([out])
-    write_index([out], page, title=out.name, audit=audit)
+    page, made = out / PAGE, None
+    if not page_is_whole(out):
+        audit = audit_paths([out])
+        write_index([out], page, title=out.name, audit=audit)
+        made = {tool.tool: tool.error_share.n for tool in audit.report.by_tool}
     status = 0 if summary.written else 1
     if as_json:
         print_json(summary)
@@ -189,9 +192,9 @@ def synth(
     say(str(summary))
     for code, count in sorted(summary.quarantined_by_code.items()):
         say(f"  kept out: {count} {code}  ({out / 'quarantine'})")
-    made = {tool.tool: tool.error_share.n for tool in audit.report.by_tool}
-    calls = ", ".join(f"{made.get(name, 0)} {name}" for name in settings.questions.tools)
-    say(f"calls:       {calls}")
+    if made is not None:
+        calls = ", ".join(f"{made.get(name, 0)} {name}" for name in settings.questions.tools)
+        say(f"calls:       {calls}")
     say(f"look at it:  {page}")
     if status:
         say(f"nothing was written; why: {out / 'quarantine'}", err=True)

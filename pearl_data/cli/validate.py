@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pearl_data.cli.output import leave, naming_a_model
-from pearl_data.command_line import json_option
+from pearl_data.command_line import allow_unfinished_option, json_option
 from pearl_data.progress import stage
 from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
@@ -24,9 +24,15 @@ from pearl_tools.errors import listed
     help="Where the depth model of the records is now, if not under the name they give; its weights"
     " must be theirs. With --replay.",
 )
+@allow_unfinished_option
 @json_option
 def validate(
-    paths: tuple[Path, ...], *, replay: bool, depth_model: str | None, as_json: bool
+    paths: tuple[Path, ...],
+    *,
+    replay: bool,
+    depth_model: str | None,
+    allow_unfinished: bool,
+    as_json: bool,
 ) -> None:
     """Report everything wrong with PATHS: dataset folders, tar shards, .json or .jsonl records.
 
@@ -45,7 +51,13 @@ def validate(
     elif depth_model:
         raise UsageError("--depth-model: expected --replay beside it; nothing else runs depth")
     with naming_a_model() if depth_model else nullcontext():
-        report = validate_paths(paths, replay=replay, depth_model=depth_model, progress=True)
+        report = validate_paths(
+            paths,
+            replay=replay,
+            depth_model=depth_model,
+            allow_unfinished=allow_unfinished,
+            progress=True,
+        )
     if as_json:
         print_json(report)
     else:

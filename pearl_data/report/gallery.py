@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 from PIL import Image
@@ -19,27 +19,34 @@ ROOT_WIDTH = 900
 SEEN_SIDE = 260
 
 
-def choose(trajectories: pl.DataFrame, count: int) -> list[tuple[str, str]]:
-    """``(path, key)`` of ``count`` trajectories: families in turn, evenly spread within each.
+def choose(rows: Callable[[], Iterable[pl.DataFrame]], count: int) -> list[tuple[str, int]]:
+    """``(path, position)`` of ``count`` trajectories: families in turn, evenly spread within each.
 
-    ``trajectories`` has the columns ``path``, ``key`` and ``family``; the choice depends on
-    nothing else, so equal sets show equal galleries.
+    ``rows()`` gives frames with the columns ``path``, ``position`` and ``family``, and is asked
+    twice; the choice depends on nothing else, so equal sets show equal galleries.
     """
-    by_family = [
-        group.select("path", "key").rows()
-        for _, group in trajectories.group_by("family", maintain_order=True)
-    ]
+    sizes: dict[str, int] = {}
+    for frame in rows():
+        for family in frame["family"]:
+            sizes[family] = sizes.get(family, 0) + 1
     # Families that are smaller than an even share leave their places to the others.
-    quota = [0] * len(by_family)
-    for _ in range(min(count, trajectories.height)):
-        open_ = [n for n, rows in enumerate(by_family) if quota[n] < len(rows)]
-        quota[min(open_, key=lambda n: quota[n])] += 1
-    spread = [
-        [rows[place * len(rows) // places] for place in range(places)]
-        for rows, places in zip(by_family, quota, strict=True)
-    ]
-    most = max(map(len, spread), default=0)
-    return [rows[turn] for turn in range(most) for rows in spread if turn < len(rows)]
+    quota = dict.fromkeys(sizes, 0)
+    for _ in range(min(count, sum(sizes.values()))):
+        open_ = [family for family in sizes if quota[family] < sizes[family]]
+        quota[min(open_, key=lambda family: quota[family])] += 1
+    spread: dict[str, dict[int, tuple[str, int]]] = {
+        family: {place * sizes[family] // places: ("", 0) for place in range(places)}
+        for family, places in quota.items()
+    }
+    seen = dict.fromkeys(sizes, 0)
+    for frame in rows():
+        for path, position, family in frame.select("path", "position", "family").rows():
+            if seen[family] in spread[family]:
+                spread[family][seen[family]] = (path, position)
+            seen[family] += 1
+    chosen = [list(one.values()) for one in spread.values()]
+    most = max(map(len, chosen), default=0)
+    return [one[turn] for turn in range(most) for one in chosen if turn < len(one)]
 
 
 def card(sample: Sample) -> Markup:

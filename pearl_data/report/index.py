@@ -13,7 +13,7 @@ from pearl_data.html import Markup, page, tag
 from pearl_data.report.gallery import card, choose
 from pearl_data.report.style import STYLE
 from pearl_data.shards.files import write_whole
-from pearl_tools.errors import BadInput
+from pearl_data.shards.sums import note_page
 
 FAULTS_SHOWN = 50
 
@@ -25,15 +25,16 @@ def write_index(
     title: str,
     gallery: int = 24,
     audit: Audit | None = None,
+    allow_unfinished: bool = False,
 ) -> None:
     """Write the page about everything at ``paths`` to ``out``.
 
     ``gallery`` is the number of trajectories shown with their pictures; ``audit`` saves a second
     reading where it was made already. Raises what :func:`~pearl_data.audit.audit_paths` raises.
     """
-    audit = audit or audit_paths(paths)
+    audit = audit or audit_paths(paths, allow_unfinished=allow_unfinished)
     report = audit.report
-    chosen = choose(audit.trajectories, gallery)
+    chosen = choose(audit.trajectories.frames, gallery)
     parts = [
         tag("h1", title),
         tag("p", _subtitle(report), class_="soft"),
@@ -43,7 +44,7 @@ def write_index(
         parts += [
             tag("h2", "Trajectories"),
             tag("p", f"{len(chosen)} of {report.records.read}, families in turn.", class_="soft"),
-            tag("div", *_cards(chosen), class_="gallery"),
+            tag("div", *_cards(chosen, allow_unfinished=allow_unfinished), class_="gallery"),
         ]
     tables = list(report_tables(report))
     if report.unreadable:
@@ -51,6 +52,7 @@ def write_index(
     parts += [tag("h2", "Audit"), tag("div", *map(_table, tables), class_="tables")]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page(title, *parts, style=STYLE).encode("utf-8", "replace"))
+    note_page(out)
 
 
 def _subtitle(report: AuditReport) -> str:
@@ -83,15 +85,16 @@ def _figure(value: str, name: str, class_: str = "") -> Markup:
     return tag("div", number, words, class_="figure")
 
 
-def _cards(chosen: Sequence[tuple[str, str]]) -> Iterator[Markup]:
+def _cards(chosen: Sequence[tuple[str, int]], *, allow_unfinished: bool) -> Iterator[Markup]:
     collections: dict[str, Collection] = {}
-    for path, key in chosen:
+    for path, position in chosen:
         if path not in collections:
-            collections[path] = open_collection(Path(path))
-        try:
-            yield card(collections[path].sample(key))
-        except (BadInput, KeyError) as error:
-            yield tag("p", f"{key}: {error}", class_="bad")
+            collections[path] = open_collection(Path(path), allow_unfinished=allow_unfinished)
+        entry = collections[path].entry(position)
+        if entry.sample is not None:
+            yield card(entry.sample)
+        else:
+            yield tag("p", f"#{position}: {entry.fault}", class_="bad")
 
 
 def _table(table: Table) -> Markup:

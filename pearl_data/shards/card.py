@@ -8,7 +8,8 @@ JSON, which keeps every record as it is. A field that a sample lacks is null.
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Iterable, Mapping
 
 from pearl_data.shards.manifest import HeaderLine, ShardLine, summarise
 
@@ -19,17 +20,21 @@ _DTYPES = {
     "npy": "    list:\n      list: float32\n",
 }
 _IMAGE = "    dtype: image\n"
+#: The picture of a question, as the record names it.
+_ROOT = re.compile(r"i0\.[a-z0-9]+")
 
 
 def dataset_card(
-    header: HeaderLine, shards: list[ShardLine], fields: set[str], splits: dict[str, int]
+    header: HeaderLine, shards: list[ShardLine], fields: set[str], splits: Mapping[str, int]
 ) -> bytes:
-    """The text of ``README.md`` for a dataset with these member names and samples per split."""
+    """The text of ``README.md`` for a dataset with these member names and samples per split.
+
+    Every tar is named under its split, so a file that the manifest does not name is not loaded.
+    """
     features = "".join(
         f"  - name: {name}\n" + _DTYPES.get(name.rpartition(".")[2], _IMAGE)
         for name in sorted(fields)
     )
-    split = hf_split(splits)
     summary = summarise(header, shards)
     by_split = ", ".join(f"{count} {name}" for name, count in sorted(splits.items())) or "none"
     reasons = "".join(
@@ -37,12 +42,7 @@ def dataset_card(
     )
     return (
         f"""---
-configs:
-- config_name: default
-  data_files:
-  - split: {split}
-    path: shards/*.tar
-dataset_info:
+{_configs(shards)}dataset_info:
   features:
   - name: __key__
     dtype: string
@@ -60,25 +60,65 @@ dataset_info:
 each record (`source.licence`). `datasets` rounds the numbers in `json` to ten decimals;
 `pearl_data.shards.DatasetReader` gives them as they are.
 
-```python
-from datasets import load_dataset
-
-for sample in load_dataset("PATH/OF/THIS/FOLDER", split="{split}"):
-    trajectory, picture = sample["json"], sample["i0.jpg"]
-```
-
-{"Quarantined, by reason:" if reasons else "Nothing was quarantined."}
+{_lines(fields, shards)}{"Quarantined, by reason:" if reasons else "Nothing was quarantined."}
 
 {reasons}""".rstrip().encode()
         + b"\n"
     )
 
 
-def hf_split(splits: dict[str, int]) -> str:
-    """The split under which ``datasets`` loads the folder: ours if there is one, else ``all``."""
-    return next(iter(splits)).replace("-", "_") if len(splits) == 1 else "all"
+def hf_splits(splits: Iterable[str]) -> dict[str, str]:
+    """Our split -> the name under which ``datasets`` loads it: letters, digits and ``_``, never
+    ``all``, which means every split there; each name once.
+
+    >>> hf_splits(["train", "val-b", "val_b", "all"])
+    {'all': 'all_', 'train': 'train', 'val-b': 'val_b', 'val_b': 'val_b_'}
+    """
+    names: dict[str, str] = {}
+    for split in sorted(splits):
+        name = split.replace("-", "_")
+        while name == "all" or name in names.values():
+            name += "_"
+        names[split] = name
+    return names
 
 
-def card_path(folder: Path) -> Path:
-    """Where the card of dataset ``folder`` lies."""
-    return folder / CARD
+def _tars_by_split(shards: list[ShardLine]) -> dict[str, list[str]]:
+    """The tars of each split under the name that ``datasets`` knows it by; those of earlier
+    versions, which held all splits together, as ``mixed``.
+    """
+    tars: dict[str, list[str]] = {}
+    for shard in shards:
+        if shard.name:
+            tars.setdefault(shard.split or "mixed", []).append(shard.name)
+    return {name: tars[split] for split, name in hf_splits(tars).items()}
+
+
+def _configs(shards: list[ShardLine]) -> str:
+    """Which tars hold which split, as the loader reads it."""
+    tars = _tars_by_split(shards)
+    text = "configs:\n- config_name: default\n  data_files:\n" if tars else ""
+    for name, paths in tars.items():
+        text += f'  - split: "{name}"\n    path:\n'
+        text += "".join(f"    - {path}\n" for path in paths)
+    return text
+
+
+def _lines(fields: set[str], shards: list[ShardLine]) -> str:
+    """Lines of Python that load the folder."""
+    names = list(_tars_by_split(shards))
+    if not names:
+        return ""
+    first = "train" if "train" in names else names[0]
+    roots = sorted(name for name in fields if _ROOT.fullmatch(name))
+    picture = " or ".join(f'sample["{name}"]' for name in roots)
+    both = f'trajectory, picture = sample["json"], {picture}'
+    return f"""```python
+from datasets import load_dataset
+
+splits = load_dataset("PATH/OF/THIS/FOLDER")  # {", ".join(names)}
+for sample in splits["{first}"]:
+    {both if roots else 'trajectory = sample["json"]'}
+```
+
+"""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from pearl_tools.files import open_regular
 
 _CHUNK = 1 << 20
 
@@ -38,25 +42,45 @@ class WholeFile:
         self.discard()
 
     def write(self, data: bytes) -> None:
-        """Append ``data``."""
-        self._stream.write(data)
+        """Append ``data``; an ``OSError`` such as a full disk names the file."""
+        with naming(self.path):
+            self._stream.write(data)
         self._hash.update(data)
         self.size += len(data)
 
     def commit(self) -> str:
         """Make the file durable under its name; its sha256."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-        self.temporary.replace(self.path)
-        sync_folder(self.path.parent)
+        with naming(self.path):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self.temporary.replace(self.path)
+            sync_folder(self.path.parent)
         return self._hash.hexdigest()
 
     def discard(self) -> None:
         """Remove what was written, unless it was committed."""
         if not self._stream.closed:
-            self._stream.close()
+            with suppress(OSError):  # what a full disk did not take is not wanted any more
+                self._stream.close()
             self.temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, doing: str = "") -> Iterator[None]:
+    """Inside, an ``OSError`` that names no file names ``path``, and what was being done.
+
+    Opening a file names it; writing, flushing and closing, where a disk turns out to be full, do
+    not.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        why = error.strerror or str(error)
+        told = f"{why} ({doing})" if doing else why
+        raise OSError(error.errno, told, str(path)) from error
 
 
 def write_whole(path: Path, data: bytes) -> str:
@@ -82,5 +106,5 @@ def sync_folder(folder: Path) -> None:
 
 def file_sha256(path: Path) -> str:
     """The sha256 of the bytes of ``path``."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -15,9 +15,12 @@ import msgspec
 
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput
+from pearl_tools.files import inside, read_regular
 from pearl_tools.types import Record, Sha256
 
 MANIFEST = "manifest.jsonl"
+#: The one key of a run's configuration that a later run may change: most samples to write, or null.
+LIMIT = "limit"
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -33,11 +36,15 @@ class HeaderLine(Record, frozen=True, kw_only=True, tag="header", tag_field="kin
     config_sha256: Sha256
 
 
-class ShardLine(Record, frozen=True, kw_only=True, tag="shard", tag_field="kind"):
-    """One commit: blocks ``first_block`` up to ``next_block`` and the files that hold them.
+class ShardLine(
+    Record, frozen=True, kw_only=True, tag="shard", tag_field="kind", omit_defaults=True
+):
+    """Blocks ``first_block`` up to ``next_block`` and the files that hold them, of one split.
 
-    ``inputs = written + quarantined + duplicates``. A commit without samples has no tar and no
+    ``inputs = written + quarantined + duplicates``. Blocks without samples have no tar and no
     index: then ``name``, ``sha256``, ``index_sha256``, ``first_key`` and ``last_key`` are null.
+    Samples of several splits lie in a tar each: then the lines before the last have no block of
+    their own (``first_block`` equals ``next_block``), and count only once the last one is there.
     """
 
     number: Count
@@ -48,13 +55,14 @@ class ShardLine(Record, frozen=True, kw_only=True, tag="shard", tag_field="kind"
     first_key: str | None
     last_key: str | None
     first_block: Count
-    next_block: Annotated[int, msgspec.Meta(ge=1)]
+    next_block: Count
     inputs: Count
     quarantined: dict[str, Annotated[int, msgspec.Meta(ge=1)]]
     duplicates: Count
     index_sha256: Sha256 | None
     quarantine_sha256: Sha256 | None
     duplicates_sha256: Sha256 | None
+    split: str | None = None
 
     def files(self) -> dict[str, str]:
         """The files of this commit, relative to the dataset, with their sha256."""
@@ -68,8 +76,13 @@ class ShardLine(Record, frozen=True, kw_only=True, tag="shard", tag_field="kind"
         return {name: digest for name, digest in named.items() if name and digest}
 
 
-class SummaryLine(Record, frozen=True, kw_only=True, tag="summary", tag_field="kind"):
-    """The whole run: ``inputs = written + quarantined + duplicates`` holds, or it is no summary."""
+class SummaryLine(
+    Record, frozen=True, kw_only=True, tag="summary", tag_field="kind", omit_defaults=True
+):
+    """The whole run: ``inputs = written + quarantined + duplicates`` holds, or it is no summary.
+
+    ``card_sha256`` is the hash of ``README.md``; sets of earlier versions have none.
+    """
 
     inputs: Count
     written: Count
@@ -79,6 +92,7 @@ class SummaryLine(Record, frozen=True, kw_only=True, tag="summary", tag_field="k
     shards: Count
     bytes: Count
     lines_sha256: Sha256
+    card_sha256: Sha256 | None = None
 
     def __str__(self) -> str:
         return (
@@ -99,6 +113,27 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     summary: SummaryLine | None
     torn: bytes = b""
 
+    def require_finished(self, folder: Path) -> None:
+        """Raises ``BadInput``, which says how far it is, unless the run that wrote it has ended."""
+        if self.summary is None:
+            raise BadInput(
+                f"{folder}: expected a finished data set, got {self.progress()}; run the command "
+                "that writes it again (it resumes), or read what is there with --allow-unfinished"
+            )
+
+    def progress(self) -> str:
+        """How far an unfinished run is: ``68 of at most 123 trajectories in 2 shards``."""
+        limit = self.header.config.get(LIMIT)
+        most = f" of at most {limit}" if isinstance(limit, int) else ""
+        written = sum(shard.samples for shard in self.shards)
+        shards = sum(shard.name is not None for shard in self.shards)
+        return f"an unfinished one: {written}{most} trajectories in {shards} shards"
+
+
+def shard_name(number: int) -> str:
+    """The name of a shard's tar, relative to the dataset."""
+    return f"shards/{number:06d}.tar"
+
 
 def config_sha256(config: dict[str, Any]) -> str:
     """The hash of a run's configuration: of its canonical JSON."""
@@ -110,7 +145,9 @@ def encode_line(line: Line) -> bytes:
     return canonical_json(line) + b"\n"
 
 
-def summarise(header: HeaderLine, shards: list[ShardLine]) -> SummaryLine:
+def summarise(
+    header: HeaderLine, shards: list[ShardLine], card_sha256: str | None = None
+) -> SummaryLine:
     """The summary that belongs to these lines."""
     by_code: dict[str, int] = {}
     for shard in shards:
@@ -126,6 +163,7 @@ def summarise(header: HeaderLine, shards: list[ShardLine]) -> SummaryLine:
         shards=sum(shard.name is not None for shard in shards),
         bytes=sum(shard.bytes for shard in shards),
         lines_sha256=hashlib.sha256(b"".join(map(encode_line, lines))).hexdigest(),
+        card_sha256=card_sha256,
     )
 
 
@@ -133,7 +171,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of dataset ``folder``; raises ``BadInput`` naming the line that is wrong."""
     path = folder / MANIFEST
     try:
-        data = path.read_bytes()
+        data = read_regular(inside(folder, MANIFEST))
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
     *whole, torn = data.split(b"\n")
@@ -169,6 +207,13 @@ def _ordered(lines: list[Line], torn: bytes, path: Path) -> Manifest:
                 f"{path}, line {number + 2}: expected shard {number} from block {block}, "
                 f"got shard {shard.number} from block {shard.first_block}"
             )
+        if shard.name not in (None, shard_name(number)):
+            raise BadInput(
+                f"{path}, line {number + 2}: expected the name {shard_name(number)}, "
+                f"got {shard.name!r}"
+            )
+        if shard.next_block < block:
+            raise BadInput(f"{path}, line {number + 2}: expected blocks in order")
         block = shard.next_block
         if shard.inputs != shard.samples + sum(shard.quarantined.values()) + shard.duplicates:
             raise BadInput(
@@ -176,7 +221,9 @@ def _ordered(lines: list[Line], torn: bytes, path: Path) -> Manifest:
                 f"got {shard.inputs} = {shard.samples} + {sum(shard.quarantined.values())} + "
                 f"{shard.duplicates}"
             )
-    if isinstance(summary, SummaryLine) and summary != summarise(header, shards):
+    if isinstance(summary, SummaryLine) and summary != summarise(
+        header, shards, summary.card_sha256
+    ):
         raise BadInput(f"{path}: expected the summary to follow from the lines before it")
     return Manifest(
         header=header,

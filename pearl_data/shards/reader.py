@@ -1,30 +1,35 @@
-"""Reading samples: any one of them by number or key, or all in order, from mapped tars.
+"""Reading samples: any one of them by number or key, or all in order, wherever they lie in tars.
 
 A dataset folder is read by its manifest and offset index, so a file that is not in the manifest
-is never seen. A bare tar is scanned once for its members. Members are checked against the hashes
-in the index as they are read; what does not match raises, it is never delivered.
-Left out: decoding pictures (:mod:`pearl_tools.media`) and judging records
-(:mod:`pearl_data.validate`).
+is never seen, nor one outside the folder; a set whose run has not ended is refused. A bare tar is
+scanned once for its members. Members are checked against the hashes in the index as they are read;
+what does not match raises, it is never delivered. Left out: decoding pictures
+(:mod:`pearl_tools.media`) and judging records (:mod:`pearl_data.validate`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import mmap
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
 
 import msgspec
 
 from pearl_data.findings import Finding
+from pearl_data.shards.buffer import FileBuffer, open_buffer, open_file
 from pearl_data.shards.index import IndexLine, MemberSlot
-from pearl_data.shards.manifest import Manifest, read_manifest
+from pearl_data.shards.manifest import Manifest, ShardLine, read_manifest
 from pearl_data.shards.sample import RECORD_NAME, Sample
-from pearl_data.shards.tar import field_of, key_of, open_buffer, scan
+from pearl_data.shards.tar import field_of, key_of, scan
 from pearl_data.shards.verify import verify_dataset, verify_index
 from pearl_data.trajectory import Trajectory, decode
 from pearl_tools.errors import BadInput
+from pearl_tools.files import inside
+
+#: Tars that are open at a time; a set may have more than a process may open.
+_OPEN = 32
 
 
 class Place(NamedTuple):
@@ -41,21 +46,30 @@ class DatasetReader(Sequence[Sample]):
     ``reader[3]`` and ``reader.get(key)`` read one sample, iteration all of them in order.
     ``check`` compares every member with its hash in the index as it is read (1.7 GB/s here);
     turn it off after :meth:`verify`. Raises ``BadInput`` for what cannot be read, naming the
-    shard and the key. Readers may be pickled and forked; each process maps the tars itself.
+    shard and the key, and for a dataset whose run has not ended, unless ``allow_unfinished``.
+    Readers may be pickled and forked; each process opens the tars itself.
     """
 
-    def __init__(self, path: Path | str | Sequence[Path | str], *, check: bool = True) -> None:
-        self.check = check
+    def __init__(
+        self,
+        path: Path | str | Sequence[Path | str],
+        *,
+        check: bool = True,
+        allow_unfinished: bool = False,
+    ) -> None:
         self.folder: Path | None = None
         self.manifest: Manifest | None = None
-        self._maps: dict[Path, mmap.mmap] = {}
+        self._members = MemberReader(check=check)
         named = [path] if isinstance(path, str | Path) else path
         if isinstance(path, str | Path) and Path(path).is_dir():
             self.folder = Path(path)
             self.manifest = read_manifest(self.folder)
-            self.places = list(_from_manifest(self.folder, self.manifest))
+            if not allow_unfinished:
+                self.manifest.require_finished(self.folder)
+            shards = self.manifest.shards
+            self.places = [p for shard in shards for p in shard_places(self.folder, shard)]
         else:
-            self.places = [place for tar in named for place in _from_tar(Path(tar))]
+            self.places = [place for tar in named for place in _plain_places(Path(tar))]
         self._by_key = {place.line.key: number for number, place in enumerate(self.places)}
         if len(self._by_key) != len(self.places):
             where = ", ".join(map(str, named))
@@ -71,15 +85,11 @@ class DatasetReader(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        place = self.places[index]
-        members = self._members(place, place.line.members)
-        return Sample(_decoded(place, members.pop(RECORD_NAME, None)), members)
+        return self._members.sample(self.places[index])
 
     def record(self, index: int) -> Trajectory:
         """The record of one sample; nothing else of it is read."""
-        place = self.places[index]
-        slots = [slot for slot in place.line.members if slot.name == RECORD_NAME]
-        return _decoded(place, self._members(place, slots).get(RECORD_NAME))
+        return self._members.record(self.places[index])
 
     def __iter__(self) -> Iterator[Sample]:
         for number in range(len(self)):
@@ -96,7 +106,7 @@ class DatasetReader(Sequence[Sample]):
     def members(self, index: int) -> dict[str, bytes]:
         """All members of one sample by name, the record (``json``) as bytes among them."""
         place = self.places[index]
-        return self._members(place, place.line.members)
+        return self._members.read(place, place.line.members)
 
     def verify(self) -> list[Finding]:
         """Every fault in the dataset's bytes: empty where all is whole. A bare tar is scanned."""
@@ -111,10 +121,8 @@ class DatasetReader(Sequence[Sample]):
         return found
 
     def close(self) -> None:
-        """Let go of the mapped files; reading again maps them again."""
-        for mapped in self._maps.values():
-            mapped.close()
-        self._maps.clear()
+        """Let go of the open files; reading again opens them again."""
+        self._members.close()
 
     def __enter__(self) -> Self:
         return self
@@ -122,21 +130,30 @@ class DatasetReader(Sequence[Sample]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}}
 
-    def _members(self, place: Place, slots: Sequence[MemberSlot]) -> dict[str, bytes]:
-        mapped = self._maps.get(place.path)
-        if mapped is None:
-            try:
-                with place.path.open("rb") as stream:
-                    mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                raise BadInput(f"{place.path}: cannot be read: {error}") from error
-            self._maps[place.path] = mapped
+class MemberReader:
+    """Reads members at their places, with a few tars open at a time; keeps no bytes of them."""
+
+    def __init__(self, *, check: bool) -> None:
+        self.check = check
+        self._open: OrderedDict[Path, FileBuffer] = OrderedDict()
+
+    def sample(self, place: Place) -> Sample:
+        """The sample at ``place``; raises ``BadInput`` naming shard and key."""
+        members = self.read(place, place.line.members)
+        return Sample(_decoded(place, members.pop(RECORD_NAME, None)), members)
+
+    def record(self, place: Place) -> Trajectory:
+        """The record at ``place``; nothing else of the sample is read."""
+        slots = [slot for slot in place.line.members if slot.name == RECORD_NAME]
+        return _decoded(place, self.read(place, slots).get(RECORD_NAME))
+
+    def read(self, place: Place, slots: Iterable[MemberSlot]) -> dict[str, bytes]:
+        """The members in ``slots`` by name, each as long as its slot says, and checked if asked."""
+        buffer = self._buffer(place.path)
         members = {}
         for slot in slots:
-            data = mapped[slot.offset : slot.offset + slot.size]
+            data = buffer[slot.offset : slot.offset + slot.size]
             if len(data) != slot.size:
                 raise BadInput(
                     f"{place.shard}, sample {place.line.key}: expected {slot.size} bytes of "
@@ -149,6 +166,23 @@ class DatasetReader(Sequence[Sample]):
                 )
             members[slot.name] = data
         return members
+
+    def close(self) -> None:
+        """Let go of the open files."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"check": self.check, "_open": OrderedDict()}
+
+    def _buffer(self, path: Path) -> FileBuffer:
+        buffer = self._open.get(path)
+        if buffer is None:
+            while len(self._open) >= _OPEN:
+                self._open.popitem(last=False)[1].close()
+            buffer = self._open[path] = open_file(path)
+        self._open.move_to_end(path)
+        return buffer
 
 
 def _decoded(place: Place, text: bytes | None) -> Trajectory:
@@ -163,35 +197,41 @@ def _decoded(place: Place, text: bytes | None) -> Trajectory:
         ) from error
 
 
-def _from_manifest(folder: Path, manifest: Manifest) -> Iterator[Place]:
-    for shard in manifest.shards:
-        if shard.name is None:
-            continue
-        index = verify_index(folder, shard)
-        if isinstance(index, Finding):
-            raise BadInput(f"{folder}: {index}")
-        path = folder / shard.name
-        if not path.is_file() or path.stat().st_size != shard.bytes:
-            raise BadInput(
-                f"{path}: expected {shard.bytes} bytes, got "
-                f"{path.stat().st_size if path.is_file() else 'no file'}; run pearl-data validate"
-            )
-        for line in index:
-            yield Place(path, shard.name, line)
+def shard_places(folder: Path, shard: ShardLine) -> list[Place]:
+    """The samples of one shard of dataset ``folder``; raises ``BadInput`` for a broken one."""
+    if shard.name is None:
+        return []
+    index = verify_index(folder, shard)
+    if isinstance(index, Finding):
+        raise BadInput(f"{folder}: {index}")
+    path = inside(folder, shard.name)
+    if not path.is_file() or path.stat().st_size != shard.bytes:
+        raise BadInput(
+            f"{path}: expected {shard.bytes} bytes, got "
+            f"{path.stat().st_size if path.is_file() else 'no file'}; run pearl-data validate"
+        )
+    return [Place(path, shard.name, line) for line in index]
 
 
-def _from_tar(path: Path) -> Iterator[Place]:
-    """The samples of a bare tar: its members grouped by key, in order of appearance."""
-    if path.suffix in {".gz", ".tgz"}:
-        raise BadInput(f"{path}: expected a plain tar for random access; unpack it with gunzip")
+def tar_places(path: Path, junk: list[str] | None = None) -> list[Place]:
+    """The samples of a bare tar: its members grouped by key, in order of appearance. Files that are
+    no members go to ``junk``; raises ``BadInput`` for what cannot be read.
+    """
     faults: list[Finding] = []
     slots: dict[str, list[MemberSlot]] = {}
     with open_buffer(path) as buffer:
-        for member in scan(buffer, faults):
+        for member in scan(buffer, faults, junk):
             slot = MemberSlot(name=field_of(member.name), offset=member.offset, size=member.size)
             slots.setdefault(key_of(member.name), []).append(slot)
     if faults:
         raise BadInput(f"{path}: {faults[0]}")
-    for key, members in slots.items():
-        line = IndexLine(key=key, split=None, identity=None, members=members)
-        yield Place(path, str(path), line)
+    return [
+        Place(path, str(path), IndexLine(key=key, split=None, identity=None, members=members))
+        for key, members in slots.items()
+    ]
+
+
+def _plain_places(path: Path) -> list[Place]:
+    if path.suffix in {".gz", ".tgz"}:
+        raise BadInput(f"{path}: expected a plain tar for random access; unpack it with gunzip")
+    return tar_places(path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import msgspec
 
@@ -18,7 +18,8 @@ from pearl_data.findings import Finding, finding
 from pearl_data.shards.manifest import MANIFEST
 from pearl_data.shards.sample import MEMBER_NAME
 from pearl_data.trajectory import Trajectory
-from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.errors import BadInput, UsageError, listed
+from pearl_tools.files import inside, open_regular, read_regular
 
 Kind = Literal["dataset", "tars", "tar", "json", "jsonl"]
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -53,9 +54,19 @@ def kind_of(path: Path) -> Kind:
     )
 
 
+def is_tar(path: Path) -> bool:
+    """If ``path`` has the name of a tar; dot files, which some systems leave there, have not."""
+    return path.name.lower().endswith(TAR_SUFFIXES) and not path.name.startswith(".")
+
+
 def tars_in(folder: Path) -> list[Path]:
     """The tars that lie in ``folder``, by name."""
-    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(TAR_SUFFIXES))
+    return sorted(filter(is_tar, folder.iterdir()))
+
+
+def junk_note(path: Path, names: Sequence[str]) -> str:
+    """Said once of a tar: the files in it that are no members."""
+    return f"{path}: {len(names)} files that are no members were not read ({listed(names)})"
 
 
 def read_documents(path: Path, kind: Kind) -> Iterator[Document]:
@@ -64,17 +75,13 @@ def read_documents(path: Path, kind: Kind) -> Iterator[Document]:
     Raises ``BadInput`` for a file that cannot be read.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as stream:
+            if kind == "jsonl":
+                yield from _lines(stream)
+                return
+            data = stream.read()
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-    if kind == "jsonl":
-        # a mark of the byte order, as some editors write it, is no part of the first line
-        offset = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
-        for number, line in enumerate(data[offset:].splitlines(keepends=True), 1):
-            if line.strip():
-                yield Document(f"line {number}", line, offset)
-            offset += len(line)
-        return
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         documents: Sequence[msgspec.Raw] = msgspec.json.decode(data, type=list[msgspec.Raw])
@@ -85,15 +92,30 @@ def read_documents(path: Path, kind: Kind) -> Iterator[Document]:
         yield Document(f"[{number}]", bytes(document))
 
 
+def _lines(stream: IO[bytes]) -> Iterator[Document]:
+    """The documents of a ``jsonl`` file, one line at a time."""
+    # a mark of the byte order, as some editors write it, is no part of the first line
+    offset = len(codecs.BOM_UTF8) if stream.read(3) == codecs.BOM_UTF8 else 0
+    stream.seek(offset)
+    lines = (line for part in stream for line in part.splitlines(keepends=True))
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield Document(f"line {number}", line, offset)
+        offset += len(line)
+
+
 def members_beside(path: Path, trajectory: Trajectory) -> dict[str, bytes]:
-    """The members of ``trajectory`` that lie beside its file ``path``, by name."""
+    """The members of ``trajectory`` that lie beside its file ``path``, by name.
+
+    Raises ``BadInput`` for a link out of that folder.
+    """
     members = {}
     for medium in trajectory.media:
         for name in (medium.name_in_sample, medium.picture_in_sample):
             if name and MEMBER_NAME.fullmatch(name):
-                file = path.with_name(f"{trajectory.id}.{name}")
+                file = inside(path.parent, f"{trajectory.id}.{name}")
                 if file.is_file():
-                    members[name] = file.read_bytes()
+                    members[name] = read_regular(file)
     return members
 
 

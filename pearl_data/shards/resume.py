@@ -1,18 +1,28 @@
-"""Going on with a dataset: what of it is whole, what is rewritten, and when to refuse.
+"""Resuming or extending a dataset: what of it is whole, what is rewritten, and when to refuse.
 
-The run that goes on must end with the bytes of one that was never interrupted. So everything up
-to the last shard whose files all match the manifest is kept; the rest is removed, be it left-over
-temporary files, a shard that no line names yet, or whatever follows a shard that was altered.
+The run that resumes must end with the bytes of one that was never interrupted. So everything up to
+the last commit whose files all match the manifest is kept; what follows is written again. Only
+files that the manifest names, or that have a temporary name of ours, are ever removed.
+
+``limit`` alone may differ from the run before: then the commits in which neither limit can have
+cut a block are kept. A run that wrote no trajectory leaves nothing worth keeping: another
+configuration begins anew in its folder.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pearl_data.shards.card import CARD
 from pearl_data.shards.files import file_sha256, temporary_name, write_whole
 from pearl_data.shards.index import IndexLine, decode_index
 from pearl_data.shards.manifest import (
+    LIMIT,
     MANIFEST,
     HeaderLine,
     Line,
@@ -21,85 +31,212 @@ from pearl_data.shards.manifest import (
     SummaryLine,
     encode_line,
     read_manifest,
+    summarise,
 )
+from pearl_data.shards.sums import PAGE, SUMS, read_sums, timings_name, whole, write_sums
 from pearl_tools.errors import BadInput
+from pearl_tools.files import inside, read_regular
 
 #: Folders that belong to the writer; anything else in the output folder is left alone.
 FOLDERS = ("shards", "index", "quarantine", "duplicates", "timings")
 
+_TEMPORARY = re.compile(r"\.(\d{6,}\.(tar|jsonl)|SHA256SUMS)\.tmp")
+
 
 class Restored(NamedTuple):
-    """What a run finds when it opens ``out``: whole shards, their samples, what was dropped."""
+    """What a run finds when it opens ``out``: whole shards, and a line for all that was changed."""
 
     shards: list[ShardLine]
     summary: SummaryLine | None
-    samples: list[IndexLine]
-    dropped: list[str]
+    sums: dict[str, str]
+    changed: list[str]
 
 
 def restore(out: Path, header: HeaderLine) -> Restored:
     """Make ``out`` a dataset of ``header`` with only whole shards in it, new or as it was left.
 
-    Raises ``BadInput`` where ``out`` holds other things, or a dataset of another configuration;
-    then nothing was touched.
+    Raises ``BadInput`` where ``out`` holds other things, a dataset of another configuration, or
+    more trajectories than the limit of ``header``; then nothing was touched.
     """
     if not (out / MANIFEST).exists():
         _refuse_other_things(out)
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / MANIFEST, encode_line(header))
-        manifest = Manifest(header=header, shards=[], summary=None)
-    else:
-        manifest = read_manifest(out)
-        _refuse_other_config(out, manifest.header, header)
+        (out / "shards").mkdir(exist_ok=True)
+        return Restored([], None, {}, [])
+    manifest = read_manifest(out)
+    for folder in FOLDERS:
+        inside(out, folder)
+    kept, changed = _kept_under(out, manifest, header)
     (out / "shards").mkdir(exist_ok=True)
-    kept, fault = _whole_shards(out, manifest.shards)
-    summary = manifest.summary if len(kept) == len(manifest.shards) else None
-    dropped = [f"{fault}; it and what follows is written again"] if fault else []
+    look = _Look(out)
+    sums = _sums_of(out, manifest, changed)
+    for position, shard in enumerate(kept):
+        fault = look.fault(shard, sums)
+        if fault:
+            kept = kept[:position]
+            changed.append(f"{fault}; it and what follows is written again")
+            break
+    while kept and kept[-1].first_block == kept[-1].next_block:
+        kept = kept[:-1]  # one split of a commit whose last line is not there
+    whole_set = len(kept) == len(manifest.shards) and manifest.header == header
+    summary = manifest.summary if whole_set else None
     if manifest.torn:
-        dropped.append(f"{MANIFEST}: the last line was not finished")
-    if fault or manifest.torn:
+        changed.append(f"{MANIFEST}: the last line was not finished")
+    if not whole_set or manifest.torn:
+        dropped = manifest.shards[len(kept) :]
+        sums = _without(out, sums, [*map(_timings, dropped), PAGE])
+        for name in [n for shard in dropped for n in (*shard.files(), timings_name(shard.number))]:
+            (inside(out, str(Path(name).parent)) / Path(name).name).unlink(missing_ok=True)
         lines: list[Line] = [header, *kept, *([summary] if summary else [])]
         write_whole(out / MANIFEST, b"".join(map(encode_line, lines)))
-    dropped += _remove_rest(out, len(kept))
-    samples = [
-        line
-        for shard in kept
-        if shard.index_sha256
-        for line in decode_index((out / f"index/{shard.number:06d}.jsonl").read_bytes())
-    ]
-    return Restored(kept, summary, samples, dropped)
+    elif summary and look.hashed:
+        look.settle()
+    _remove_temporaries(out)
+    return Restored(kept, summary, sums, changed)
 
 
-def broken_file(out: Path, shard: ShardLine) -> str | None:
-    """What is wrong with the first file of ``shard`` that is missing or altered, or None."""
-    for name, digest in shard.files().items():
-        path = out / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if file_sha256(path) != digest:
-            return f"{name} does not have the sha256 of the manifest"
-    return None
+def index_lines(out: Path, shards: list[ShardLine]) -> Iterator[IndexLine]:
+    """The index lines of ``shards``, which are whole, one shard at a time."""
+    for shard in shards:
+        if shard.index_sha256:
+            yield from decode_index(read_regular(inside(out, f"index/{shard.number:06d}.jsonl")))
 
 
-def _whole_shards(out: Path, shards: list[ShardLine]) -> tuple[list[ShardLine], str | None]:
-    for position, shard in enumerate(shards):
-        fault = broken_file(out, shard)
-        if fault:
-            return shards[:position], fault
-    return shards, None
+def with_card(out: Path, summary: SummaryLine, header: HeaderLine, shards: list[ShardLine],
+              card: bytes) -> SummaryLine:  # fmt: skip
+    """Write the lost or altered card of a finished dataset again; the summary that fits it."""
+    made = summarise(header, shards, write_whole(out / CARD, card))
+    if made != summary:
+        lines: list[Line] = [header, *shards, made]
+        write_whole(out / MANIFEST, b"".join(map(encode_line, lines)))
+    return made
 
 
-def _remove_rest(out: Path, shards: int) -> list[str]:
-    """Remove the writer's files of shard ``shards`` and later, and all temporary ones."""
-    removed = []
-    for path in sorted(path for folder in FOLDERS for path in (out / folder).glob("*")):
-        stem = path.name.partition(".")[0]
-        if path.name.endswith(".tmp") or (stem.isdigit() and int(stem) >= shards):
-            path.unlink()
-            removed.append(f"{path.relative_to(out).as_posix()}: not in the manifest, removed")
-    for name in (MANIFEST, "README.md"):
+def card_is_whole(out: Path, summary: SummaryLine) -> bool:
+    """If the card is there as it was written; earlier versions kept no hash of it."""
+    return summary.card_sha256 is None or whole(out, CARD, summary.card_sha256)
+
+
+def _kept_under(
+    out: Path, manifest: Manifest, header: HeaderLine
+) -> tuple[list[ShardLine], list[str]]:
+    """The shards that a run of ``header`` keeps, if sound, and what is said of the others."""
+    there = manifest.header
+    written = sum(shard.samples for shard in manifest.shards)
+    if _without_limit(there) != _without_limit(header):
+        if written:
+            _refuse_other_config(out, there, header)
+        return [], ["the run before wrote no trajectory and had another configuration: begun anew"]
+    old, new = there.config.get(LIMIT), header.config.get(LIMIT)
+    if old == new:
+        return manifest.shards, []
+    if isinstance(new, int) and written > new:
+        raise BadInput(
+            f"{out}: holds {written} trajectories, expected a limit of at least as many, got "
+            f"{new}; nothing was changed: raise --limit, or choose another folder"
+        )
+    least = min((limit for limit in (old, new) if isinstance(limit, int)), default=0)
+    kept: list[ShardLine] = []
+    samples = in_commit = position = 0
+    for number, shard in enumerate(manifest.shards, 1):
+        samples, in_commit = samples + shard.samples, in_commit + shard.samples
+        if shard.first_block == shard.next_block:
+            continue
+        # a commit that is not full was ended by the end of the run, a later one may be cut
+        if samples >= least or in_commit < header.samples_per_shard:
+            break
+        in_commit, position = 0, number
+    kept = manifest.shards[:position]
+    keeps = sum(shard.samples for shard in kept)
+    told = f"limit {_or_all(old)} is now {_or_all(new)}"
+    return kept, [f"{told}: {keeps} of {written} trajectories stay, the others are made again"]
+
+
+def _or_all(limit: object) -> str:
+    return "none" if limit is None else str(limit)
+
+
+def _sums_of(out: Path, manifest: Manifest, changed: list[str]) -> dict[str, str]:
+    """The hashes of timings and page. Timings without one, which nothing can judge, get theirs."""
+    try:
+        sums = read_sums(out)
+    except BadInput as error:
+        sums = {}
+        changed.append(f"{error}; the hashes are taken anew")
+    known, told = dict(sums), bool(changed)
+    for shard in manifest.shards:
+        with suppress(OSError):
+            if _timings(shard) not in known:
+                known[_timings(shard)] = file_sha256(inside(out, _timings(shard)))
+    if known != sums or told or (manifest.summary and not (out / SUMS).is_file()):
+        write_sums(out, known)
+    return known
+
+
+class _Look:
+    """One look at the files of a dataset: every small one is hashed, a tar only if it has changed
+    since the manifest did last, for which ``ctime`` stands.
+
+    Nothing can write to a file and leave its ``ctime``. A disk that loses bits by itself is for
+    ``pearl-data validate``, which reads every byte.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.hashed = False
+        self._before_ns = (out / MANIFEST).stat().st_ctime_ns
+
+    def fault(self, shard: ShardLine, sums: dict[str, str]) -> str | None:
+        """What is wrong with the first file of ``shard`` that is lost or altered, or None."""
+        files = shard.files()
+        if _timings(shard) in sums:
+            files[_timings(shard)] = sums[_timings(shard)]
+        for name, sha256 in files.items():
+            try:
+                path = inside(self.out, name)
+                if name == shard.name:
+                    found = path.stat()
+                    if found.st_size == shard.bytes and found.st_ctime_ns < self._before_ns:
+                        continue
+                    self.hashed = True
+                if file_sha256(path) != sha256:
+                    return f"{name} does not have the sha256 of the manifest"
+            except FileNotFoundError:
+                return f"{name} is missing"
+            except OSError as error:
+                return f"{name} cannot be read ({error.strerror or error})"
+            except BadInput as error:
+                return str(error)
+        return None
+
+    def settle(self) -> None:
+        """All tars are whole: let the manifest be the youngest file, where that can be."""
+        path = self.out / MANIFEST
+        with suppress(OSError):
+            times = path.stat()
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _timings(shard: ShardLine) -> str:
+    return timings_name(shard.number)
+
+
+def _without(out: Path, sums: dict[str, str], names: list[str]) -> dict[str, str]:
+    """``sums`` without ``names``, on disk too."""
+    left = {name: sha256 for name, sha256 in sums.items() if name not in names}
+    if left != sums:
+        write_sums(out, left)
+    return left
+
+
+def _remove_temporaries(out: Path) -> None:
+    for folder in FOLDERS:
+        for path in (out / folder).glob(".*.tmp"):
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink()
+    for name in (MANIFEST, CARD, PAGE):
         temporary_name(out / name).unlink(missing_ok=True)
-    return removed
 
 
 def _refuse_other_things(out: Path) -> None:
@@ -116,8 +253,6 @@ def _refuse_other_things(out: Path) -> None:
 
 
 def _refuse_other_config(out: Path, there: HeaderLine, asked: HeaderLine) -> None:
-    if there == asked:
-        return
     old, new = _flat(_comparable(there)), _flat(_comparable(asked))
     absent = "absent"
     differences = [
@@ -129,6 +264,11 @@ def _refuse_other_config(out: Path, there: HeaderLine, asked: HeaderLine) -> Non
         f"{out}: holds a dataset of another configuration ({'; '.join(differences)}); "
         "choose another folder, or repeat the command that began it"
     )
+
+
+def _without_limit(header: HeaderLine) -> dict[str, Any]:
+    """What a later run must agree with."""
+    return {key: value for key, value in _comparable(header).items() if key != LIMIT}
 
 
 def _comparable(header: HeaderLine) -> dict[str, Any]:

@@ -9,26 +9,25 @@ too. Left out: sparse files, multi-volume archives, repairing what lies behind a
 
 from __future__ import annotations
 
-import gzip
-import mmap
-import zlib
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from pearl_data.findings import Finding, finding
+from pearl_data.shards.buffer import Buffer
 from pearl_tools.errors import BadInput
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
 MAX_NAME = 100
 MAX_SIZE = 8**11 - 1
-#: A gz archive is unpacked in memory; a bomb stops here.
-MAX_UNPACKED = 8 << 30
+_LONGEST_NAME = 1 << 16
+#: Members are held in memory one sample at a time; a larger one is reported, not read.
+MAX_MEMBER = 512 << 20
 
-Buffer = bytes | mmap.mmap
-
+#: What archivers of other systems leave beside the files, as folders and as files.
+_JUNK = re.compile(r"__MACOSX|PaxHeaders?(\.\d+)?|\.[^/]*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+_CHUNK = 1 << 20
 _REGULAR = b"0\x00"
 _DIRECTORY = b"5"
 _PAX_LOCAL, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
@@ -84,11 +83,12 @@ def padding(size: int) -> int:
     return -size % BLOCK
 
 
-def scan(buffer: Buffer, faults: list[Finding]) -> Iterator[Member]:
+def scan(buffer: Buffer, faults: list[Finding], junk: list[str] | None = None) -> Iterator[Member]:
     """The regular members of the tar in ``buffer``, in order.
 
     Faults are appended to ``faults`` with their byte offset; behind a broken header nothing can
-    be trusted, so the scan ends there.
+    be trusted, so the scan ends there. Names of files that are no members (:func:`is_junk`) are
+    appended to ``junk``.
     """
     position, total = 0, len(buffer)
     longname: str | None = None
@@ -121,9 +121,15 @@ def scan(buffer: Buffer, faults: list[Finding]) -> Iterator[Member]:
             return
         kind = header[156:157]
         if kind in (_PAX_LOCAL, _GNU_NAME):
-            longname = _long_name(kind, bytes(buffer[start:end])) or longname
+            text = buffer[start : min(end, start + _LONGEST_NAME)]
+            longname = _long_name(kind, bytes(text)) or longname
         elif kind in _REFUSED or (kind in _REGULAR and not _is_safe(name)):
             faults.append(_unsafe(name, _REFUSED.get(kind, "a name outside its folder"), position))
+        elif kind in _REGULAR and is_junk(name):
+            if junk is not None:
+                junk.append(name)
+        elif kind in _REGULAR and size > MAX_MEMBER:
+            faults.append(_too_large(name, size, position))
         elif kind in _REGULAR:
             yield Member(name, position, start, size)
         elif kind not in (_DIRECTORY, _PAX_GLOBAL, _GNU_LINK):
@@ -152,39 +158,14 @@ def field_of(name: str) -> str:
     return name.rpartition("/")[2].partition(".")[2]
 
 
-@contextmanager
-def open_buffer(path: Path) -> Iterator[Buffer]:
-    """The bytes of tar ``path``, mapped; those of a ``.gz`` unpacked in memory.
+def is_junk(name: str) -> bool:
+    """If a member is no part of any sample: AppleDouble and other dot files, pax headers as files.
 
-    Raises ``BadInput`` naming ``path`` where it cannot be read or unpacked.
+    >>> is_junk("._a.json"), is_junk("__MACOSX/a.json"), is_junk("a.json"), is_junk("../a.json")
+    (True, True, False, False)
     """
-    try:
-        with path.open("rb") as stream:
-            if stream.read(2) == b"\x1f\x8b":
-                stream.seek(0)
-                yield _unpack(stream.read(), path)
-                return
-            stream.seek(0, 2)
-            if stream.tell() == 0:  # mmap refuses empty files
-                yield b""
-                return
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                yield mapped
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _unpack(data: bytes, path: Path) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        out = unpacker.decompress(data, MAX_UNPACKED)
-        if unpacker.eof and not unpacker.unused_data:
-            return out
-        if unpacker.unconsumed_tail:
-            raise BadInput(f"{path}: expected at most {MAX_UNPACKED} bytes unpacked, got more")
-        return gzip.decompress(data)  # several gz members, or the error that says what is wrong
-    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise BadInput(f"{path}: expected a whole gz file, got {error}") from error
+    parts = name.split("/")
+    return not {"", ".."} & {*parts} and any(map(_JUNK.fullmatch, parts))
 
 
 def _size_if_sound(header: bytes) -> int | None:
@@ -217,7 +198,7 @@ def _long_name(kind: bytes, data: bytes) -> str | None:
         return data.rstrip(b"\x00").decode("utf-8", "backslashreplace").removeprefix("./")
     while data:
         length, _, rest = data.partition(b" ")
-        if not length.isdigit() or int(length) <= len(length) + 1:
+        if not length.isdigit() or len(length) > 9 or int(length) <= len(length) + 1:
             return None
         record, data = rest[: int(length) - len(length) - 2], data[int(length) :]
         keyword, _, value = record.partition(b"=")
@@ -244,9 +225,11 @@ def _check_end(buffer: Buffer, position: int, faults: list[Finding]) -> None:
     if total - position < len(END):
         faults.append(_truncated("an end marker of two zero blocks", position, total))
         return
-    rest = bytes(buffer[position:])
-    if any(rest):
-        faults.append(_not_zero("end", position + len(rest) - len(rest.lstrip(b"\x00"))))
+    for start in range(position, total, _CHUNK):
+        part = bytes(buffer[start : start + _CHUNK])
+        if part.count(0) != len(part):
+            faults.append(_not_zero("end", start + len(part) - len(part.lstrip(b"\x00"))))
+            return
 
 
 def _not_zero(what: str, offset: int, key: str = "") -> Finding:
@@ -257,6 +240,18 @@ def _not_zero(what: str, offset: int, key: str = "") -> Finding:
         "other bytes",
         "the file was altered; fetch or write it again",
         key=key,
+        offset=offset,
+    )
+
+
+def _too_large(name: str, size: int, offset: int) -> Finding:
+    return finding(
+        "execution.out_of_memory",
+        "",
+        f"members of at most {MAX_MEMBER} bytes",
+        f"{name} of {size} bytes",
+        "it was not read",
+        key=key_of(name),
         offset=offset,
     )
 

@@ -14,55 +14,79 @@ from pathlib import Path
 import msgspec
 
 from pearl_data.findings import Finding, finding
+from pearl_data.shards.buffer import Buffer, open_buffer
+from pearl_data.shards.card import CARD
 from pearl_data.shards.files import file_sha256
 from pearl_data.shards.index import IndexLine, decode_index
 from pearl_data.shards.manifest import MANIFEST, Manifest, ShardLine
-from pearl_data.shards.tar import BLOCK, END, Buffer, header_bytes, open_buffer, padding
+from pearl_data.shards.records import is_tar
+from pearl_data.shards.sums import verify_sums
+from pearl_data.shards.tar import BLOCK, END, header_bytes, padding
+from pearl_tools.errors import BadInput
+from pearl_tools.files import inside, open_regular, read_regular
 
 _AGAIN = "fetch the file again, or run the command that wrote it: it writes what is broken again"
 
 
-def verify_dataset(folder: Path, manifest: Manifest) -> Iterator[Finding]:
-    """Every fault in the bytes of dataset ``folder``; nothing where it is whole."""
-    yield from _unfinished(folder, manifest)
+def verify_dataset(
+    folder: Path, manifest: Manifest, *, allow_unfinished: bool = False
+) -> Iterator[Finding]:
+    """Every fault in the bytes of dataset ``folder``; nothing where it is whole. A run that has not
+    ended is one, unless ``allow_unfinished``.
+    """
+    if not allow_unfinished:
+        yield from _unfinished(manifest)
+    yield from _unnamed(folder, manifest)
     for shard in manifest.shards:
         index = verify_index(folder, shard)
         for name, digest in shard.files().items():
-            if name == shard.name or name.startswith("index/"):
-                continue
-            if not (folder / name).is_file():
-                yield _missing(name)
-            elif file_sha256(folder / name) != digest:
-                yield _altered(name, digest)
+            if name != shard.name and not name.startswith("index/"):
+                yield from _file(folder, name, digest)
         if isinstance(index, Finding):
             yield index
         if shard.name and shard.sha256:
             yield from verify_shard(folder, shard, [] if isinstance(index, Finding) else index)
+    if manifest.summary and manifest.summary.card_sha256:
+        yield from _file(folder, CARD, manifest.summary.card_sha256)
+    yield from verify_sums(folder, manifest)
 
 
-def _unfinished(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+def _unfinished(manifest: Manifest) -> Iterator[Finding]:
     """What shows that the dataset is not a finished one."""
     if manifest.torn:
         yield finding(
             "parse.truncated", "", "whole lines", "a last line that was not finished",
-            "run the command that writes it again: it goes on", file=MANIFEST,
+            "run the command that writes it again: it resumes", file=MANIFEST,
         )  # fmt: skip
     if manifest.summary is None:
         yield finding(
             "semantic.identity", "", "a summary line, the last of a finished run",
-            f"{len(manifest.shards)} shards without one",
-            "run the command that writes it again: it goes on", file=MANIFEST,
+            manifest.progress(), "run the command that writes it again: it resumes", file=MANIFEST,
         )  # fmt: skip
-        return
+
+
+def _unnamed(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    """Tars that other loaders may read though the manifest names them not."""
     named = {shard.name for shard in manifest.shards}
     shards = folder / "shards"
-    for path in sorted(shards.iterdir()) if shards.is_dir() else ():
+    for path in sorted(shards.iterdir()) if shards.is_dir() and manifest.summary else ():
         name = path.relative_to(folder).as_posix()
-        if name not in named:
+        if name not in named and is_tar(path):
             yield finding(
-                "parse.misplaced", "", "only shards that the manifest names", "another file",
-                "readers do not see it; remove it", file=name,
+                "parse.misplaced", "", "only shards that the manifest names", "another tar",
+                "our readers do not see it, other loaders may; remove it", file=name,
             )  # fmt: skip
+
+
+def _file(folder: Path, name: str, sha256: str) -> Iterator[Finding]:
+    """What is wrong with one file that should have this hash."""
+    try:
+        if file_sha256(inside(folder, name)) != sha256:
+            yield _altered(name, sha256)
+    except BadInput as error:
+        yield _outside(name, error)
+    except OSError as error:
+        yield _missing(name, error)
 
 
 def verify_index(folder: Path, shard: ShardLine) -> list[IndexLine] | Finding:
@@ -71,9 +95,11 @@ def verify_index(folder: Path, shard: ShardLine) -> list[IndexLine] | Finding:
         return []
     name = f"index/{shard.number:06d}.jsonl"
     try:
-        data = (folder / name).read_bytes()
-    except OSError:
-        return _missing(name)
+        data = read_regular(inside(folder, name))
+    except OSError as error:
+        return _missing(name, error)
+    except BadInput as error:
+        return _outside(name, error)
     if hashlib.sha256(data).hexdigest() != shard.index_sha256:
         return _altered(name, shard.index_sha256)
     try:
@@ -94,9 +120,14 @@ def verify_shard(folder: Path, shard: ShardLine, index: list[IndexLine]) -> Iter
     """Every fault in the bytes of one tar, placed by its ``index`` (empty where that is lost)."""
     assert shard.name
     assert shard.sha256
-    path = folder / shard.name
-    if not path.is_file():
-        yield _missing(shard.name)
+    try:
+        path = inside(folder, shard.name)
+        open_regular(path).close()
+    except OSError as error:
+        yield _missing(shard.name, error)
+        return
+    except BadInput as error:
+        yield _outside(shard.name, error)
         return
     if path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256:
         return
@@ -129,7 +160,7 @@ def _account(buffer: Buffer, index: list[IndexLine]) -> Iterator[Finding]:
                 yield _different("the padding", name, line.key, start + slot.size)
     if index and len(buffer) < end + len(END):
         yield _cut_off("an end marker of two zero blocks", len(buffer), index[-1].key)
-    elif index and bytes(buffer[end:]) != END:
+    elif index and (len(buffer) != end + len(END) or buffer[end:] != END):
         yield finding(
             "parse.checksum",
             "",
@@ -160,8 +191,14 @@ def _cut_off(expected: str, size: int, key: str) -> Finding:
     )  # fmt: skip
 
 
-def _missing(name: str) -> Finding:
-    return finding("parse.missing_member", "", "a file that the manifest names", "no file", _AGAIN,
+def _missing(name: str, error: OSError) -> Finding:
+    got = "no file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+    return finding("parse.missing_member", "", "a file that the manifest names", got, _AGAIN,
+                   file=name)  # fmt: skip
+
+
+def _outside(name: str, error: BadInput) -> Finding:
+    return finding("parse.unsafe_member", "", "a file in the folder of the set", error, _AGAIN,
                    file=name)  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """Writing a dataset: blocks in input order become shards that are whole or not there at all.
 
 Which sample goes to which shard follows from the order of the blocks alone, never from the worker
-that computed them, so any number of workers writes the same bytes. A commit makes, in this order,
-the tar, its index, what was quarantined and dropped, the run's timings, and at last the manifest
-line that says they exist. Left out: computing blocks, and the order in which they are computed.
+that computed them, so any number of workers writes the same bytes. A tar holds samples of one
+split, so that other loaders can tell the splits apart. A commit makes, in this order, a tar for
+each split, its index, what was quarantined and dropped, the run's timings, and at last the manifest
+lines that say they exist. Left out: computing blocks, and the order in which they are computed.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import Any, Self
 
 import msgspec
 
-from pearl_data.shards.card import card_path, dataset_card
-from pearl_data.shards.files import WholeFile, write_whole
+from pearl_data.shards.card import CARD, dataset_card
+from pearl_data.shards.files import WholeFile, naming, write_whole
 from pearl_data.shards.index import IndexLine, MemberSlot, encode_index
 from pearl_data.shards.manifest import (
     MANIFEST,
@@ -30,9 +31,10 @@ from pearl_data.shards.manifest import (
     SummaryLine,
     config_sha256,
     encode_line,
+    shard_name,
     summarise,
 )
-from pearl_data.shards.resume import restore
+from pearl_data.shards.resume import card_is_whole, index_lines, restore, with_card
 from pearl_data.shards.sample import (
     BlockResult,
     CallTiming,
@@ -40,6 +42,7 @@ from pearl_data.shards.sample import (
     Sample,
     sample_members,
 )
+from pearl_data.shards.sums import timings_name, write_sums
 from pearl_data.shards.tar import END, header_bytes, padding
 from pearl_data.trajectory import SCHEMA_VERSION, canonical_json, identity_sha256
 from pearl_tools.errors import BadInput, ToolBug
@@ -58,14 +61,21 @@ class Duplicate(Record, frozen=True, kw_only=True):
     answer: str
 
 
+class _Tar:
+    """The samples of one split since the last commit."""
+
+    def __init__(self, path: Path, split: str) -> None:
+        self.split, self.file = split, WholeFile(path)
+        self.index: list[IndexLine] = []
+
+
 class _Pending:
-    """What has been added since the last commit."""
+    """What has been added since the last commit: a tar for every split that occurs."""
 
     def __init__(self, first_block: int) -> None:
         self.first_block = first_block
-        self.inputs = 0
-        self.file: WholeFile | None = None
-        self.index: list[IndexLine] = []
+        self.inputs = self.samples = 0
+        self.tars: dict[str, _Tar] = {}
         self.quarantined: list[Quarantined] = []
         self.duplicates: list[Duplicate] = []
         self.timings: list[CallTiming] = []
@@ -75,7 +85,7 @@ class DatasetWriter:
     """Writes one dataset folder; open it with :meth:`open`, end it with :meth:`close`.
 
     ``next_block`` is the first block that is still to be done, ``summary`` is set once the
-    dataset is finished, ``dropped`` says what a resumed run found broken and writes again.
+    dataset is finished, ``dropped`` says what a run found broken or outdated and writes again.
 
     >>> with DatasetWriter.open(folder, {"seed": 0}) as writer:  # doctest: +SKIP
     ...     for index in range(writer.next_block, blocks):
@@ -85,12 +95,22 @@ class DatasetWriter:
 
     def __init__(self, out: Path, header: HeaderLine, lock: int) -> None:
         self.out, self.header = out, header
-        self._shards, self.summary, samples, self.dropped = restore(out, header)
+        self._shards, self.summary, self._sums, self.dropped = restore(out, header)
         self.next_block = self._shards[-1].next_block if self._shards else 0
-        self._keys = {line.key for line in samples}
-        self._identities = {bytes.fromhex(line.identity or ""): line.key for line in samples}
-        self._fields = {slot.name for line in samples for slot in line.members}
-        self._splits = Counter(line.split or "" for line in samples)
+        self._keys: set[str] = set()
+        self._identities: dict[bytes, str] = {}
+        self._fields: set[str] = set()
+        self._splits = Counter[str]()
+        if self.summary is None:
+            for line in index_lines(out, self._shards):
+                self._keys.add(line.key)
+                self._identities[bytes.fromhex(line.identity or "")] = line.key
+                self._note(line)
+        elif not card_is_whole(out, self.summary):
+            for line in index_lines(out, self._shards):
+                self._note(line)
+            self.summary = with_card(out, self.summary, header, self._shards, self._card())
+            self.dropped.append(f"{CARD} was lost or altered: written again")
         self._pending = _Pending(self.next_block)
         self._release = weakref.finalize(self, os.close, lock)
 
@@ -103,9 +123,11 @@ class DatasetWriter:
         samples_per_shard: int = 256,
         tools: dict[str, str] | None = None,
     ) -> DatasetWriter:
-        """Create the dataset ``out``, or go on with it.
+        """Create the dataset ``out``, or resume it.
 
-        ``config`` is everything (JSON values) on which the bytes depend: source, seed, tools.
+        ``config`` is everything (JSON values) on which the bytes depend: source, seed, tools. Its
+        ``limit``, the most samples that the caller will add (null: all), may be another than the
+        run before had, if no more samples are there: the set ends as if begun with this limit.
         ``tools`` maps tool names to versions, by default those of the registry. A shard is
         committed at the first block edge at which it has ``samples_per_shard`` samples. Raises
         ``BadInput`` where ``out`` holds other things or a dataset of another configuration (the
@@ -168,7 +190,8 @@ class DatasetWriter:
         pending.quarantined += result.quarantined
         pending.timings += result.timings
         self.next_block += 1
-        if len(pending.index) >= self.header.samples_per_shard:
+        pending.samples = sum(len(tar.index) for tar in pending.tars.values())
+        if pending.samples >= self.header.samples_per_shard:
             self._commit()
 
     def close(self) -> SummaryLine:
@@ -179,10 +202,10 @@ class DatasetWriter:
         if self.summary is None:
             if self._pending.inputs:
                 self._commit()
-            summary = summarise(self.header, self._shards)
+            card_sha256 = write_whole(self.out / CARD, self._card())
+            summary = summarise(self.header, self._shards, card_sha256)
             assert summary.inputs == summary.written + summary.quarantined + summary.duplicates
-            card = dataset_card(self.header, self._shards, self._fields, dict(self._splits))
-            write_whole(card_path(self.out), card)
+            write_sums(self.out, self._sums)
             self._append(summary)
             self.summary = summary
         self.abandon()
@@ -190,8 +213,8 @@ class DatasetWriter:
 
     def abandon(self) -> None:
         """Let go of the folder without what was not committed; a later run goes on from there."""
-        if self._pending.file:
-            self._pending.file.discard()
+        for tar in self._pending.tars.values():
+            tar.file.discard()
         self._release()
 
     def _add(self, sample: Sample) -> None:
@@ -210,51 +233,75 @@ class DatasetWriter:
         members = sample_members(sample)
         self._keys.add(key)
         self._identities[bytes.fromhex(identity)] = key
-        self._splits[trajectory.split] += 1
-        if pending.file is None:
-            pending.file = WholeFile(self.out / _shard_name(len(self._shards)))
+        tar = pending.tars.get(trajectory.split)
+        if tar is None:
+            number = len(self._shards) + len(pending.tars)
+            tar = pending.tars[trajectory.split] = _Tar(
+                self.out / shard_name(number), trajectory.split
+            )
         slots = []
         for name, data in members:
-            pending.file.write(header_bytes(f"{key}.{name}", len(data)))
-            offset = pending.file.size
-            pending.file.write(data)
-            pending.file.write(bytes(padding(len(data))))
+            tar.file.write(header_bytes(f"{key}.{name}", len(data)))
+            offset = tar.file.size
+            tar.file.write(data)
+            tar.file.write(bytes(padding(len(data))))
             digest = hashlib.sha256(data).hexdigest()
             slots.append(MemberSlot(name=name, offset=offset, size=len(data), sha256=digest))
-            self._fields.add(name)
-        pending.index.append(
-            IndexLine(key=key, split=trajectory.split, identity=identity, members=slots)
-        )
+        line = IndexLine(key=key, split=trajectory.split, identity=identity, members=slots)
+        tar.index.append(line)
+        self._note(line)
+
+    def _note(self, line: IndexLine) -> None:
+        """Count what the card says of one sample."""
+        self._splits[line.split or ""] += 1
+        self._fields.update(slot.name for slot in line.members)
+
+    def _card(self) -> bytes:
+        return dataset_card(self.header, self._shards, self._fields, dict(self._splits))
 
     def _commit(self) -> None:
-        """Make everything pending durable, the manifest line last."""
-        pending, number = self._pending, len(self._shards)
-        file, sha256 = pending.file, None
-        if file:
-            file.write(END)
-            sha256 = file.commit()
-        self._write_lines("timings", number, pending.timings)
-        self._shards.append(
-            ShardLine(
-                number=number,
-                name=_shard_name(number) if file else None,
-                sha256=sha256,
-                bytes=file.size if file else 0,
-                samples=len(pending.index),
-                first_key=pending.index[0].key if file else None,
-                last_key=pending.index[-1].key if file else None,
-                first_block=pending.first_block,
-                next_block=self.next_block,
-                inputs=pending.inputs,
-                quarantined=dict(Counter(each.reason.code for each in pending.quarantined)),
-                duplicates=len(pending.duplicates),
-                index_sha256=self._write("index", number, encode_index(pending.index)),
-                quarantine_sha256=self._write_lines("quarantine", number, pending.quarantined),
-                duplicates_sha256=self._write_lines("duplicates", number, pending.duplicates),
-            )
-        )
-        self._append(self._shards[-1])
+        """Make everything pending durable, the manifest lines last."""
+        pending, first = self._pending, len(self._shards)
+        lines = []
+        tars: list[_Tar | None] = [*pending.tars.values()]
+        for number, tar in enumerate(tars or [None], first):
+            last = number == first + max(len(tars), 1) - 1
+            lines.append(self._line(number, tar, last=last))
+        number = lines[-1].number
+        if timed := self._write_lines("timings", number, pending.timings):
+            self._sums[timings_name(number)] = timed
+            write_sums(self.out, self._sums)
+        self._append(*lines)
+        self._shards += lines
         self._pending = _Pending(self.next_block)
+
+    def _line(self, number: int, tar: _Tar | None, *, last: bool) -> ShardLine:
+        """Give one tar its name; its line. The last of a commit has the blocks and their rest."""
+        pending, index = self._pending, tar.index if tar else []
+        sha256 = None
+        if tar:
+            tar.file.write(END)
+            sha256 = tar.file.commit()
+        quarantined = pending.quarantined if last else []
+        duplicates = pending.duplicates if last else []
+        return ShardLine(
+            number=number,
+            name=shard_name(number) if tar else None,
+            sha256=sha256,
+            bytes=tar.file.size if tar else 0,
+            samples=len(index),
+            first_key=index[0].key if index else None,
+            last_key=index[-1].key if index else None,
+            first_block=pending.first_block,
+            next_block=self.next_block if last else pending.first_block,
+            inputs=len(index) + len(quarantined) + len(duplicates),
+            quarantined=dict(Counter(each.reason.code for each in quarantined)),
+            duplicates=len(duplicates),
+            index_sha256=self._write("index", number, encode_index(index)),
+            quarantine_sha256=self._write_lines("quarantine", number, quarantined),
+            duplicates_sha256=self._write_lines("duplicates", number, duplicates),
+            split=tar.split if tar else None,
+        )
 
     def _write_lines(self, folder: str, number: int, records: list[Any]) -> str | None:
         return self._write(folder, number, b"".join(canonical_json(r) + b"\n" for r in records))
@@ -266,11 +313,19 @@ class DatasetWriter:
         (self.out / folder).mkdir(exist_ok=True)
         return write_whole(self.out / folder / f"{number:06d}.jsonl", data)
 
-    def _append(self, line: ShardLine | SummaryLine) -> None:
-        with (self.out / MANIFEST).open("ab") as stream:
-            stream.write(encode_line(line))
-            stream.flush()
-            os.fsync(stream.fileno())
+    def _append(self, *lines: ShardLine | SummaryLine) -> None:
+        path = self.out / MANIFEST
+        with path.open("ab", buffering=0) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            try:
+                with naming(path):
+                    data = b"".join(map(encode_line, lines))
+                    while data:  # a disk that is almost full takes a part
+                        data = data[stream.write(data) :]
+                    os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(size)  # half a line is none
+                raise
 
 
 def toolkit_version() -> str:
@@ -285,10 +340,6 @@ def _registered() -> dict[str, str]:
     from pearl_tools.registry import TOOLS
 
     return {name: tool.spec.version for name, tool in TOOLS.items()}
-
-
-def _shard_name(number: int) -> str:
-    return f"shards/{number:06d}.tar"
 
 
 def _lock(out: Path) -> int:

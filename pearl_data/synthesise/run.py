@@ -148,11 +148,12 @@ def synthesise(
                 samples_per_shard=settings.samples_per_shard,
             )
         )
-        if writer.summary is not None:
-            stage("synth", f"{out} was finished before, nothing is to be done")
-            return writer.summary
         for line in writer.dropped:
             stage("synth", f"writing again: {line}")
+        if writer.summary is not None:
+            if not writer.dropped:
+                stage("synth", f"{out} was finished before, nothing is to be done")
+            return writer.summary
         limit = settings.limit
         total, unit = (blocks, "blocks") if limit is None else (limit, "trajectories")
         done = writer.next_block if limit is None else writer.written

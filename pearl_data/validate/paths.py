@@ -15,6 +15,7 @@ from pearl_data.shards.files import file_sha256
 from pearl_data.shards.manifest import MANIFEST, ShardLine, read_manifest
 from pearl_data.shards.records import (
     Kind,
+    junk_note,
     kind_of,
     members_beside,
     no_records,
@@ -32,6 +33,7 @@ from pearl_data.validate.report import ReplayCount, ValidationReport
 from pearl_data.validate.schema import read_record
 from pearl_tools.errors import BadInput
 from pearl_tools.executor import ExecutorSettings
+from pearl_tools.files import is_regular_inside
 
 #: Samples whose chains run side by side, so that depth calls share batches.
 REPLAY_GROUP = 8
@@ -42,6 +44,7 @@ def validate_paths(
     *,
     replay: bool = False,
     depth_model: str | None = None,
+    allow_unfinished: bool = False,
     progress: bool = False,
 ) -> ValidationReport:
     """Everything wrong with ``paths``: dataset folders, tars (also gz) or folders of them,
@@ -51,9 +54,10 @@ def validate_paths(
     depth maps; of bare records those pictures that lie beside the file as ``{key}.{name}``.
     ``replay`` runs all calls again, so then every root must be there, and ``depth_model`` says
     where the depth model is if no longer where the records say. A path without any record is a
-    finding. Raises ``UsageError`` for a path that is none of these.
+    finding, and so is a dataset whose run has not ended, unless ``allow_unfinished``. Raises
+    ``UsageError`` for a path that is none of these.
     """
-    run = _Run(replay=replay, depth_model=depth_model)
+    run = _Run(replay=replay, depth_model=depth_model, allow_unfinished=allow_unfinished)
     kinds = [(path, kind_of(path)) for path in map(Path, paths)]
     with Progress("validate", None, "documents") if progress else nullcontext() as line:
         run.progress = line
@@ -71,8 +75,8 @@ class _Id(msgspec.Struct):
 class _Run:
     """One validation: what has been found and counted so far."""
 
-    def __init__(self, *, replay: bool, depth_model: str | None) -> None:
-        self.replay = replay
+    def __init__(self, *, replay: bool, depth_model: str | None, allow_unfinished: bool) -> None:
+        self.replay, self.allow_unfinished = replay, allow_unfinished
         self._depth_model = depth_model
         self.progress: Progress | None = None
         self.files = self.documents = self.with_findings = 0
@@ -112,15 +116,15 @@ class _Run:
             manifest = read_manifest(folder)
         except BadInput as error:
             self.found(finding("parse.checksum", "", "a whole manifest", error), folder / MANIFEST)
-            for path in sorted((folder / "shards").glob("*.tar")):
+            for path in tars_in(folder / "shards") if (folder / "shards").is_dir() else ():
                 self.files += 1
                 self.tar(path, self._replayer())
             return
-        for each in verify_dataset(folder, manifest):
+        for each in verify_dataset(folder, manifest, allow_unfinished=self.allow_unfinished):
             self.found(each, folder / each.file)
         replayer = self._replayer(recorded_settings(manifest.header.config))
         for shard in manifest.shards:
-            if shard.name and (folder / shard.name).is_file():
+            if shard.name and is_regular_inside(folder, shard.name):
                 self.files += 1
                 self._shard(folder, shard, replayer)
         if manifest.summary:
@@ -128,15 +132,17 @@ class _Run:
 
     def tar(self, path: Path, replayer: Replayer | None) -> None:
         """A bare tar: its packing, then every sample."""
-        faults: list[Finding] = []
+        faults, junk = list[Finding](), list[str]()
         try:
-            for stored in read_tar(path, faults):
+            for stored in read_tar(path, faults, junk):
                 self.sample(stored, path, replayer)
         except BadInput as error:
             faults.append(finding("parse.truncated", "", "a file that can be read", error))
         self._replay_group(replayer, path)
         for fault in faults:
             self.found(fault, path)
+        if junk:
+            self.notes.append(junk_note(path, junk))
 
     def records(self, path: Path, kind: Kind) -> None:
         """Bare records: one, a list, or one per line; with the pictures that lie beside them."""

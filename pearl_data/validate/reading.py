@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pearl_data.findings import Finding, finding
+from pearl_data.shards.buffer import Buffer, open_buffer
 from pearl_data.shards.index import IndexLine
 from pearl_data.shards.sample import RECORD_NAME
-from pearl_data.shards.tar import Buffer, Member, field_of, key_of, open_buffer, scan
+from pearl_data.shards.tar import Member, field_of, key_of, scan
 
 
 class Stored(NamedTuple):
@@ -38,12 +39,14 @@ def read_indexed(path: Path, index: list[IndexLine]) -> Iterator[Stored]:
             yield Stored(line.key, members, line)
 
 
-def read_tar(path: Path, faults: list[Finding]) -> Iterator[Stored]:
-    """The samples of a bare tar in order; what is wrong with its packing goes to ``faults``."""
+def read_tar(path: Path, faults: list[Finding], junk: list[str]) -> Iterator[Stored]:
+    """The samples of a bare tar in order; what is wrong with its packing goes to ``faults``, names
+    of files that are no members to ``junk``.
+    """
     with open_buffer(path) as buffer:
         closed: set[str] = set()
         key, members = "", dict[str, bytes]()
-        for member in scan(buffer, faults):
+        for member in scan(buffer, faults, junk):
             name, field = key_of(member.name), field_of(member.name)
             if name != key:
                 if key:

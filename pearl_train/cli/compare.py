@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option
+from pearl_data.command_line import allow_unfinished_option, json_option
 from pearl_data.progress import stage
 from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
@@ -38,6 +38,7 @@ from pearl_train.cli.choices import config_options, data_option, model_option
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the comparison; what is finished there is kept.",
 )
+@allow_unfinished_option
 @json_option
 def compare(
     data: Path,
@@ -47,6 +48,7 @@ def compare(
     configs: tuple[str, ...],
     sets: tuple[str, ...],
     out: Path,
+    allow_unfinished: bool,
     as_json: bool,
 ) -> None:
     """Train objectives on the same data in the same order, and ask all the same held-out questions.
@@ -59,7 +61,7 @@ def compare(
     stage("compare", "loading torch and transformers")
     from pearl_train.settings.variants import chosen_variants
 
-    flags = {"model.id": model}
+    flags = {"model.id": model, "data.allow_unfinished": allow_unfinished or None}
     variants = chosen_variants(objectives, configs, sets, flags)
 
     from pearl_train.comparing.compare import PAGE, Request

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pearl_data.command_line import json_option
+from pearl_data.command_line import allow_unfinished_option, json_option
 from pearl_data.progress import stage
 from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Write doctor.json, sample.html (tokens in colours) and pictures.png there.",
 )
+@allow_unfinished_option
 @json_option
 @click.pass_context
 def doctor(
@@ -53,6 +54,7 @@ def doctor(
     sets: tuple[str, ...],
     samples: int,
     out: Path | None,
+    allow_unfinished: bool,
     as_json: bool,
 ) -> None:
     """Before the first step: what will the model see, does it fit, will it learn.
@@ -72,7 +74,15 @@ def doctor(
             for line in told(finding):
                 say(line)
 
-    config = chosen_config(configs, sets, {"model.id": model, "objective.name": objective})
+    config = chosen_config(
+        configs,
+        sets,
+        {
+            "model.id": model,
+            "objective.name": objective,
+            "data.allow_unfinished": allow_unfinished or None,
+        },
+    )
     report, patient = examine(data, config, samples=samples, tell=tell)
     written = write_files(report, patient.sheet, out) if out else []
     if as_json:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option
+from pearl_data.command_line import allow_unfinished_option, json_option
 from pearl_data.progress import stage
 from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
@@ -27,6 +27,7 @@ from pearl_train.cli.choices import asking_sets_option, checkpoint_option, data_
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many questions.")
 @checkpoint_option
 @asking_sets_option
+@allow_unfinished_option
 @json_option
 def evaluate(
     run: str,
@@ -36,6 +37,7 @@ def evaluate(
     limit: int | None,
     checkpoint: str,
     sets: tuple[str, ...],
+    allow_unfinished: bool,
     as_json: bool,
 ) -> None:
     """Accuracy by family of questions with intervals, latency, tokens, and tool errors.
@@ -51,7 +53,16 @@ def evaluate(
     from pearl_train.training.at_checkpoint import network_at
 
     with network_at(run, checkpoint) as at:
-        found = examine(run, data, split=split, out=out, sets=sets, limit=limit, at=at)
+        found = examine(
+            run,
+            data,
+            split=split,
+            out=out,
+            sets=sets,
+            limit=limit,
+            at=at,
+            allow_unfinished=allow_unfinished,
+        )
     if as_json:
         print_json(found)
     else:

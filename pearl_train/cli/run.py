@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pearl_data.command_line import json_option
+from pearl_data.command_line import allow_unfinished_option, json_option
 from pearl_data.progress import stage
 from pearl_data.terminal import print_json, say
 from pearl_tools.errors import UsageError
@@ -37,6 +37,7 @@ from pearl_train.cli.output import first_process
     type=click.Choice(["warn", "stop"]),
     help="What to do when the views collapse.",
 )
+@allow_unfinished_option
 @json_option
 def run(
     data: Path | None,
@@ -47,6 +48,7 @@ def run(
     out: Path | None,
     resume: Path | None,
     on_collapse: str | None,
+    allow_unfinished: bool,
     as_json: bool,
 ) -> None:
     """Train a model on the trajectories in --data.
@@ -60,7 +62,8 @@ def run(
     from pearl_train.settings.load import load_config
     from pearl_train.training.loop import train
 
-    flags = {"model.id": model, "objective.name": objective, "log.on_collapse": on_collapse}
+    flags = {"model.id": model, "objective.name": objective, "log.on_collapse": on_collapse,
+             "data.allow_unfinished": allow_unfinished or None}  # fmt: skip
     if resume is not None:
         folder = RunFolder(resume)
         config = folder.read_config()
@@ -92,7 +95,8 @@ def _alone(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, obj
     from pearl_train.settings.variants import MAY_CHANGE
 
     names = {"model.id": "--model", "objective.name": "--objective", "out": "--out",
-             "log.on_collapse": "--on-collapse"}  # fmt: skip
+             "log.on_collapse": "--on-collapse",
+             "data.allow_unfinished": "--allow-unfinished"}  # fmt: skip
     given = [names[key] for key, value in flags.items() if value is not None]
     fixed = [text for text in sets if text.partition("=")[0].strip() not in MAY_CHANGE]
     given += ["--config"] * bool(configs) + [f"--set {text}" for text in fixed]

@@ -123,6 +123,7 @@ def compare(request: Request) -> Comparison:
         test_split=shared.evaluate.split,
         seed=shared.seed,
         share=request.share,
+        allow_unfinished=shared.data.allow_unfinished,
     )
     session = _Session(request, held)
     for variant, config in zip(request.variants, configs, strict=True):
@@ -235,7 +236,8 @@ class _Session:
 
     def _examined(self, name: str, place: Place, folder: Path, training: Training | None) -> Row:
         weights = weights_sha256(place)
-        with DatasetReader(self.held.test.path) as reader:
+        # as hold_out has read it
+        with DatasetReader(self.held.test.path, allow_unfinished=True) as reader:
             model = open_answerer(place, executor=executor_of(reader), device=self.request.device)
             subject = _Subject(name, weights, model, folder)
             asked = self._asked(subject, reader)

@@ -42,6 +42,7 @@ def examine(
     limit: int | None = None,
     at: AtStep | None = None,
     device: str | None = None,
+    allow_unfinished: bool = False,
 ) -> Evaluation:
     """The scores of the model at ``where`` on ``data``.
 
@@ -53,7 +54,7 @@ def examine(
     if place.trained and place.config.objective.name == "tools":
         why = "evaluate.tool_turn_tokens limits the turns of a model that calls tools"
         refuse_unread(sets, ("evaluate.max_new_tokens",), why)
-    with open_dataset(data) as reader:
+    with open_dataset(data, allow_unfinished=allow_unfinished) as reader:
         model = open_answerer(place, executor=executor_of(reader), device=device)
         header = header_of(
             place.name, weights_sha256(place), data, split or place.config.evaluate.split, model

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,11 +43,12 @@ class Asked(NamedTuple):
 
 
 class Side(NamedTuple):
-    """A data set and the split of it that is used; None means all of it."""
+    """A data set and the split of it that is used; None means all of it. ``splits`` it has."""
 
     path: Path
     split: str | None
     samples: Sequence[Asked]
+    splits: frozenset[str] = frozenset()
 
 
 class HeldOut(NamedTuple):
@@ -70,24 +72,25 @@ def hold_out(
     test_split: str | None = None,
     seed: int = 0,
     share: float = SHARE,
+    allow_unfinished: bool = False,
 ) -> HeldOut:
     """Train and test side of ``data`` (its split ``split``).
 
     ``test`` is a data set of its own, ``test_split`` the split of it, or of ``data``, to test on.
     Without either, a split ``test`` or ``val`` of ``data``; without that, ``share`` (0..1) of the
     pictures, chosen by ``seed``, with everything asked about them, goes to ``out/test`` and the
-    rest to ``out/train``. Raises ``UsageError`` where a question is on both sides.
+    rest to ``out/train``. Raises ``UsageError`` where a question is on both sides, and ``BadInput``
+    for data whose run has not ended unless ``allow_unfinished``.
     """
-    train = _side(data, split)
+    side = partial(_side, allow_unfinished=allow_unfinished)
+    train = side(data, split)
     if test is not None:
-        kept = _side(test, test_split)
+        kept = side(test, test_split)
         return _checked(train, kept, f"tested on {test}, which is a data set of its own")
-    known = {sample_split for sample_split in _splits(data) if sample_split != split}
+    known = {sample_split for sample_split in train.splits if sample_split != split}
     chosen = test_split or next((name for name in _TEST_SPLITS if name in known), None)
     if chosen is not None:
-        return _checked(
-            train, _side(data, chosen), f"tested on the split {chosen} of the same data"
-        )
+        return _checked(train, side(data, chosen), f"tested on the split {chosen} of the same data")
     return _divided(train, out, seed, share)
 
 
@@ -105,15 +108,12 @@ def asked(record: Trajectory) -> Asked:
     )
 
 
-def _side(path: Path, split: str | None) -> Side:
-    with open_dataset(path, check=False) as reader:
+def _side(path: Path, split: str | None, *, allow_unfinished: bool = False) -> Side:
+    with open_dataset(path, check=False, allow_unfinished=allow_unfinished) as reader:
         chosen = places(reader, split)
-        return Side(path, split, [asked(reader[number].trajectory) for number in chosen])
-
-
-def _splits(path: Path) -> set[str]:
-    with open_dataset(path, check=False) as reader:
-        return {place.line.split for place in reader.places if place.line.split is not None}
+        samples = [asked(reader.record(number)) for number in chosen]
+        splits = {place.line.split for place in reader.places if place.line.split is not None}
+    return Side(path, split, samples, frozenset(splits))
 
 
 def _checked(train: Side, test: Side, how: str) -> HeldOut:
@@ -191,7 +191,7 @@ def _by_picture(samples: Sequence[Asked]) -> Iterator[set[str]]:
 
 def _written(whole: Side, keys: set[str], folder: Path, config: dict[str, Any], split: str) -> Side:
     """The samples ``keys`` of ``whole`` as the data set ``folder``; one that is there is kept."""
-    with DatasetReader(whole.path) as reader:
+    with DatasetReader(whole.path, allow_unfinished=True) as reader:  # as its side was read
         header = reader.manifest.header if reader.manifest else None
         if header is not None and "executor" in header.config:
             config = {**config, "executor": header.config["executor"]}

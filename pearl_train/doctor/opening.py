@@ -15,7 +15,9 @@ from pearl_train.views.encode import Encoder
 
 def data(patient: Patient) -> Finding:
     """Whether the data open and hold samples of the split."""
-    patient.reader = open_dataset(patient.data)
+    patient.reader = open_dataset(
+        patient.data, allow_unfinished=patient.config.data.allow_unfinished
+    )
     split = patient.config.data.split
     patient.numbers = numbers_of(patient.reader, split)
     number, batch = len(patient.numbers), patient.config.optim.batch

@@ -24,9 +24,12 @@ def expect_dataset(path: Path) -> None:
     )
 
 
-def open_dataset(path: Path, *, check: bool = True) -> DatasetReader:
+def open_dataset(
+    path: Path, *, check: bool = True, allow_unfinished: bool = False
+) -> DatasetReader:
     """The samples of ``path``; raises ``UsageError`` for what is no data set, ``BadInput`` for a
-    damaged one. ``check``: as for the reader.
+    damaged one, and for one whose run has not ended. ``check`` and ``allow_unfinished``: as for the
+    reader.
     """
     expect_dataset(path)
-    return DatasetReader(path, check=check)
+    return DatasetReader(path, check=check, allow_unfinished=allow_unfinished)

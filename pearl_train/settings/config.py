@@ -76,6 +76,8 @@ class DataConfig(Section, frozen=True, kw_only=True):
     each is dropped and counted, and beyond this the run stops and names them. Those dropped by
     ``max_tokens`` are counted apart."""
     workers: NotNegative = 0
+    allow_unfinished: bool = False
+    """Whether a data set is read though the run that writes it has not ended."""
 
 
 class TargetConfig(Section, frozen=True, kw_only=True):

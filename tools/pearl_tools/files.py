@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from pearl_tools.errors import BadInput
 
@@ -23,7 +23,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str) -> BufferedReader:
     """The file ``path``, open for reading bytes.
 
     Raises ``OSError`` with the file's name where it cannot be opened or is no regular file; then
@@ -65,6 +65,14 @@ def inside(folder: Path, name: str) -> Path:
             "put a copy of the file there (cp -L)"
         )
     return whole
+
+
+def is_regular_inside(folder: Path, name: str) -> bool:
+    """If ``name`` is a regular file that lies in ``folder``."""
+    try:
+        return inside(folder, name).is_file()
+    except BadInput:
+        return False
 
 
 def _require_regular(path: Path | str, mode: int) -> None:

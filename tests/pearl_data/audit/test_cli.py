@@ -125,7 +125,7 @@ def test_a_place_that_cannot_be_is_refused_before_reading(
     def read(*_: object, **__: object) -> None:
         pytest.fail("read before the output was checked")
 
-    monkeypatch.setattr("pearl_data.cli.audit.audit_paths", read)
+    monkeypatch.setattr("pearl_data.audit.audit_paths", read)
     (tmp_path / "afile").touch()
     result = run(file, option, tmp_path / "afile" / name)
     assert isinstance(result.exception, UsageError)

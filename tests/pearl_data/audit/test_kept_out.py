@@ -67,7 +67,7 @@ def test_every_call_in_the_quarantine_of_a_synthesis_is_counted(
         for call in step["calls"]
     ]
     assert made
-    rows = audited.calls.filter(pl.col("outcome") == "quarantined")
+    rows = audited.calls.lazy().filter(pl.col("outcome") == "quarantined").collect()
     assert rows.select("key", "call_id", "tool").rows() == made
     assert sum(c.quarantined for c in audited.report.by_code) == len(made)
     assert audited.report.calls.calls == audited.calls.height
@@ -75,7 +75,7 @@ def test_every_call_in_the_quarantine_of_a_synthesis_is_counted(
 
 
 def test_calls_in_the_quarantine_name_family_and_dataset(synthesised: Path, audited: Audit) -> None:
-    rows = audited.calls.filter(pl.col("outcome") == "quarantined")
+    rows = audited.calls.lazy().filter(pl.col("outcome") == "quarantined").collect()
     known = {
         entry["key"]: (entry["record"]["task"]["family"], entry["record"]["source"]["dataset"])
         for entry in entries(synthesised)
@@ -97,7 +97,7 @@ def test_an_unfinished_trial_keeps_its_errors_and_timings(tmp_path: Path) -> Non
     writer.add_block(0, BlockResult(2, [build_sample("s000000", seed=1)], [kept_out], [timing]))
     writer.close()
     audit = audit_paths([tmp_path / "set"])
-    rows = audit.calls.filter(pl.col("outcome") == "quarantined")
+    rows = audit.calls.lazy().filter(pl.col("outcome") == "quarantined").collect()
     assert rows["code"].to_list() == ["geometry.outside", "ok"]
     assert rows["duration_ms"].to_list() == [None, 2.5]
     assert rows["step"].to_list() == [0, 1]

@@ -96,18 +96,21 @@ def test_boxes_are_placed_in_percent_of_the_picture(page: str) -> None:
     assert all(float(x) + float(w) <= 100.001 for x, _, w in places)
 
 
-def frame(families: str) -> pl.DataFrame:
-    return pl.DataFrame(
+def chosen(families: str, count: int) -> list[int]:
+    """The positions chosen of so many trajectories, which lie in frames of three rows."""
+    rows = pl.DataFrame(
         {
             "path": ["p"] * len(families),
-            "key": [f"k{n}" for n in range(len(families))],
+            "position": range(len(families)),
             "family": list(families),
-        }
+        },
+        schema={"path": pl.String, "position": pl.UInt32, "family": pl.String},
     )
+    return [position for _, position in choose(lambda: rows.iter_slices(3), count)]
 
 
 def test_gallery_takes_families_in_turn_and_spreads_within() -> None:
-    assert [key for _, key in choose(frame("aaaaaaaabb"), 4)] == ["k0", "k8", "k4", "k9"]
-    assert [key for _, key in choose(frame("aaaaaaaab"), 5)] == ["k0", "k8", "k2", "k4", "k6"]
-    assert choose(frame("ab"), 9) == [("p", "k0"), ("p", "k1")]
-    assert choose(frame(""), 9) == []
+    assert chosen("aaaaaaaabb", 4) == [0, 8, 4, 9]
+    assert chosen("aaaaaaaab", 5) == [0, 8, 2, 4, 6]
+    assert chosen("ab", 9) == [0, 1]
+    assert chosen("", 9) == []

@@ -25,6 +25,7 @@ ALWAYS = {
     "model.lora.alpha",
     "model.lora.dropout",
     "model.lora.targets",
+    "data.allow_unfinished",
     "data.split",
     "data.system",
     "data.answers",

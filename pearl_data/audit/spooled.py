@@ -1,0 +1,60 @@
+"""Rows of a frame that need not fit in memory: they wait in small Parquet files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pearl_data.shards.files import naming
+
+_ROWS = 1 << 13
+
+
+class Spooled:
+    """Rows with the columns of ``schema``, in the order in which they are added."""
+
+    def __init__(self, schema: Mapping[str, type[pl.DataType]]) -> None:
+        self.schema = dict(schema)
+        self.height = 0
+        self._folder = Path(tempfile.mkdtemp(prefix="pearl-"))
+        self.close = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._parts: list[Path] = []
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add rows."""
+        before = len(self._rows)
+        self._rows += rows
+        self.height += len(self._rows) - before
+        if len(self._rows) >= _ROWS:
+            self._write()
+
+    def lazy(self) -> pl.LazyFrame:
+        """All rows, to be counted without holding them."""
+        self._write()
+        return pl.scan_parquet(self._parts)
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All rows, a few thousand at a time."""
+        self._write()
+        return map(pl.read_parquet, self._parts)
+
+    def write(self, path: Path) -> None:
+        """All rows as one Parquet file; an ``OSError`` such as a full disk names it."""
+        with naming(path):
+            self.lazy().sink_parquet(path)
+
+    def _write(self) -> None:
+        if self._rows or not self._parts:
+            part = self._folder / f"{len(self._parts):06d}.parquet"
+            with naming(self._folder, "rows of an audit"):
+                frame = pl.DataFrame(self._rows, schema=self.schema, orient="row")
+                frame.write_parquet(part)
+            self._parts.append(part)
+            self._rows = []
