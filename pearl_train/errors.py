@@ -5,6 +5,7 @@ RunInterrupted   somebody asked it to (exit 130); it can be resumed
 Diverged         a loss, a gradient or a weight is no longer a number: names step, terms, samples
 Collapsed        the collapse panel says so and log.on_collapse is "stop"
 Refused          the model's processor or tokenizer does not take a sample, which is sound
+CannotWrite      a full disk, or one that refuses otherwise: names the file
 NoAnswer         a model that was asked says nothing
 
 All are :class:`~pearl_tools.errors.PearlError`; exit 1 but for the first.
@@ -54,6 +55,14 @@ class Refused(BadInput):
     def __init__(self, message: str, reason: str = BY_PROCESSOR) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class CannotWrite(PearlError):
+    """A file cannot be written; ``what`` names it and says why, without the ``remedy``."""
+
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        super().__init__(f"{what}; {remedy}" if remedy else what)
+        self.what = what
 
 
 class NoAnswer(PearlError):

@@ -21,6 +21,7 @@ from pearl_train.model.backbone import Backbone
 from pearl_train.model.generation import decoding
 from pearl_train.model.load import check_finite
 from pearl_train.model.manifest import write_manifest
+from pearl_train.run.writing import writing
 
 
 def export_model(
@@ -36,7 +37,7 @@ def export_model(
     ``dtype`` converts the weights (bfloat16 halves the folder, and rounds what was learned). The
     generation config is that of :mod:`pearl_train.model.generation`, with ``max_new_tokens``. The
     folder appears whole or not at all. Raises ``UsageError`` if it exists and is not empty,
-    ``BadInput`` for weights that are not finite.
+    ``BadInput`` for weights that are not finite, ``CannotWrite`` where the disk is full.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -45,6 +46,19 @@ def export_model(
     check_finite(network, str(folder), "training diverged: train anew with a lower optim.lr")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with writing(folder):
+            _write(network, backbone, partial, max_new_tokens)
+            if folder.exists():
+                folder.rmdir()
+            partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder
+
+
+def _write(network: Any, backbone: Backbone, partial: Path, max_new_tokens: int | None) -> None:
     base = network.generation_config
     try:
         network.generation_config = decoding(
@@ -57,10 +71,6 @@ def export_model(
     check_reloads(partial, len(backbone.processor.tokenizer))
     write_manifest(partial)
     obey_umask(partial)
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
-    return folder
 
 
 def merged(backbone: Backbone, dtype: torch.dtype | None = None) -> Any:

@@ -62,5 +62,20 @@ def after_divergence(folder: RunFolder, config: Config, done: int) -> str:
     return diverged(done, str(folder.path), config, _data(folder))
 
 
+def after_full_disk(folder: RunFolder, *, trained: bool = False) -> str:
+    """What to do with the run in ``folder`` when something of it could not be written; ``trained``
+    if no step is left.
+    """
+    if trained:
+        return (
+            "everything is trained and in a checkpoint: make room, then pearl-train run --resume "
+            f"{folder.path} writes what is missing"
+        )
+    return (
+        "checkpoints that were there are as they were: make room, then pearl-train run --resume "
+        f"{folder.path} goes on from the last, with the same result"
+    )
+
+
 def _data(folder: RunFolder) -> str:
     return folder.read_data().path if folder.data.is_file() else "DIR"

@@ -12,12 +12,14 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from pearl_tools.errors import BadInput
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.weights_and_biases import WeightsAndBiases
+from pearl_train.run.writing import writing
 from pearl_train.settings.config import Config
 
 Values = Mapping[str, float]
@@ -67,6 +69,7 @@ class Metrics:
     def __init__(
         self, folder: RunFolder, config: Config, *, start: int = 0, kept_bytes: int = 0
     ) -> None:
+        self._folder = folder
         self._sinks: list[Sink] = []
         if config.log.tensorboard:
             self._sinks.append(_TensorBoard(folder.tensorboard, start))
@@ -78,30 +81,39 @@ class Metrics:
 
     def log(self, step: int, values: Values) -> None:
         """One line of what follows from the seed."""
-        self._lines.write(_line(step, values))
-        self._lines.flush()
-        for sink in self._sinks:
-            sink.write(step, values)
+        with writing(self._folder.metrics):
+            self._lines.write(_line(step, values))
+            self._lines.flush()
+        self._sink(step, values)
 
     def timing(self, step: int, values: Values) -> None:
         """One line of what does not."""
-        self._timings.write(_line(step, values))
-        self._timings.flush()
-        for sink in self._sinks:
-            sink.write(step, {f"timing/{name}": value for name, value in values.items()})
+        with writing(self._folder.timings):
+            self._timings.write(_line(step, values))
+            self._timings.flush()
+        self._sink(step, {f"timing/{name}": value for name, value in values.items()})
 
     def durable_bytes(self) -> int:
         """The length of ``metrics.jsonl``, all of it safely on disk."""
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
+        with writing(self._folder.metrics):
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
         return self._lines.tell()
 
     def close(self) -> None:
         """Finish all files."""
-        self._lines.close()
-        self._timings.close()
+        with suppress(OSError):  # a line that a full disk refused, which is reported already
+            self._lines.close()
+        with suppress(OSError):
+            self._timings.close()
         for sink in self._sinks:
-            sink.close()
+            with writing(self._folder.path):
+                sink.close()
+
+    def _sink(self, step: int, values: Values) -> None:
+        for sink in self._sinks:
+            with writing(self._folder.path):
+                sink.write(step, values)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -26,6 +26,7 @@ from pearl_data.shards.files import file_sha256, sync_folder
 from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import BadInput, listed
 from pearl_tools.types import Record
+from pearl_train.run.writing import writing
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -82,7 +83,8 @@ def write_checkpoint(
 ) -> Path:
     """Write ``snapshot`` into ``folder`` as ``step-N``; ``beside`` may add files of its own.
 
-    A torn folder of the same name is replaced; a whole one is left as it is.
+    A torn folder of the same name is replaced; a whole one is left as it is. Raises ``CannotWrite``
+    naming the file that a full disk, or another, refuses; then ``folder`` holds what it held.
     """
     path = folder / f"step-{snapshot.step:06d}"
     if path.exists():
@@ -91,18 +93,22 @@ def write_checkpoint(
         _remove(path)
     temporary = folder / f".{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     try:
+        with writing(temporary):
+            temporary.mkdir(parents=True)
         for name, tensors in snapshot.tensors.items():
             if tensors:
                 plain = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
-                save_file(plain, temporary / f"{name}.safetensors")
-        (temporary / STATE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
-        if beside:
-            beside(temporary)
-        obey_umask(temporary)
-        _write_manifest(temporary, snapshot)
-        temporary.rename(path)
+                with writing(path / f"{name}.safetensors"):
+                    save_file(plain, temporary / f"{name}.safetensors")
+        with writing(path / STATE):
+            (temporary / STATE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
+        with writing(path):
+            if beside:
+                beside(temporary)
+            obey_umask(temporary)
+            _write_manifest(temporary, snapshot)
+            temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

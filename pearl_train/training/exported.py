@@ -6,17 +6,22 @@ Whole, with adapters merged, or an adapter alone for peft. Either has hashes of 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import UsageError
 from pearl_train.asking.trained import EXPORTED, find
+from pearl_train.model.backbone import Backbone
 from pearl_train.model.export import check_reloads
 from pearl_train.model.generation import decoding
 from pearl_train.model.manifest import check_manifest, read_manifest, write_manifest
 from pearl_train.report.card import adapter_card, exported_card
 from pearl_train.run.folder import RunFolder
+from pearl_train.run.writing import writing
+from pearl_train.settings.config import Config
 from pearl_train.settings.load import resolved_toml
 from pearl_train.training.at_checkpoint import LAST, backbone_at, chosen, network_at
 from pearl_train.training.checkpoint import Checkpoint
@@ -34,6 +39,12 @@ def export_run(run: Path, to: Path, checkpoint: str = LAST) -> Path:
     not those that the run wrote.
     """
     to, partial = _places(to)
+    with _whole_or_absent(to, partial):
+        _export(run, to, partial, checkpoint)
+    return to
+
+
+def _export(run: Path, to: Path, partial: Path, checkpoint: str) -> None:
     folder = RunFolder(run)
     config = folder.read_config()
     with network_at(str(run), checkpoint) as at:
@@ -51,7 +62,6 @@ def export_run(run: Path, to: Path, checkpoint: str = LAST) -> Path:
     write_manifest(partial, read_manifest(partial))
     check_manifest(partial)  # what was copied is what was trained
     obey_umask(partial)  # the run may be older than its weights' modes
-    return _appear(partial, to)
 
 
 def export_adapter(run: Path, to: Path, checkpoint: str = LAST) -> Path:
@@ -69,8 +79,20 @@ def export_adapter(run: Path, to: Path, checkpoint: str = LAST) -> Path:
             f"--adapter: expected a run with adapters (model.lora), got {run}, which trained all "
             "weights; leave it out"
         )
-    found = _checkpoint(folder, checkpoint)
-    backbone = backbone_at(found, config)
+    backbone = backbone_at(found := _checkpoint(folder, checkpoint), config)
+    step = None if found.step == config.optim.steps else found.step
+    with _whole_or_absent(to, partial):
+        _write_adapter(backbone, config, partial)
+        text = adapter_card(folder, to.name, ADAPTER, partial, step)
+        (partial / folder.card.name).write_text(text, encoding="utf-8")
+        (partial / ADAPTER).write_text(resolved_toml(config), encoding="utf-8")
+        write_manifest(partial)
+        obey_umask(partial)
+    return to
+
+
+def _write_adapter(backbone: Backbone, config: Config, partial: Path) -> None:
+    """Adapter, processor and generation config."""
     network: Any = backbone.network
     for options in network.peft_config.values():
         options.base_model_name_or_path, options.revision = config.model.id, config.model.revision
@@ -79,14 +101,6 @@ def export_adapter(run: Path, to: Path, checkpoint: str = LAST) -> Path:
     backbone.processor.save_pretrained(partial)
     most = config.evaluate.longest_reply(config.objective.name)
     decoding(backbone.processor, backbone.tokens, max_new_tokens=most).save_pretrained(partial)
-    step = None if found.step == config.optim.steps else found.step
-    (partial / folder.card.name).write_text(
-        adapter_card(folder, to.name, ADAPTER, partial, step), encoding="utf-8"
-    )
-    (partial / ADAPTER).write_text(resolved_toml(config), encoding="utf-8")
-    write_manifest(partial)
-    obey_umask(partial)
-    return _appear(partial, to)
 
 
 def _places(to: Path) -> tuple[Path, Path]:
@@ -99,11 +113,18 @@ def _places(to: Path) -> tuple[Path, Path]:
     return to, partial
 
 
-def _appear(partial: Path, to: Path) -> Path:
-    if to.exists():
-        to.rmdir()
-    partial.rename(to)
-    return to
+@contextmanager
+def _whole_or_absent(to: Path, partial: Path) -> Iterator[None]:
+    """Inside, ``partial`` is written; it then becomes ``to``, or is removed if anything failed."""
+    try:
+        with writing(to):
+            yield
+            if to.exists():
+                to.rmdir()
+            partial.rename(to)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _checkpoint(folder: RunFolder, checkpoint: str) -> Checkpoint:

@@ -18,15 +18,17 @@ import msgspec
 
 from pearl_data.terminated import taking_time
 from pearl_tools.errors import UsageError
-from pearl_train.errors import RunInterrupted
+from pearl_train.errors import CannotWrite, RunInterrupted
 from pearl_train.model.manifest import damage
 from pearl_train.model.whole import is_whole
 from pearl_train.objectives import plan_views
 from pearl_train.run.environment import describe
 from pearl_train.run.folder import DataFacts, RunFolder, same_data, write_json
+from pearl_train.run.going_on import after_full_disk
 from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
 from pearl_train.run.weights_and_biases import wandb_package
+from pearl_train.run.writing import writing
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
 from pearl_train.settings.variants import other_choices
@@ -100,7 +102,10 @@ def train(
         session.has_trained()
         # what a release that kept it in no checkpoint wrote at the end of this run stays told
         left_out = folder.read_data().with_left_out(made.left_out.counts()).left_out
-        first_process(lambda: _finish(folder, config, made, left_out))
+        try:
+            first_process(lambda: _finish(folder, config, made, left_out))
+        except CannotWrite as error:
+            raise CannotWrite(error.what, remedy=after_full_disk(folder, trained=True)) from error
     return msgspec.structs.replace(found, left_out=left_out)
 
 
@@ -143,7 +148,8 @@ def _finish(
         left_out=dict(left_out),
         validation_samples=made.facts.validation_samples - lost,
     )
-    write_json(folder.data, facts)
+    with writing(folder.path):
+        write_json(folder.data, facts)
     if not is_whole(folder.model) or damage(folder.model):
         shutil.rmtree(folder.model, ignore_errors=True)  # damaged later: it appears whole
         with no_bars():
@@ -152,7 +158,8 @@ def _finish(
                 folder.model,
                 config.evaluate.longest_reply(config.objective.name),
             )
-    with undisturbed():  # with the model these are soon done, and without them it has no words
+    # with the model these are soon done, and without them it has no words
+    with undisturbed(), writing(folder.path):
         show(folder)
 
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
 import torch
 
 from pearl_tools.errors import BadInput, listed
-from pearl_train.errors import Collapsed, Diverged, RunInterrupted
+from pearl_train.errors import CannotWrite, Collapsed, Diverged, RunInterrupted
 from pearl_train.model.load import not_finite
 from pearl_train.run.folder import RunFolder
-from pearl_train.run.going_on import after_divergence
+from pearl_train.run.going_on import after_divergence, after_full_disk
 from pearl_train.run.metrics import PANEL, Metrics, Window
 from pearl_train.run.narrator import Narrator
 from pearl_train.run.result import RunResult
@@ -43,6 +43,7 @@ from pearl_train.training.pace import Pace
 from pearl_train.training.processes import (
     accelerator_for,
     deterministic,
+    first_process,
     from_all,
     prepare,
     said_by_first,
@@ -96,8 +97,10 @@ def fit(
         try:
             return session.run()
         except (Exception, KeyboardInterrupt) as error:
-            with undisturbed():  # what was measured until then is worth seeing
+            with undisturbed(), suppress(CannotWrite):  # what was measured until then is worth it
                 session.leave()
+            if isinstance(error, CannotWrite):
+                raise CannotWrite(error.what, remedy=after_full_disk(folder)) from error
             if isinstance(error, Diverged):
                 remedy = after_divergence(folder, config, session.step)
                 raise Diverged(error.what, remedy=remedy) from error
@@ -284,7 +287,10 @@ class _Session:
             )
         left_out = self._left_out()
         panel_tensors, panel_state = self.parts.panel.state() if self.parts.panel else ({}, {})
-        if self.main and self.metrics:
+
+        def write() -> None:
+            if self.metrics is None:
+                return
             snapshot = Snapshot(
                 step=self.step,
                 tensors={
@@ -310,6 +316,8 @@ class _Session:
             write_checkpoint(self.folder.checkpoints, snapshot, self.parts.beside_checkpoint)
             keep = self.config.checkpoint
             prune(self.folder.checkpoints, keep.keep_last, keep_best=keep.keep_best)
+
+        first_process(write)
         self.saved = self.step
         self.accelerator.wait_for_everyone()
 
