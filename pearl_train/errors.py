@@ -13,6 +13,10 @@ All are :class:`~pearl_tools.errors.PearlError`; exit 1 but for the first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from pearl_tools.errors import BadInput, Interrupted, PearlError
 
 BY_PROCESSOR, BY_TOKENIZER = "refused-by-processor", "refused-by-tokenizer"
@@ -67,3 +71,23 @@ class CannotWrite(PearlError):
 
 class NoAnswer(PearlError):
     """The reply of a model is empty."""
+
+
+@contextmanager
+def writing(
+    path: Path, remedy: str = "make room there, then run the same command again"
+) -> Iterator[None]:
+    """Inside, only ``path``, or files below it, are written: what the system refuses is a
+    ``CannotWrite`` naming the file, with the ``remedy``.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        reason = " ".join(str(error).replace("Error while serializing:", "").split())
+        raise CannotWrite(f"{path}: cannot be written: {reason}", remedy=remedy) from error
+    except OSError as error:
+        named = error.filename or path
+        reason = error.strerror or " ".join(str(error).split())[:300]
+        raise CannotWrite(f"{named}: cannot be written: {reason}", remedy=remedy) from error

@@ -17,11 +17,11 @@ import torch
 
 from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import BadInput, UsageError
+from pearl_train.errors import writing
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.generation import decoding
 from pearl_train.model.load import check_finite
 from pearl_train.model.manifest import write_manifest
-from pearl_train.run.writing import writing
 
 
 def export_model(

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pearl_tools.errors import BadInput
+from pearl_train.errors import writing
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.weights_and_biases import WeightsAndBiases
-from pearl_train.run.writing import writing
 from pearl_train.settings.config import Config
 
 Values = Mapping[str, float]

@@ -26,7 +26,7 @@ from pearl_data.shards.files import file_sha256, sync_folder
 from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import BadInput, listed
 from pearl_tools.types import Record
-from pearl_train.run.writing import writing
+from pearl_train.errors import writing
 
 MANIFEST = "manifest.json"
 STATE = "state.json"

@@ -14,13 +14,13 @@ from typing import Any
 from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import UsageError
 from pearl_train.asking.trained import EXPORTED, find
+from pearl_train.errors import writing
 from pearl_train.model.backbone import Backbone
 from pearl_train.model.export import check_reloads
 from pearl_train.model.generation import decoding
 from pearl_train.model.manifest import check_manifest, read_manifest, write_manifest
 from pearl_train.report.card import adapter_card, exported_card
 from pearl_train.run.folder import RunFolder
-from pearl_train.run.writing import writing
 from pearl_train.settings.config import Config
 from pearl_train.settings.load import resolved_toml
 from pearl_train.training.at_checkpoint import LAST, backbone_at, chosen, network_at

@@ -18,7 +18,7 @@ import msgspec
 
 from pearl_data.terminated import taking_time
 from pearl_tools.errors import UsageError
-from pearl_train.errors import CannotWrite, RunInterrupted
+from pearl_train.errors import CannotWrite, RunInterrupted, writing
 from pearl_train.model.manifest import damage
 from pearl_train.model.whole import is_whole
 from pearl_train.objectives import plan_views
@@ -28,7 +28,6 @@ from pearl_train.run.going_on import after_full_disk
 from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
 from pearl_train.run.weights_and_biases import wandb_package
-from pearl_train.run.writing import writing
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
 from pearl_train.settings.variants import other_choices
