@@ -57,7 +57,7 @@ def open_source(spec: SourceSpec, settings: QuestionSettings) -> QuestionSource:
     if spec.kind == "coco":
         from pearl_data.sources.coco import CocoSource
 
-        return CocoSource(Path(spec.path), Path(spec.images), settings)
+        return CocoSource(Path(spec.path), Path(spec.images), settings, spec.prepared)
     from pearl_data.sources.jsonl import JsonlSource
 
     return JsonlSource(Path(spec.path), Path(spec.images), settings)

@@ -49,7 +49,8 @@ class QuestionSettings(Record, frozen=True, kw_only=True):
     enough to see, and controls. ``depth_truth`` ``tool`` asks which of two things without an
     annotated order is nearer, with the depth map as the only truth. ``annotation_frame`` says how
     boxes lie on a picture whose EXIF data turn it: on its ``stored`` pixels, or ``upright``; None
-    refuses such pictures.
+    refuses such pictures. ``attributes`` are the attributes of annotated things to ask about; None
+    are all that a picture shows.
     """
 
     tools: list[str]
@@ -60,6 +61,7 @@ class QuestionSettings(Record, frozen=True, kw_only=True):
     needs_tool: Literal["only", "any"] = "only"
     depth_truth: Literal["annotation", "tool"] = "annotation"
     annotation_frame: Frame | None = None
+    attributes: list[str] | None = None
 
     @property
     def can_look(self) -> bool:
@@ -80,6 +82,8 @@ class QuestionSource(Protocol):
     #: File that lets another process open the same source cheaply, there while this source is; or
     #: None where opening it is cheap anyway. Goes into its ``SourceSpec``.
     prepared: str | None
+    #: What the user should know of how the files were read, a line each.
+    notes: list[str]
 
     def blocks(self) -> int | None:
         """How many blocks there are; None for a source without end."""

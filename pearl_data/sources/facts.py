@@ -8,6 +8,7 @@ and pixels.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 
 from pearl_tools.types import Box, Record
@@ -18,8 +19,10 @@ class Thing(Record, frozen=True, kw_only=True):
 
     ``bbox`` is a fraction 0..1 of the picture; ``distance`` orders things from near to far
     (metres or a rank; null where unknown) and is compared only within one picture. ``crowd`` is a
-    box that means no single thing: never asked about, and its kind is never counted. ``keypoints``
-    are named parts: (x, y as fractions 0..1 of the picture, 0 not labelled, 1 hidden, 2 visible).
+    box that means no single thing, or only the part of the picture where one may be: never asked
+    about, and its kind is never counted. ``keypoints`` are named parts: (x, y as fractions 0..1 of
+    the picture, 0 not labelled, 1 hidden, 2 visible). ``kin`` are broader and narrower names that
+    fit it, too.
     """
 
     id: str
@@ -30,6 +33,7 @@ class Thing(Record, frozen=True, kw_only=True):
     distance: float | None = None
     crowd: bool = False
     keypoints: dict[str, tuple[float, float, int]] = {}
+    kin: list[str] = []
 
 
 class Facts(Record, frozen=True, kw_only=True):
@@ -49,6 +53,15 @@ class Facts(Record, frozen=True, kw_only=True):
 def area_share(box: Box) -> float:
     """Share 0..1 of the picture that ``box`` covers."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes, 0..1."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(0.0, width) * max(0.0, height)
+    union = area_share(one) + area_share(other) - both
+    return both / union if union > 0 else 0.0
 
 
 def intersection_share(inner: Box, outer: Box) -> float:
@@ -84,7 +97,8 @@ def phrase(thing: Thing, things: Sequence[Thing]) -> str:
         other.casefold() for other in described if other
     }:
         return with_article(thing.description)
-    same = [other for other in things if other.name == thing.name and other.id != thing.id]
+    alike = {thing.name, *thing.kin}
+    same = [other for other in things if other.name in alike and other.id != thing.id]
     if not same:
         return with_article(thing.name)
     colour = thing.attributes.get("color")
@@ -98,6 +112,16 @@ def phrase(thing: Thing, things: Sequence[Thing]) -> str:
 def placed(thing: Thing) -> str:
     """``thing`` by its name and box: ``the mug at [0.1, 0.2, 0.3, 0.4]``."""
     return f"the {thing.name} at {box_words(thing.bbox)}"
+
+
+def fold(text: str) -> str:
+    """``text`` without letter case, spaces, underscores and hyphens: texts that fold alike are one.
+
+    >>> fold("Traffic_Light") == fold("traffic  light")
+    True
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(plain.replace("_", " ").replace("-", " ").split())
 
 
 def with_article(noun: str) -> str:

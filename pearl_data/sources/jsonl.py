@@ -50,6 +50,7 @@ class JsonlSource:
     def __init__(self, rows: Path, images: Path, settings: QuestionSettings) -> None:
         self.name = rows.name.removesuffix(".jsonl").removesuffix(".json")
         self.prepared: str | None = None
+        self.notes: list[str] = []
         self._pictures, self._settings = PictureFolder(images), settings
         try:
             data = read_regular(rows)

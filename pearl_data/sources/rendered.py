@@ -84,6 +84,7 @@ class RenderedSource:
 
     def __init__(self, settings: QuestionSettings) -> None:
         self._settings = settings
+        self.notes: list[str] = []
         self._families: list[tuple[str, _Ask]] = []
         if settings.can_look:
             self._families += [

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from pearl_data.sources.facts import Facts, Thing
+from pearl_data.sources.facts import Facts, Thing, fold
 
 #: Attributes that are read rather than seen.
 TEXT_ATTRIBUTE = "text"
@@ -23,18 +23,32 @@ _ANY_KIND = frozenset({"color", "material", "shape", TEXT_ATTRIBUTE})
 class Vocabulary:
     """How often each name and each attribute value occurs in the whole set.
 
-    ``categories`` are all names that the set has, also those of no thing.
+    ``categories`` are all names that the set has, also those of no thing; ``kin`` the names that
+    may mean the same thing as a name, being broader or narrower (``person``, ``man``).
     """
 
-    def __init__(self, things: Iterable[Thing], categories: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        things: Iterable[Thing],
+        categories: Iterable[str] = (),
+        kin: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.names: Counter[str] = Counter(dict.fromkeys(categories, 0))
+        self._kin = kin or {}
         self._values: dict[str, Counter[str]] = {}
         self._values_of: dict[tuple[str, str], Counter[str]] = {}
         for thing in things:
-            self.names[thing.name] += 1
+            self.count(thing.name)
             for name, value in thing.attributes.items():
-                self._values.setdefault(name, Counter())[value] += 1
-                self._values_of.setdefault((thing.name, name), Counter())[value] += 1
+                self.count(thing.name, name, value)
+
+    def count(self, kind: str, attribute: str = "", value: str = "", times: int = 1) -> None:
+        """Count ``times`` things of a ``kind``, or an ``attribute``'s ``value`` on so many."""
+        if not attribute:
+            self.names[kind] += times
+            return
+        self._values.setdefault(attribute, Counter())[value] += times
+        self._values_of.setdefault((kind, attribute), Counter())[value] += times
 
     def wrong_values(
         self, thing: Thing, attribute: str, rng: random.Random, *, first: str | None = None
@@ -58,10 +72,12 @@ class Vocabulary:
     def wrong_names(
         self, facts: Facts, excluded: set[str], rng: random.Random, owed: Counter[str]
     ) -> list[str]:
-        """Up to three names of the set, outside ``excluded``, that nothing on the picture has:
-        first such as are ``owed``, then other right answers, then those of no thing at all.
+        """Up to three names of the set, outside ``excluded``, that nothing on the picture has, nor
+        a broader or narrower one: first such as are ``owed``, then other right answers, then those
+        of no thing at all.
         """
         excluded = excluded | {thing.name for thing in facts.things}
+        excluded |= {name for one in excluded for name in self._kin.get(one, ())}
         wrong = draw(owed, excluded, WRONG, rng)
         wrong += draw(+self.names, excluded | set(wrong), WRONG - len(wrong), rng)
         unused = Counter(dict.fromkeys((n for n, count in self.names.items() if not count), 1))
@@ -71,14 +87,14 @@ class Vocabulary:
 
 
 def draw(counts: Counter[str], excluded: set[str], number: int, rng: random.Random) -> list[str]:
-    """Up to ``number`` values outside ``excluded``, by how often they occur, none twice; `Blue` and
-    `blue` are one value.
+    """Up to ``number`` values outside ``excluded``, by how often they occur, none twice; `Light
+    Blue` and `light_blue` are one value.
     """
-    taken = {value.casefold() for value in excluded}
-    left = {v: count for v, count in sorted(counts.items()) if v.casefold() not in taken}
+    taken = {fold(value) for value in excluded}
+    left = {v: count for v, count in sorted(counts.items()) if fold(v) not in taken}
     drawn: list[str] = []
     while left and len(drawn) < number:
         value = rng.choices(list(left), weights=list(left.values()))[0]
         drawn.append(value)
-        left = {v: count for v, count in left.items() if v.casefold() != value.casefold()}
+        left = {v: count for v, count in left.items() if fold(v) != fold(value)}
     return drawn

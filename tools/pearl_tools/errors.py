@@ -59,6 +59,7 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
         "index_out_of_range": ("caller", True),
         "not_yet": ("caller", True),
         "duplicate_id": ("caller", True),
+        "duplicate_box": ("caller", True),
     },
     "geometry": {
         "wrong_unit": ("caller", True),

@@ -1,0 +1,158 @@
+"""Which attributes of annotated things are asked about: those that a picture shows.
+
+Tools keep books in attributes too: ids, orders, scores, flags, and words for "no value". These are
+not asked, and :class:`Attributes` says so. Left out: the questions (:mod:`.tasks`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pearl_data.sources.facts import fold
+from pearl_data.sources.vocabulary import TEXT_ATTRIBUTE
+from pearl_tools.errors import UsageError, listed
+
+#: More values than this are no set to choose from, unless they are words to be read.
+MOST_VALUES = 50
+#: From so many things on, values of which nearly every one is another are names, not properties.
+_ENOUGH_THINGS, _NAMES_SHARE = 10, 0.8
+#: Values counted for one attribute: beyond, it is dropped for their number anyway.
+_COUNTED = 20_000
+_LONGEST_VALUE = 40
+
+
+def _folded(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+#: Names, folded, of what annotation tools keep for themselves.
+_BOOKKEEPING = _folded("""
+    annotator annotatorid area attributes author bbox box boxid category categoryid checked class
+    classid classname comment comments conf confidence created createdat crowd data dataset date
+    deleted difficult difficulty embedding exported file fileid filename frame frameid frameindex
+    framenumber generated group groupid groupno guid height hidden id ids ignore image imageid index
+    instance instanceid interpolated iou keyframe keypoints label labelid labeltype layer level
+    license licence locked mask note notes numkeypoints objectid objid occluded occlusion order
+    outside path personid pid points polygon prob probability quality remark remarks reviewed
+    rotation score scores segmentation shapetype source split status subset time timestamp track
+    trackid tracks trackingid truncated truncation uid updated updatedat url user username uuid
+    verified version visibility visible weight width worker workerid x y z zindex zorder
+    """)
+#: Last words of names that do the same whatever comes before: ``vehicle_id``, ``box_score``.
+_BOOKKEEPING_ENDS = _folded("id ids uuid guid index idx score confidence timestamp no nr")
+#: Values, folded to letters and digits, that say that there is none.
+_NO_VALUE = _folded("""
+    ambiguous any blank canttell cannottell default dontknow empty idontknow illegible misc missing
+    na nan nil none notapplicable notavailable notgiven notset notsure notvisible novalue null other
+    others tbd todo unclear uncertain undefined undetermined unidentified unk unknown unlabeled
+    unlabelled unreadable unset unspecified unsure
+    """)
+_FLAGS = _folded("yes no true false y n t f on off 0 1")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+
+
+class Attributes:
+    """Counts the attributes of a set, then chooses those to ask: all seen, or the ``chosen``."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._things: Counter[str] = Counter()
+        self._numbers: Counter[str] = Counter()
+        self._unsaid: dict[str, set[str]] = {}
+        self._values: dict[str, dict[str, str]] = {}
+
+    def words(self, attributes: Any) -> dict[str, str]:
+        """``attributes`` of one thing as name -> words, counted; what says nothing is dropped.
+
+        A list of {"name", "value"} objects counts as well. One name or value in several spellings
+        comes out in its first.
+        """
+        if isinstance(attributes, list):
+            pairs = [i for i in attributes if isinstance(i, dict)]
+            attributes = {i.get("name"): i.get("value") for i in pairs}
+        if not isinstance(attributes, dict):
+            return {}
+        words: dict[str, str] = {}
+        for given, value in attributes.items():
+            if not isinstance(given, str) or not (key := _key(given)):
+                continue
+            name = self._names.setdefault(key, key if key == "color" else given.strip())
+            if (text := self._said(name, value)) is not None:
+                words[name] = text
+        return words
+
+    def _said(self, name: str, value: Any) -> str | None:
+        """The words of a value, counted; None if it says nothing."""
+        if isinstance(value, bool):
+            text = str(value).lower()
+        elif isinstance(value, int | float):
+            self._numbers[name] += 1
+            text = f"{value:g}"
+        elif isinstance(value, str):
+            text = " ".join(value.split())
+        else:
+            return None
+        plain = "".join(c for c in text.casefold() if c.isalnum())
+        if plain in _NO_VALUE or not plain or len(text) > _LONGEST_VALUE:
+            unsaid = self._unsaid.setdefault(name, set())
+            if len(unsaid) < _COUNTED:
+                unsaid.add(text[:_LONGEST_VALUE])
+            return None
+        self._things[name] += 1
+        values = self._values.setdefault(name, {})
+        if len(values) < _COUNTED:
+            values.setdefault(fold(text), text)
+        return values.get(fold(text), text)
+
+    def chosen(self, names: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+        """(names to ask, name -> why it is not asked); ``names``, if given, are all that is asked.
+
+        Raises ``UsageError`` if nothing has one of ``names``.
+        """
+        if names is not None:
+            wanted = {_key(name) for name in names}
+            missing = sorted(name for name in names if _key(name) not in self._names)
+            if missing:
+                known = listed(sorted(self._names.values()), 12) or "none"
+                msg = f"--attributes: expected names of the file ({known}), got {listed(missing)}"
+                raise UsageError(msg)
+            asked = [name for key, name in self._names.items() if key in wanted]
+            rest = {n: "not among --attributes" for n in self._names.values() if n not in asked}
+            return sorted(asked), dict(sorted(rest.items()))
+        dropped = {name: why for name in self._names.values() if (why := self._why_not(name))}
+        asked = [name for name in self._values if name not in dropped]
+        return sorted(asked), dict(sorted(dropped.items()))
+
+    def no_values(self, asked: Sequence[str]) -> dict[str, list[str]]:
+        """Name -> values of attributes to ask that say that there is no value."""
+        return {name: sorted(self._unsaid[name]) for name in asked if name in self._unsaid}
+
+    def _why_not(self, name: str) -> str:
+        """Why ``name`` is not asked, or nothing."""
+        values, things = self._values.get(name, {}), self._things[name]
+        last = [word.casefold() for word in _WORD.findall(name)][-1:]
+        if fold(name) in _BOOKKEEPING or (last and last[0] in _BOOKKEEPING_ENDS):
+            return "bookkeeping"
+        if not values:
+            return "no value says anything"
+        if values.keys() <= _FLAGS:
+            return "yes and no only"
+        if self._numbers[name] == things:
+            return "numbers only"
+        if name != TEXT_ATTRIBUTE and len(values) > MOST_VALUES:
+            return f"more than {MOST_VALUES} values"
+        if (
+            name != TEXT_ATTRIBUTE
+            and things >= _ENOUGH_THINGS
+            and len(values) > _NAMES_SHARE * things
+        ):
+            return f"{len(values)} values on {things} things"
+        return ""
+
+
+def _key(name: str) -> str:
+    key = fold(name)
+    return "color" if key == "colour" else key

@@ -1,0 +1,258 @@
+"""One item of a COCO file as a small record: ids as text, null as absent, unread parts unjudged.
+
+An item that breaks JSON's rules where nobody reads (NaN as an area) is read all the same. Left out:
+what only the whole file tells, such as whether an id means something.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections import Counter
+from typing import Any, Final
+
+import msgspec
+
+from pearl_data.sources.attributes import Attributes
+from pearl_data.sources.facts import fold
+from pearl_data.sources.kinds import BROADER, NARROWER, id_text
+from pearl_tools.errors import ToolError, tool_error
+
+#: What is read of the items of each list; names are compared folded, other parts not decoded.
+_READ: Final = {
+    "images": (
+        "id", "file_name", "coco_url", "width", "height", "license", "not_exhaustive_category_ids",
+    ),
+    "annotations": (
+        "id", "image_id", "category_id", "bbox", "area", "attributes", "description", "depth_rank",
+        "keypoints",
+    ),
+    "categories": ("id", "name", "keypoints", *BROADER, *NARROWER),
+    "licenses": ("id", "name", "url"),
+}  # fmt: skip
+#: Folded names of flags that make a box a group, or one that does not count.
+_GROUP: Final = frozenset({
+    "iscrowd", "crowd", "isgroupof", "groupof", "isgroup", "ignore", "isignore", "ignored",
+    "difficult", "isdepiction",
+})  # fmt: skip
+_FALSE: Final = ("", "0", "0.0", "false", "no", "none", "null", "n")
+_STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
+
+
+class ImageEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One item of ``images``; a ``width`` or ``height`` that it lacks is None. ``path`` is the file
+    below ``--images``, ``file`` names that file whatever its path; ``fault`` is why not.
+    """
+
+    position: int
+    id: str
+    name: str | None = None
+    width: int | None = None
+    height: int | None = None
+    licence: str | None = None
+    partial: list[str] = []
+    path: str | None = None
+    file: str | None = None
+    fault: ToolError | None = None
+
+
+class Annotation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One item of ``annotations``. ``bbox`` is as written unless it is ``numbers``: four finite
+    ones. ``category`` is None if nothing can be it; ``fault`` is why the item cannot be used.
+    """
+
+    position: int
+    image: str
+    category: str | None = None
+    id: int | float | str | None = None
+    bbox: Any = None
+    numbers: bool = False
+    area: float | None = None
+    group: bool = False
+    attributes: dict[str, str] = {}
+    description: str | None = None
+    rank: float | None = None
+    keypoints: list[float] | None = None
+    fault: ToolError | None = None
+
+
+def read_item(text: bytes, where: str, index: int) -> tuple[dict[str, Any], ToolError | None]:
+    """(fields that are read, what is wrong with the text) of item ``index`` of the list ``where``.
+
+    Wrong are: no JSON, another encoding, one key twice, no object. Of an item that gives a key
+    twice ``image_id`` is a list of all pictures that it may belong to.
+    """
+    path = f"{where}[{index}]"
+    fault: ToolError | None = None
+    try:
+        parts = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        fields = {
+            name: msgspec.json.decode(part)
+            for key, part in parts.items()
+            if (name := _read_as(key, where)) is not None
+        }
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        fields, fault = _leniently(text, where, path, str(error))
+    keys = [key for key, colon in _STRING.findall(text) if colon]
+    if fault is None and (len(set(keys)) < len(keys) or b"\\" in text):
+        twice: list[tuple[str, Any]] = []
+        _loads(text, twice)
+        if twice:
+            names = Counter(key for key, _ in twice)
+            got = f"{names.most_common(1)[0][0]!r} twice in one object"
+            fault = tool_error("parse.duplicate_key", path, "every key once", got)
+            fields["image_id"] = [v for key, v in twice if _read_as(key, where) == "image_id"] or (
+                fields.get("image_id")
+            )
+    return fields, fault
+
+
+def _leniently(
+    text: bytes, where: str, path: str, problem: str
+) -> tuple[dict[str, Any], ToolError | None]:
+    """As :func:`read_item`, of a text that the strict reader refuses: NaN is no value, and what
+    cannot be read as UTF-8 is a fault if it is read at all.
+    """
+    try:
+        value = _loads(text, [])
+    except (ValueError, RecursionError):
+        fault = tool_error("parse.not_json", path, "a JSON object", problem)
+        return {"text": text.decode("utf-8", "replace")}, fault
+    if not isinstance(value, dict):
+        return {"value": value}, tool_error("schema.type", path, "a JSON object", value)
+    fields = {name: v for k, v in value.items() if (name := _read_as(k, where)) is not None}
+    written = json.dumps(fields, ensure_ascii=False)
+    clean = written.encode("utf-8", "replace").decode()  # half a character becomes ?
+    broken = clean != written or "\ufffd" in clean
+    return json.loads(clean), (
+        tool_error("parse.not_json", path, "UTF-8", problem) if broken else None
+    )
+
+
+def _loads(text: bytes, twice: list[tuple[str, Any]]) -> Any:
+    """The JSON value in ``text``, NaN and infinities as null; ``twice`` gets the pairs of objects
+    with a key given twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice.extend(pairs)
+        return found
+
+    plain = text.decode("utf-8", "replace")
+    return json.loads(plain, object_pairs_hook=once, parse_constant=lambda _: None)
+
+
+def record_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """``fields`` as a record that can be written anywhere: integers beyond 64 bits as text."""
+    record: dict[str, Any] = json.loads(
+        json.dumps(fields), parse_int=lambda digits: int(digits) if len(digits) < 19 else digits
+    )
+    return record
+
+
+@functools.lru_cache(1000)
+def _read_as(key: str, where: str) -> str | None:
+    """The name under which ``key`` of an item of ``where`` is read, or None."""
+    folded = fold(key)
+    if where == "annotations" and folded in _GROUP:
+        return folded
+    return next((name for name in _READ[where] if fold(name) == folded), None)
+
+
+def read_image(
+    position: int, fields: dict[str, Any], fault: ToolError | None
+) -> ImageEntry | ToolError:
+    """The entry, or what is wrong with one that has no id."""
+    key = id_text(fields.get("id"))
+    if key is None:
+        return fault or _no_id(f"images[{position}].id", fields.get("id"))
+    name = fields.get("file_name") or fields.get("coco_url")
+    partial = fields.get("not_exhaustive_category_ids")
+    return ImageEntry(
+        position=position,
+        id=key,
+        name=name if isinstance(name, str) else None,
+        width=_size(fields.get("width")),
+        height=_size(fields.get("height")),
+        licence=id_text(fields.get("license")),
+        partial=[k for i in partial if (k := id_text(i))] if isinstance(partial, list) else [],
+        fault=fault,
+    )
+
+
+def read_annotation(
+    position: int, fields: dict[str, Any], fault: ToolError | None, attributes: Attributes
+) -> list[Annotation] | ToolError:
+    """The annotation, once for each picture that it may belong to, or what is wrong with one that
+    belongs to none.
+    """
+    given = fields.get("image_id")
+    images = {id_text(image): None for image in (given if isinstance(given, list) else [given])}
+    images.pop(None, None)
+    if not images:
+        return fault or _no_id(f"annotations[{position}].image_id", given)
+    bbox = fields.get("bbox")
+    box = [number(v) for v in bbox] if isinstance(bbox, list) else []
+    numbers = len(box) == 4 and None not in box
+    own, described, points = (fields.get(k) for k in ("id", "description", "keypoints"))
+    points = [number(v) for v in points] if isinstance(points, list) else []
+    known = fields.get("attributes")
+    inner = known if isinstance(known, dict) else {}  # some exporters put flags there
+    flags = [v for k, v in [*fields.items(), *inner.items()] if fold(k) in _GROUP]
+    writable = not isinstance(own, int) or abs(own) < 2**63
+    annotation = Annotation(
+        position=position,
+        image="",
+        category=None if fault else id_text(fields.get("category_id")),
+        id=own if writable and isinstance(own, int | float | str) else None,
+        bbox=box if numbers else record_of({"bbox": bbox})["bbox"],
+        numbers=numbers,
+        area=number(fields.get("area")),
+        group=any(str(flag).strip().casefold() not in _FALSE for flag in flags),
+        attributes={} if fault else attributes.words(known),
+        description=described.strip() or None if isinstance(described, str) else None,
+        rank=number(fields.get("depth_rank")),
+        keypoints=points if points and None not in points else None,
+        fault=fault,
+    )
+    return [msgspec.structs.replace(annotation, image=image) for image in images if image]
+
+
+def read_category(position: int, fields: dict[str, Any]) -> ToolError | None:
+    """What makes a category unusable."""
+    path = f"categories[{position}]"
+    if id_text(fields.get("id")) is None:
+        return _no_id(f"{path}.id", fields.get("id"))
+    name = fields.get("name")
+    if isinstance(name, str) and fold(name):
+        return None
+    code = (
+        "schema.type" if name is not None and not isinstance(name, str) else "schema.missing_field"
+    )
+    return tool_error(code, f"{path}.name", "a name", name)
+
+
+def number(value: Any) -> float | None:
+    """``value`` as a finite number, also if it is written as text; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _size(value: Any) -> int | None:
+    """A side in pixels; None if there is none: tools write 0 or -1 for sizes that they lack."""
+    side = number(value)
+    return None if side is None or side <= 0 else round(side)
+
+
+def _no_id(path: str, got: Any) -> ToolError:
+    code = "schema.missing_field" if got is None else "schema.type"
+    return tool_error(code, path, "a number or a text", got)

@@ -1,0 +1,149 @@
+"""The kinds of things that an annotation file names: one name each, and which are a kind of which.
+
+``Traffic_Light`` and ``traffic light`` are one kind. A kind and a broader one (``man``, ``person``)
+both fit the same thing, so neither is a wrong choice beside the other. Broader kinds come from
+``supercategory`` and fields like it, from a hierarchy beside the categories, and from names that
+end alike (``teddy bear``, ``bear``). Left out: part-of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from pearl_data.sources.facts import fold
+
+#: Fields of a category, folded, that name broader and narrower ones, by name or id.
+BROADER = frozenset({
+    "supercategory", "supercategories", "superclass", "parent", "parents", "parentname", "parentid",
+    "parentids", "parentcategory", "ancestors",
+})  # fmt: skip
+NARROWER = frozenset({"children", "subcategory", "subcategories", "subclasses", "descendants"})
+_NODE_NAME = ("name", "labelname", "label", "id")
+
+
+class Kind(NamedTuple):
+    """One category: its id, its name as people say it, the names of its keypoints."""
+
+    id: str
+    name: str
+    parts: list[str]
+
+
+def id_text(value: Any) -> str | None:
+    """An id as text: 1, 1.0 and "1" are one; None for what can be no id.
+
+    >>> [id_text(value) for value in (7, 7.0, " 7 ", "7.0", True, [], "")]
+    ['7', '7', '7', '7', None, None, None]
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else None if value != value else repr(value)  # noqa: PLR0124 - NaN
+    text = str(value).strip()
+    whole, dot, zeros = text.partition(".")
+    return (whole if dot and whole.isdecimal() and zeros and not zeros.strip("0") else text) or None
+
+
+def plain_name(name: str) -> str:
+    """A name as people say it: ``baseball_bat`` is ``baseball bat``."""
+    return " ".join(name.replace("_", " ").split())
+
+
+def part_names(keypoints: Any) -> list[str]:
+    """A category's names of parts as people say them; empty for those without one."""
+    if not isinstance(keypoints, list):
+        return []
+    return [plain_name(name) if isinstance(name, str) else "" for name in keypoints]
+
+
+def related(
+    kinds: Iterable[Kind], categories: Iterable[dict[str, Any]], hierarchies: Iterable[Any] = ()
+) -> dict[str, list[str]]:
+    """Name of a kind -> names of all broader and narrower kinds, for kinds that have any.
+
+    ``categories`` are the file's items, ``hierarchies`` trees of objects with a name and
+    ``Subcategory`` or ``children`` (Open Images), or of objects name -> narrower ones.
+    """
+    names = {fold(kind.name): kind.name for kind in kinds}
+    by_id = {kind.id: fold(kind.name) for kind in kinds}
+    parents: dict[str, set[str]] = {}
+
+    def key(value: Any) -> str | None:
+        text = id_text(value)
+        if text is None:
+            return None
+        return by_id.get(text, fold(text)) if fold(text) not in names else fold(text)
+
+    def add(narrow: Any, broad: Any) -> None:
+        narrow, broad = key(narrow), key(broad)
+        if narrow and broad and narrow != broad:
+            parents.setdefault(narrow, set()).add(broad)
+
+    for category in categories:
+        for field, value in category.items():
+            if fold(field) in BROADER:
+                for broad in _flat(value):
+                    add(category.get("name"), broad)
+            elif fold(field) in NARROWER:
+                for narrow in _flat(value):
+                    add(narrow, category.get("name"))
+    for hierarchy in hierarchies:
+        for narrow, broad in _edges(hierarchy, None):
+            add(narrow, broad)
+    for name in names.values():
+        words = name.casefold().replace("-", " ").split()
+        for begin in range(1, len(words)):
+            tail = fold("".join(words[begin:]))
+            if tail in names:
+                add(name, tail)
+    kin: dict[str, set[str]] = {}
+    for folded, name in names.items():
+        for broad in _above(folded, parents) & names.keys() - {folded}:
+            kin.setdefault(name, set()).add(names[broad])
+            kin.setdefault(names[broad], set()).add(name)
+    return {name: sorted(others) for name, others in sorted(kin.items())}
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _flat(item)
+    elif isinstance(value, dict):
+        yield _node_name(value)
+    else:
+        yield value
+
+
+def _node_name(node: dict[str, Any]) -> Any:
+    folded = {fold(field): value for field, value in node.items()}
+    return next((folded[field] for field in _NODE_NAME if field in folded), None)
+
+
+def _edges(root: Any, broad: Any) -> Iterator[tuple[Any, Any]]:
+    """(narrower, broader) names of a tree, whatever its depth."""
+    waiting = [(root, broad)]
+    while waiting:
+        node, broad = waiting.pop()
+        if isinstance(node, list):
+            waiting += [(item, broad) for item in node]
+        elif not isinstance(node, dict):
+            yield node, broad
+        elif (name := _node_name(node)) is not None:
+            yield name, broad
+            waiting += [(v, name) for field, v in node.items() if fold(field) in NARROWER]
+        else:
+            for name, below in node.items():
+                yield name, broad
+                waiting.append((below, name))
+
+
+def _above(name: str, parents: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for broad in parents.get(waiting.pop(), ()):
+            if broad not in found:
+                found.add(broad)
+                waiting.append(broad)
+    return found
