@@ -68,6 +68,12 @@ from pearl_data.terminated import on_interrupt
     help="Most questions on one annotated picture.",
 )
 @click.option(
+    "--attributes",
+    metavar="NAMES",
+    help="Attributes of annotated things to ask about: color,state or none. [default: all that a"
+    " picture shows; no ids, flags, scores and the like, which are listed]",
+)
+@click.option(
     "--needs-tool",
     default="only",
     show_default=True,
@@ -127,6 +133,7 @@ def synth(
     workers: int,
     stall_after: float | None,
     per_image: int,
+    attributes: str | None,
     needs_tool: Literal["only", "any"],
     depth_truth: Literal["annotation", "tool"],
     small_px: int,
@@ -154,9 +161,12 @@ def synth(
     from pearl_data.sources import parse_source
     from pearl_data.sources.base import QuestionSettings
     from pearl_data.synthesise import STALL_S, SynthesisSettings, synthesise
+    from pearl_tools.errors import UsageError
     from pearl_tools.executor import ExecutorSettings
 
     spec = parse_source(source, images)
+    if attributes is not None and spec.kind != "coco":
+        raise UsageError("--attributes: only annotation files (--source coco:FILE) have attributes")
     if limit is None and spec.endless:
         limit = 100
     settings = SynthesisSettings(
@@ -167,6 +177,7 @@ def synth(
             model_long_side_px=model_px,
             small_px=small_px,
             per_image=per_image,
+            attributes=_names(attributes),
             needs_tool=needs_tool,
             depth_truth=depth_truth,
             annotation_frame=annotation_frame,
@@ -201,6 +212,14 @@ def synth(
     else:
         say(f"check it:    pearl-data validate {out} --replay")
     ctx.exit(status)
+
+
+def _names(text: str | None) -> list[str] | None:
+    """The names in ``text``, none of them for ``none``; None if nothing was chosen."""
+    if text is None:
+        return None
+    named = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    return [] if named == ["none"] else named
 
 
 def chosen_tools(text: str) -> list[str]:

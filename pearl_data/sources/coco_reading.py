@@ -80,17 +80,19 @@ def prepare(
             reading.close()
         store = CocoStore(file)
     except BaseException as error:
-        _remove(file)
+        _remove(file, os.getpid())
         if not isinstance(error, sqlite3.Error):
             raise
         msg = f"{file}: cannot be written: {error}; set TMPDIR to a folder with more room"
         raise BadInput(msg) from error
-    weakref.finalize(store, _remove, file)
+    weakref.finalize(store, _remove, file, os.getpid())
     return store
 
 
-def _remove(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
+def _remove(path: str, owner: int) -> None:
+    """Removes ``path`` in the process that made it; one forked from it still has its own use."""
+    if os.getpid() == owner:
+        Path(path).unlink(missing_ok=True)
 
 
 class _Reading:

@@ -120,6 +120,8 @@ def synthesise(
     _check(settings, workers)
     stage("synth", f"opening the source {settings.source.path or settings.source.kind}")
     source = open_source(settings.source, settings.questions)
+    for note in source.notes:
+        stage("synth", note)
     blocks = source.blocks()
     with ExitStack() as stack:
         team: Bench | Crew[list[SlotResult], DepthFacts | None]

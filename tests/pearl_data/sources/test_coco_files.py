@@ -1,0 +1,528 @@
+"""COCO files as people's tools write them: what each gives, in values."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawn import picture
+
+from pearl_data.sources.base import Candidate, QuestionSettings, Rejected
+from pearl_data.sources.coco import CocoSource
+from pearl_data.sources.facts import Facts
+from pearl_data.trajectory import Task
+from pearl_tools.errors import BadInput, UsageError
+
+ALL = QuestionSettings(tools=["crop", "zoom"], per_image=50)
+#: Boxes of small things, [x, y, width, height] in pixels of a 640x480 picture.
+BOXES = [
+    (60, 180, 40, 30), (160, 190, 36, 30), (260, 200, 34, 28), (400, 100, 30, 30),
+    (500, 300, 40, 36),
+]  # fmt: skip
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """Three dogs, a cat and a bird on one picture."""
+    return {
+        "images": [{"id": 1, "width": 640, "height": 480, "file_name": "1.png"}],
+        "annotations": [
+            annotation(number, kind, box)
+            for number, (kind, box) in enumerate(zip((1, 1, 1, 2, 3), BOXES, strict=True), 1)
+        ],
+        "categories": [
+            {"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}, {"id": 3, "name": "bird"}
+        ],
+        **changes,
+    }  # fmt: skip
+
+
+def annotation(number: int, kind: Any, box: Any, **fields: Any) -> dict[str, Any]:
+    return {"id": number, "image_id": 1, "category_id": kind, "bbox": list(box), **fields}
+
+
+def source(
+    folder: Path, content: dict[str, Any] | str, settings: QuestionSettings = ALL
+) -> CocoSource:
+    images = folder / "img"
+    images.mkdir(exist_ok=True)
+    for name in ("1.png", "2.png"):
+        boxes = [("red", (x, y, x + w, y + h)) for x, y, w, h in BOXES]
+        (images / name).write_bytes(picture(boxes, (640, 480)))
+    path = folder / "a.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return CocoSource(path, images, settings)
+
+
+def items(opened: CocoSource) -> list[Candidate | Rejected]:
+    blocks = range(opened.blocks())
+    return [item for block in blocks for slot in opened.block(block) for item in slot]
+
+
+def codes(opened: CocoSource) -> dict[str, int]:
+    return Counter(item.reason.code for item in items(opened) if isinstance(item, Rejected))
+
+
+def facts(opened: CocoSource) -> list[Facts]:
+    """The facts that questions are asked of, picture by picture."""
+    seen: list[Facts] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def record(found: Facts, *_: object) -> list[Task]:
+            seen.append(found)
+            return []
+
+        patch.setattr("pearl_data.sources.coco.ask", record)
+        patch.setattr("pearl_data.sources.coco.advice", lambda *_: "")
+        items(opened)
+    return seen
+
+
+def changed(index: int, **fields: Any) -> dict[str, Any]:
+    found = document()
+    found["annotations"][index].update(fields)
+    return found
+
+
+def test_a_plain_file_is_whole(tmp_path: Path) -> None:
+    (found,) = facts(source(tmp_path, document()))
+    assert found.complete == ["bird", "cat", "dog"]
+    assert [thing.name for thing in found.things] == ["dog", "dog", "dog", "cat", "bird"]
+    assert found.things[0].bbox == (60 / 640, 180 / 480, 100 / 640, 210 / 480)
+
+
+# completeness over everything the file says
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"bbox": [-6, 200, 40, 30]}, "geometry.partly_outside"),
+        ({"bbox": [620, 100, 40, 30]}, "geometry.partly_outside"),
+        ({"bbox": [700, 100, 40, 30]}, "geometry.outside"),
+        ({"bbox": [60, 180, 0, 30]}, "geometry.zero_area"),
+        ({"bbox": [0.1, 0.2, 0.3, 0.4]}, "geometry.wrong_unit"),
+        ({"bbox": None}, "schema.missing_field"),
+        ({"bbox": "60,180,40,30"}, "schema.type"),
+        ({"bbox": [60, 180, "wide", 30]}, "schema.type"),
+        ({"bbox": [60, 180, 40]}, "schema.length"),
+        ({"bbox": {"x": 60}}, "schema.type"),
+    ],
+)
+def test_a_box_that_is_kept_out_leaves_its_kind_incomplete(
+    tmp_path: Path, fields: dict[str, Any], code: str
+) -> None:
+    opened = source(tmp_path, changed(0, **fields))
+    assert codes(opened) == {code: 1}
+    (found,) = facts(opened)
+    assert found.complete == ["bird", "cat"]
+    assert [thing.crowd for thing in found.things] == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize("kind", [9, None, True, [1]])
+def test_an_annotation_of_no_known_kind_leaves_every_kind_incomplete(
+    tmp_path: Path, kind: Any
+) -> None:
+    opened = source(tmp_path, changed(0, category_id=kind))
+    assert codes(opened) == {"reference.index_out_of_range": 1}
+    (found,) = facts(opened)
+    assert (found.complete, len(found.things)) == ([], 4)
+
+
+@pytest.mark.parametrize(
+    "name", ["1.png", "./1.png", "images/1.png", "/data/1.png", "C:\\x\\1.png", "link.png"]
+)
+def test_a_second_entry_of_one_file_leaves_what_it_names_incomplete(
+    tmp_path: Path, name: str
+) -> None:
+    content = document()
+    content["images"].append({"id": 2, "width": 640, "height": 480, "file_name": name})
+    content["annotations"].append({**annotation(9, 1, (300, 400, 40, 30)), "image_id": 2})
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "link.png").symlink_to("1.png")
+    one, two = facts(source(tmp_path, content))
+    assert one.complete == ["bird", "cat"]
+    assert [(thing.name, thing.crowd) for thing in one.things][-1] == ("dog", True)
+    assert two.complete == []
+    assert [thing.crowd for thing in two.things] == [False, *[True] * 5]
+
+
+def test_two_pictures_of_which_one_is_there_are_not_mixed_up(tmp_path: Path) -> None:
+    content = document()
+    content["images"] = [
+        {"id": 1, "file_name": "train/1.png"}, {"id": 2, "file_name": "val/1.png"}
+    ]  # fmt: skip
+    assert codes(source(tmp_path, content)) == {"semantic.ambiguous": 2}
+
+
+def test_ids_of_annotations_mean_nothing(tmp_path: Path) -> None:
+    for own in (0, 7.0, "x", None, 10**30, [1]):
+        content = document()
+        for item in content["annotations"]:
+            item["id"] = own
+        opened = source(tmp_path, content)
+        assert codes(opened) == {}
+        assert facts(opened)[0].complete == ["bird", "cat", "dog"]
+
+
+def test_groups_are_not_counted_nor_asked_about(tmp_path: Path) -> None:
+    for flag in (
+        {"iscrowd": 1}, {"iscrowd": "1"}, {"is_crowd": True}, {"IsGroupOf": True},
+        {"isgroupof": 1}, {"IsGroupOf": -1}, {"ignore": 1}, {"attributes": {"is_crowd": True}},
+    ):  # fmt: skip
+        (found,) = facts(source(tmp_path, changed(1, **flag)))
+        assert found.complete == ["bird", "cat"], flag
+        assert [thing.crowd for thing in found.things] == [False, True, False, False, False]
+    for flag in ({"iscrowd": 0}, {"iscrowd": None}, {"iscrowd": "0"}, {"ignore": False}):
+        assert facts(source(tmp_path, changed(1, **flag)))[0].complete == ["bird", "cat", "dog"]
+
+
+# names, boxes and hierarchies
+
+
+def test_names_that_differ_in_case_and_spacing_are_one_kind(tmp_path: Path) -> None:
+    content = document(
+        categories=[
+            {"id": 1, "name": "traffic_light"}, {"id": 2, "name": "Traffic  Light"},
+            {"id": 3, "name": "traffic-light "},
+        ]
+    )  # fmt: skip
+    opened = source(tmp_path, content)
+    (found,) = facts(opened)
+    assert [thing.name for thing in found.things] == ["traffic light"] * 5
+    assert found.complete == ["traffic light"]
+    assert opened.notes == [
+        "one kind: 'traffic_light' (id 1) and 'Traffic  Light' (id 2)",
+        "one kind: 'traffic_light' (id 1) and 'traffic-light ' (id 3)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "things"),
+    [((400, 100, 30, 30), 5), ((400.4, 100, 30, 30), 5), ((402, 100, 30, 30), 6)],
+)
+def test_equal_boxes_of_one_kind_are_one(
+    tmp_path: Path, box: tuple[float, ...], things: int
+) -> None:
+    content = document()
+    content["annotations"].append(annotation(77, 2, box, attributes={"color": "black"}))
+    opened = source(tmp_path, content)
+    (found,) = facts(opened)
+    assert len(found.things) == things
+    assert codes(opened) == ({"reference.duplicate_box": 1} if things == 5 else {})
+    assert found.complete == ["bird", "cat", "dog"]
+    if things == 5:
+        assert found.things[3].attributes == {"color": "black"}
+        (twice,) = [item for item in items(opened) if isinstance(item, Rejected)]
+        assert twice.reason.path == "annotations[5].bbox"
+        assert "annotations[3]" in twice.reason.got
+
+
+def test_one_box_of_two_kinds_is_two_things(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"].append(annotation(77, 3, BOXES[3]))
+    assert len(facts(source(tmp_path, content))[0].things) == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "trees"),
+    [
+        ({"supercategory": "Person"}, {}),
+        ({"supercategory": ["being", "person"]}, {}),
+        ({"parent": "person"}, {}),
+        ({"parent_id": 2.0}, {}),
+        ({"parents": [{"name": "person"}]}, {}),
+        ({}, {"hierarchy": {"LabelName": "Entity", "Subcategory": [
+            {"LabelName": "person", "Subcategory": [{"LabelName": "man"}]}]}}),
+        ({}, {"hierarchy": {"person": ["man", "woman"]}}),
+        ({"supercategory": "adult"}, {"hierarchy": {"person": ["adult"]}}),
+    ],
+)  # fmt: skip
+def test_a_broader_kind_is_neither_a_wrong_choice_nor_counted(
+    tmp_path: Path, fields: dict[str, Any], trees: dict[str, Any]
+) -> None:
+    content = document(
+        categories=[
+            {"id": 1, "name": "man", **fields}, {"id": 2, "name": "person"},
+            {"id": 3, "name": "hat"},
+        ],
+        **trees,
+    )  # fmt: skip
+    opened = source(tmp_path, content)
+    (found,) = facts(opened)
+    assert found.things[0].kin == ["person"]
+    assert found.things[3].kin == ["man"]
+    assert found.complete == ["hat"]
+    content["annotations"] = content["annotations"][:3]  # men only: person is nowhere else
+    for item in items(source(tmp_path, content)):
+        if isinstance(item, Candidate) and item.task.answer == "man":
+            assert "person" not in item.task.choices
+
+
+def test_a_name_that_ends_in_another_is_a_narrower_one(tmp_path: Path) -> None:
+    names = ("teddy bear", "bear", "bearing")
+    kinds = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
+    (found,) = facts(source(tmp_path, document(categories=kinds)))
+    assert [thing.kin for thing in found.things[2:]] == [["bear"], ["teddy bear"], []]
+
+
+def test_a_super_category_of_its_own_name_is_no_hierarchy(tmp_path: Path) -> None:
+    content = document()
+    content["categories"][0]["supercategory"] = "dog"
+    assert facts(source(tmp_path, content))[0].complete == ["bird", "cat", "dog"]
+
+
+# attributes
+
+
+def with_attributes(*values: Any, name: str = "color") -> dict[str, Any]:
+    content = document()
+    for item, value in zip(content["annotations"], values, strict=False):
+        item["attributes"] = value if isinstance(value, dict) else {name: value}
+    return content
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("track_id", [1, 2, 3, 4, 5], "bookkeeping"),
+        ("vehicleId", ["a", "b", "c", "d", "e"], "bookkeeping"),
+        ("z_order", ["1", "2", "1", "2", "1"], "bookkeeping"),
+        ("Occluded", ["yes", "no", "yes", "no", "no"], "bookkeeping"),
+        ("detection_score", ["0.9", "0.8", "0.7", "0.9", "0.6"], "bookkeeping"),
+        ("wearing hat", ["yes", "no", "Yes", "no", "no"], "yes and no only"),
+        ("wearing hat", [True, False, True, False, False], "yes and no only"),
+        ("speed", [1, 2.5, 3, 4, 5], "numbers only"),
+        ("brand", ["-", "N/A", "unknown", "?", "not visible"], "no value says anything"),
+    ],
+)
+def test_what_no_picture_shows_is_not_asked_and_said(
+    tmp_path: Path, name: str, values: list[Any], why: str
+) -> None:
+    opened = source(tmp_path, with_attributes(*values, name=name))
+    assert opened.notes == [f"attributes not asked ({why}): {name}"]
+    assert [thing.attributes for thing in facts(opened)[0].things] == [{}] * 5
+    asked = [item.task.family for item in items(opened) if isinstance(item, Candidate)]
+    assert asked
+    assert "attribute" not in asked
+
+
+def test_values_that_are_names_of_their_own_are_not_asked(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"] = [
+        annotation(k, 1, (10 + 40 * k, 20, 20, 20), attributes={"nick": f"dog {k}"})
+        for k in range(12)
+    ]
+    assert source(tmp_path, content).notes == [
+        "attributes not asked (12 values on 12 things): nick"
+    ]
+
+
+def test_words_for_no_value_are_no_answer(tmp_path: Path) -> None:
+    opened = source(tmp_path, with_attributes("red", "unknown", "N/A", "blue", "-"))
+    assert opened.notes == ["values of color that say nothing: -, N/A, unknown"]
+    tasks = [item.task for item in items(opened) if isinstance(item, Candidate)]
+    choices = {choice for t in tasks if t.family == "attribute" for choice in t.choices}
+    assert choices == {"red", "blue"}
+
+
+def test_attributes_can_be_chosen(tmp_path: Path) -> None:
+    content = with_attributes(*({"track_id": k, "color": "red"} for k in range(5)))
+    chosen = QuestionSettings(tools=["crop"], attributes=["Track ID"])
+    opened = source(tmp_path, content, chosen)
+    assert [thing.attributes for thing in facts(opened)[0].things] == [
+        {"track_id": str(k)} for k in range(5)
+    ]
+    assert opened.notes == ["attributes not asked (not among --attributes): color"]
+    none = QuestionSettings(tools=["crop"], attributes=[])
+    assert facts(source(tmp_path, content, none))[0].things[0].attributes == {}
+    with pytest.raises(UsageError, match=r"--attributes: expected names .*color, track_id.* shade"):
+        source(tmp_path, content, QuestionSettings(tools=["crop"], attributes=["shade"]))
+
+
+# units
+
+
+def as_fractions(box: tuple[int, ...]) -> list[float]:
+    x, y, w, h = box
+    return [x / 640, y / 480, w / 640, h / 480]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "areas", "evidence"),
+    [
+        ([as_fractions(box) for box in BOXES], False, "fractions: 5 of 5 boxes lie within 0..1"),
+        ([(x, y, x + w, y + h) for x, y, w, h in BOXES], False,
+         r"0 have the area that the file says; read as \[x, y, width, height\], 3 and 0"),
+        # in the first quarter of the picture every corner is a fine width: only areas tell
+        ([(x / 4, y / 4, (x + w) / 4, (y + h) / 4) for x, y, w, h in BOXES], True,
+         r"5 have the area that the file says; read as \[x, y, width, height\], 5 and 0"),
+    ],
+)  # fmt: skip
+def test_boxes_in_another_unit_are_refused_with_the_evidence(
+    tmp_path: Path, boxes: list[Any], areas: bool, evidence: str
+) -> None:
+    content = document()
+    for item, box in zip(content["annotations"], boxes, strict=True):
+        item["bbox"] = list(box)
+        if areas:
+            item["area"] = (box[2] - box[0]) * (box[3] - box[1])
+    with pytest.raises(BadInput, match=rf"{evidence}.*\[geometry.wrong_unit\]"):
+        source(tmp_path, content)
+
+
+def test_areas_that_mean_nothing_do_not_matter(tmp_path: Path) -> None:
+    for area in (0, -1, 1e9, None, "large", float("nan"), [1]):
+        content = document()
+        for item in content["annotations"]:
+            item |= {"area": area, "segmentation": {"size": None}}
+        opened = source(tmp_path, content)
+        assert codes(opened) == {}
+        assert facts(opened)[0].complete == ["bird", "cat", "dog"]
+
+
+# what tools write otherwise
+
+
+@pytest.mark.parametrize("own", [1, 1.0, "1", " 1 ", "1.0"])
+@pytest.mark.parametrize("other", [1, 1.0, "1"])
+def test_one_id_in_several_spellings_is_one(tmp_path: Path, own: Any, other: Any) -> None:
+    content = document(categories=[{"id": own, "name": "dog"}])
+    content["images"][0]["id"] = own
+    for item in content["annotations"]:
+        item |= {"image_id": other, "category_id": other}
+    opened = source(tmp_path, content)
+    assert codes(opened) == {}
+    assert facts(opened)[0].complete == ["dog"]
+
+
+@pytest.mark.parametrize(
+    "size",
+    [{}, {"width": None, "height": None}, {"width": 640.0, "height": 480.0}, {"width": "640"},
+     {"width": 0, "height": -1}, {"height": 480}],
+)  # fmt: skip
+def test_a_missing_size_is_read_from_the_picture(tmp_path: Path, size: dict[str, Any]) -> None:
+    opened = source(tmp_path, document(images=[{"id": 1, "file_name": "1.png", **size}]))
+    assert codes(opened) == {}
+    assert facts(opened)[0].things[0].bbox == (60 / 640, 180 / 480, 100 / 640, 210 / 480)
+
+
+def test_a_wrong_size_is_said_once(tmp_path: Path) -> None:
+    opened = source(tmp_path, document(images=[{"id": 1, "file_name": "1.png", "width": 320}]))
+    assert codes(opened) == {"result.size_mismatch": 1}
+
+
+@pytest.mark.parametrize(
+    ("licence", "licences", "known"),
+    [
+        (1, [{"id": "1", "name": "CC0-1.0"}], "CC0-1.0"),
+        (1.0, [{"id": 1, "url": "by.example"}], "by.example"),
+        ("CC BY 4.0", [], "unknown"),
+        (None, None, "unknown"),
+        (1, "CC BY 4.0", "unknown"),
+        (1, {"1": "CC0"}, "unknown"),
+        (1, ["CC0", 3, {"name": "x"}], "unknown"),
+        (1, [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "unknown"),
+    ],
+)
+def test_a_licence_costs_nothing(tmp_path: Path, licence: Any, licences: Any, known: str) -> None:
+    content = document(licenses=licences, info=None)
+    content["images"][0]["license"] = licence
+    opened = source(tmp_path, content)
+    assert codes(opened) == {}
+    assert facts(opened)[0].licence == known
+
+
+def test_null_is_absent_everywhere(tmp_path: Path) -> None:
+    content = document(licenses=None, hierarchy=None)
+    nothing = dict.fromkeys(
+        ("iscrowd", "attributes", "description", "depth_rank", "keypoints", "segmentation", "area",
+         "ignore", "IsGroupOf")
+    )  # fmt: skip
+    content["annotations"] = [{**item, **nothing} for item in content["annotations"]]
+    content["images"][0] |= dict.fromkeys(("license", "coco_url", "not_exhaustive_category_ids"))
+    content["categories"] = [
+        {**item, "supercategory": None, "keypoints": None} for item in content["categories"]
+    ]
+    opened = source(tmp_path, content)
+    assert codes(opened) == {}
+    assert facts(opened)[0].complete == ["bird", "cat", "dog"]
+
+
+def test_one_key_twice_costs_its_item_and_its_pictures_counts(tmp_path: Path) -> None:
+    content = document()
+    content["images"].append({"id": 2, "file_name": "2.png"})
+    content["annotations"].append({**annotation(9, 1, BOXES[0]), "image_id": 2})
+    text = json.dumps(content).replace('{"id": 1, "image_id": 1', '{"image_id": 2, "image_id": 1')
+    opened = source(tmp_path, text)
+    assert codes(opened) == {"parse.duplicate_key": 2}  # said of both pictures
+    assert [found.complete for found in facts(opened)] == [[], []]
+    nested = json.dumps(changed(0, attributes={"color": "red"}))
+    opened = source(tmp_path, nested.replace('{"color"', '{"color": "blue", "col\\u006fr"'))
+    assert codes(opened) == {"parse.duplicate_key": 1}
+    with pytest.raises(BadInput, match=r"'images' twice in one object \[parse.duplicate_key\]"):
+        source(tmp_path, json.dumps(document()).replace("{", '{"images": [], ', 1))
+
+
+def test_a_file_that_is_no_regular_one_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", tmp_path, Path("/dev/zero"), tmp_path / "none.json"):
+        with pytest.raises(BadInput, match=r"--source coco:.*cannot be read"):
+            CocoSource(path, tmp_path, ALL)
+
+
+@pytest.mark.parametrize("cut", [1, 40, 400, -1])
+def test_a_cut_file_says_where_it_ends(tmp_path: Path, cut: int) -> None:
+    text = json.dumps(document())
+    with pytest.raises(BadInput, match=r"not a COCO annotation file: .*byte"):
+        source(tmp_path, text[:cut])
+
+
+# the shared store
+
+
+def test_workers_read_what_was_prepared_and_it_goes_with_its_maker(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"] += [{"id": 5}, 7, {"image_id": 99, "bbox": [1, 2, 3, 4]}]
+    maker = source(tmp_path, content)
+    (tmp_path / "a.json").unlink()  # nobody reads it again
+    other = CocoSource(tmp_path / "a.json", tmp_path / "img", ALL, maker.prepared)
+    assert items(other) == items(maker)
+    assert other.config() == maker.config()
+    assert codes(other) == {
+        "schema.missing_field": 1, "schema.type": 1, "reference.unknown_medium": 1
+    }  # fmt: skip
+    assert maker.prepared
+    prepared = Path(maker.prepared)
+    assert prepared.exists()
+    del maker, other
+    assert not prepared.exists()
+
+
+def test_the_order_of_the_lists_does_not_matter(tmp_path: Path) -> None:
+    forth = document()
+    back = {name: forth[name] for name in reversed(list(forth))}
+    assert facts(source(tmp_path, back)) == facts(source(tmp_path, forth))
+
+
+def test_the_shared_cases_are_read(shared_data: Path) -> None:
+    wrong_unit = {"bbox_normalised", "bbox_xyxy"}
+    for path in sorted((shared_data / "cases").glob("*/a.json")):
+        name = path.parent.name
+        if name in ("labelme", "exif6_annot_upright"):
+            continue
+        if name in wrong_unit:
+            with pytest.raises(BadInput, match=r"\[geometry\.wrong_unit\]"):
+                CocoSource(path, path.parent / "img", ALL)
+            continue
+        found = codes(CocoSource(path, path.parent / "img", ALL))
+        expected = {
+            "complete_after_edge": {"geometry.partly_outside": 2},
+            "dup_box": {"reference.duplicate_box": 1},
+            "jpeg_cut_eoi": {"parse.truncated": 1},
+            "png_flipped": {"execution.decode": 1},
+        }
+        assert found == expected.get(name, {}), name
