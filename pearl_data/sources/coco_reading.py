@@ -33,6 +33,7 @@ from pearl_data.sources.coco_items import (
 )
 from pearl_data.sources.coco_store import SCHEMA, CocoStore, Head, RejectedRecord
 from pearl_data.sources.facts import fold
+from pearl_data.sources.foreign import refuse_foreign
 from pearl_data.sources.json_lists import read_lists
 from pearl_data.sources.keys import slug
 from pearl_data.sources.kinds import Kind, id_text, part_names, plain_name, related
@@ -150,6 +151,9 @@ class _Reading:
         self._digest.update(data)
 
     def _refused(self, problem: str) -> BadInput:
+        """What a file is that cannot be read on: another tool's by name, if it begins like one."""
+        with open_regular(self._path) as stream:
+            refuse_foreign(stream.read(_LARGE_BYTES), self._path, "coco")
         return BadInput(
             f"{self._path}: not a COCO annotation file: {problem}; expected an object with "
             "images, categories and annotations"
