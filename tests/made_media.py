@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from pearl_tools.media import as_medium
 from pearl_tools.types import Medium
@@ -30,6 +30,16 @@ def file_of(image: Image.Image, format: str, **options: Any) -> bytes:  # noqa: 
     out = io.BytesIO()
     image.save(out, format, **options)
     return out.getvalue()
+
+
+def other_profile() -> bytes:
+    """The colour profile of sRGB with red and green exchanged: it shows in every pixel."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = int.from_bytes(data[128:132])
+    places = {bytes(data[132 + 12 * i : 136 + 12 * i]): 136 + 12 * i for i in range(count)}
+    red, green = places[b"rXYZ"], places[b"gXYZ"]
+    data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]
+    return bytes(data).replace("sRGB".encode("utf-16-be"), "GRBs".encode("utf-16-be"))
 
 
 class FakeDepth:

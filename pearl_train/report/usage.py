@@ -1,8 +1,8 @@
 """The part of a card that says how to ask the model: plain transformers, in the words of training.
 
 The lines run as they stand, and give what ``pearl-train predict`` gives, unless an objective
-answers in a way of its own: pictures are opened upright and on white, the processor and the
-generation config of the folder do the rest.
+answers in a way of its own: pictures are opened upright, in sRGB and on white; the processor and
+the generation config of the folder do the rest.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ _LINES = """{imports}
 {load}
 
 picture = ImageOps.exif_transpose(Image.open("photo.jpg"))
+with contextlib.suppress(KeyError, OSError, ImageCms.PyCMSError):  # without a profile that applies
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
+    if "srgb" not in ImageCms.getProfileDescription(profile).lower():
+        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+        srgb = ImageCms.createProfile("sRGB")
+        picture = ImageCms.profileToProfile(picture, profile, srgb, outputMode=mode)
 if picture.has_transparency_data:
     picture = picture.convert("RGBA")
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
@@ -34,7 +40,9 @@ reply = model.generate(**inputs, max_new_tokens={most}, do_sample=False)
 print(processor.decode(reply[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 """
 
-_IMPORTS = """{first}from PIL import Image, ImageOps
+_IMPORTS = """import contextlib
+import io
+{first}from PIL import Image, ImageCms, ImageOps
 {peft}from transformers import AutoModelForImageTextToText, AutoProcessor{more}{nano}"""
 
 _MODEL = """folder = {folder}
@@ -110,7 +118,7 @@ def _lines(config: Config, folder: str, network: Path, *, adapter: bool = False)
     most = _pixels_left(config, network)
     return _LINES.format(
         imports=_IMPORTS.format(
-            first="import math\n\n" * (most is not None),
+            first="\n" if most is None else "import math\n\n",
             peft="from peft import PeftModel\n" * adapter,
             more=", GenerationConfig" * adapter,
             nano="\n\nfrom pearl_train.model.load import NANO" * (adapter and _is_nano(config)),

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from made_media import file_of, gradient
+from made_media import file_of, gradient, other_profile
 from PIL import Image, ImageCms
 
 from pearl_tools.media import open_image
@@ -15,23 +15,13 @@ PICTURE = Image.fromarray(gradient(60, 40))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def wide_profile() -> bytes:
-    """The sRGB profile with red and green exchanged: a wrong profile that shows in every pixel."""
-    data = bytearray(SRGB.tobytes())
-    count = int.from_bytes(data[128:132])
-    places = {bytes(data[132 + 12 * i : 136 + 12 * i]): 136 + 12 * i for i in range(count)}
-    red, green = places[b"rXYZ"], places[b"gXYZ"]
-    data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]
-    return bytes(data)
-
-
 @pytest.mark.parametrize("picture_format", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_a_profile_that_moves_colours_is_applied_and_recorded(picture_format: str) -> None:
     lossless = {"lossless": True} if picture_format == "WEBP" else {}
     plain = open_image(file_of(PICTURE, picture_format, **lossless))
-    data = file_of(PICTURE, picture_format, icc_profile=wide_profile(), **lossless)
+    data = file_of(PICTURE, picture_format, icc_profile=other_profile(), **lossless)
     medium = open_image(data)
-    assert medium.record.changes == ["icc:sRGB built-in"]
+    assert medium.record.changes == ["icc:GRBs built-in"]
     exchanged = np.asarray(plain.pixels)[:, :, [1, 0, 2]].astype(int)
     assert np.abs(medium.pixels.astype(int) - exchanged).max() <= 3
     assert open_image(data).record.pixel_sha256 == medium.record.pixel_sha256
@@ -48,8 +38,8 @@ def test_a_profile_that_is_srgb_changes_nothing(picture_format: str) -> None:
 def test_transparency_keeps_its_place_below_a_profile() -> None:
     clear = PICTURE.copy()
     clear.putalpha(0)
-    medium = open_image(file_of(clear, "PNG", icc_profile=wide_profile()))
-    assert medium.record.changes == ["mode:RGBA", "icc:sRGB built-in", "alpha:on_white"]
+    medium = open_image(file_of(clear, "PNG", icc_profile=other_profile()))
+    assert medium.record.changes == ["mode:RGBA", "icc:GRBs built-in", "alpha:on_white"]
     assert (medium.pixels == 255).all()
 
 

@@ -16,6 +16,8 @@ from made_media import file_of, gradient
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from pearl_data.cli.synth import synth
+from pearl_tools import media
 from pearl_tools.errors import ToolError
 from pearl_tools.media import MediaError, as_medium, decode_member, encode_png, open_image
 from pearl_tools.pixels import pixel_sha256
@@ -338,3 +340,24 @@ def test_damaged_file_opens_or_is_refused_and_nothing_else(
         assert open_image(bytes(data), max_pixels=1_000_000).pixels.dtype == np.uint8
     except MediaError as failure:
         assert failure.error.fault_owner == "media"  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("picture_format", "bytes_per_pixel"), [("PNG", 9), ("JPEG", 9), ("WEBP", 16), ("JPEG2000", 20)]
+)
+def test_as_many_pixels_are_opened_as_fit_into_the_stated_memory(
+    monkeypatch: pytest.MonkeyPatch, picture_format: str, bytes_per_pixel: int
+) -> None:
+    data = file_of(corners(), picture_format)
+    monkeypatch.setattr(media, "OPENING_BYTES", 40 * 24 * bytes_per_pixel)
+    assert open_image(data).record.width == 40
+    monkeypatch.setattr(media, "OPENING_BYTES", 40 * 24 * bytes_per_pixel - 1)
+    error = refused(data)
+    assert (error.code, error.fault_owner) == ("execution.out_of_memory", "media")
+
+
+def test_synth_states_what_is_opened() -> None:
+    told = " ".join((synth.help or "").split())
+    assert f"{media.BYTES_PER_PIXEL} bytes a pixel more" in told
+    most = [media.OPENING_BYTES // cost / 1e6 for cost in (9, 20, 16)]
+    assert "beyond {:.3g} megapixels (JPEG 2000 {:.0f}, WebP and AVIF {:.0f})".format(*most) in told

@@ -29,11 +29,8 @@ _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _PROFILED = {"L": "L", "LA": "L", "CMYK": "CMYK", "RGB": "RGB", "RGBA": "RGB", "P": "RGB",
              "PA": "RGB", "RGBX": "RGB", "YCbCr": "RGB"}  # fmt: skip
 _BAND_PIXELS = 1 << 21
-#: A profile that moves no test colour by more than this is sRGB under some name.
+#: A profile that calls itself sRGB is, if it moves no test colour by more than this.
 _SAME_COLOUR = 3
-#: Dearest way to 8-bit RGB: Pillow's own picture, the result, and a share of the band in work.
-BYTES_PER_PIXEL = 8
-
 _Band = Callable[[Image.Image], NDArray[np.uint8]]
 _Convert = Callable[[Image.Image], Image.Image]
 
@@ -176,7 +173,7 @@ def _opened_profile(data: bytes, mode: str) -> Profile:
         source = band if band.mode == mode else band.convert(mode)
         return transform.apply(source)
 
-    if mode != "CMYK":
+    if mode != "CMYK" and "srgb" in name.lower():
         levels = np.linspace(0, 255, 9 if mode == "RGB" else 256).round().astype(np.uint8)
         cube = np.stack(np.meshgrid(*[levels] * len(mode)), -1) if mode == "RGB" else levels[None]
         ladder = Image.fromarray(cube.reshape(1, -1, 3) if mode == "RGB" else cube)

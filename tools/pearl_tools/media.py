@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from pearl_tools.color import BYTES_PER_PIXEL, NotAPictureError, profile_of, to_rgb8
+from pearl_tools.color import NotAPictureError, profile_of, to_rgb8
 from pearl_tools.containers import FileFault, check_container
 from pearl_tools.errors import FaultOwner, ToolFailure, fail, short_repr, tool_error
 from pearl_tools.files import open_regular
@@ -48,8 +48,10 @@ __all__ = [
     "turned_upright",
 ]
 
-OPENING_BYTES: Final = 512_000_000
-"""Memory that opening one picture may take, beside its file: part of what ``synth`` promises."""
+OPENING_BYTES: Final = 576_000_000
+"""Memory that opening one picture may take, beside its file: what ``synth`` states."""
+BYTES_PER_PIXEL: Final = 9
+"""Of it for a pixel: Pillow's own picture, the result, and the band of rows in work."""
 MAX_PIXELS: Final = OPENING_BYTES // BYTES_PER_PIXEL
 MAX_SIDE_PX: Final = 100_000
 MAX_FILE_BYTES: Final = OPENING_BYTES
@@ -67,6 +69,9 @@ FORMATS = {
     "AVIF": ".avif",
     "JPEG2000": ".jp2",
 }
+
+#: Bytes for a pixel of formats whose decoders hold a picture several times. Measured at 48 MP.
+_DEARER = {"WEBP": 16, "AVIF": 16, "JPEG2000": 20}
 
 #: EXIF orientation -> what makes it upright: rows for columns first, then the axes to reverse.
 _UPRIGHT = {
@@ -135,14 +140,17 @@ def open_image(
     *,
     id: str = "i0",  # noqa: A002 - the record's own field name
     name: str = "",
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Medium:
     """The picture in ``data`` as a root medium: upright, 8-bit RGB, first frame, alpha on white.
 
-    ``name`` is only for messages. ``facts.changes`` lists what was done: ``exif_orientation:6``,
-    ``mode:CMYK``, ``bits:16/257``, ``range:0..9.5``, ``alpha:on_white``, ``frame:0/12``,
-    ``format:MPO``. Raises :class:`MediaError`: ``parse.truncated``, ``execution.decode`` or, for a
-    picture beyond ``max_pixels``, ``execution.out_of_memory``.
+    ``name`` is only for messages; without ``max_pixels`` as many pixels are opened as fit into
+    :data:`OPENING_BYTES`, which depends on the format. ``facts.changes`` lists what was done:
+    ``exif_orientation:6``, ``mode:CMYK``, ``bits:16/257``, ``range:0..9.5``, ``icc:Display P3``,
+    ``alpha:on_white``, ``frame:0/12``, ``format:MPO``, and what is odd about the file:
+    ``exif:unreadable``, ``decoder:...`` with a decoder's remark. Raises :class:`MediaError`:
+    ``parse.truncated``, ``execution.decode`` or, for a picture beyond ``max_pixels``,
+    ``execution.out_of_memory``.
     """
     where = f"media.{id}" + (f" ({name})" if name else "")
     if not data:
@@ -245,7 +253,7 @@ def _judged(said: list[warnings.WarningMessage], picture_format: str | None) -> 
     return list(dict.fromkeys(notes))
 
 
-def _open_header(data: bytes, where: str, max_pixels: int) -> Image.Image:
+def _open_header(data: bytes, where: str, max_pixels: int | None) -> Image.Image:
     """The image with only its header read; refuses sizes beyond the limits."""
     Image.init()  # all plugins at once: asking for a format that is not loaded yet is a KeyError
     formats = [name for name in FORMATS if name in Image.OPEN]
@@ -262,13 +270,15 @@ def _open_header(data: bytes, where: str, max_pixels: int) -> Image.Image:
             "execution.decode", where, f"a picture ({kinds})", f"{len(data)} bytes that are none"
         ) from None
     width, height = image.size
+    cost = _DEARER.get(image.format or "", BYTES_PER_PIXEL)
+    max_pixels = max_pixels or OPENING_BYTES // cost
     if width * height > max_pixels or max(width, height) > MAX_SIDE_PX:
         raise _media_error(
             "execution.out_of_memory",
             where,
-            f"at most {max_pixels / 1e6:g} megapixels and {MAX_SIDE_PX} px a side",
+            f"at most {max_pixels / 1e6:.3g} megapixels and {MAX_SIDE_PX} px a side",
             f"{width}x{height} px declared in {len(data)} bytes",
-            f"nothing was decoded, which takes {width * height * BYTES_PER_PIXEL / 1e9:.1f} GB;"
+            f"nothing was decoded, which takes {width * height * cost / 1e9:.1f} GB;"
             " shrink it or cut it into tiles",
             fault_owner="media",
         )

@@ -341,6 +341,38 @@ LATER_EDITS: list[tuple[Edit, list[tuple[str, str]]]] = [
         [("semantic.ambiguous", "task.choices[1]")],
     ),
     (
+        lambda d: d["task"].update(choices=["red", "green", "blue", "Dark_blue.", "dark  BLUE"]),
+        [("semantic.ambiguous", "task.choices[4]")],
+    ),
+    (
+        lambda d: d["task"].update(question="What colour is it? <image>"),
+        [("schema.pattern", "task.question")],
+    ),
+    (
+        lambda d: d["task"]["evidence"][0].update(label="a <|image_pad|>"),
+        [("schema.pattern", "task.evidence[0].label")],
+    ),
+    (
+        lambda d: (
+            d["task"].update(family="given"),
+            d["media"].append({**d["media"][0], "id": "i1", "name_in_sample": "i1.jpg"}),
+        ),
+        [],
+    ),
+    (
+        lambda d: d["media"].append(
+            {
+                **d["media"][0],
+                "id": "i1",
+                "name_in_sample": "i1.jpg",
+                "width": 2001,
+                "height": 10,
+                "box_root": [0, 0, 2001, 10],
+            }
+        ),
+        [("geometry.aspect_ratio", "media[5]"), ("semantic.dangling_media", "media[5]")],
+    ),
+    (
         lambda d: d["loss_mask"].pop(),
         [("schema.length", "loss_mask")],
     ),

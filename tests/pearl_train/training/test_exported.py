@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_media import other_profile
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_models import drawn_picture
@@ -57,6 +58,10 @@ def pictures() -> dict[str, tuple[str, Image.Image, dict[str, Any]]]:
         "palette": ("PNG", drawn_picture(0, 80, 60).quantize(8), {"transparency": 0}),
         "large": ("JPEG", drawn_picture(3, 1200, 900), {"quality": 95}),
         "long": ("PNG", drawn_picture(2, 900, 100), {}),
+        "profile": ("PNG", drawn_picture(1, 90, 120), {"icc_profile": other_profile()}),
+        "profile-clear": ("PNG", clear, {"icc_profile": other_profile()}),
+        "profile-large": ("JPEG", drawn_picture(3, 1200, 900), {"icc_profile": other_profile()}),
+        "profile-unfit": ("PNG", drawn_picture(1, 90, 120), {"icc_profile": b"none"}),
     }
 
 
