@@ -71,6 +71,9 @@ TRAJECTORY_COLUMNS: dict[str, type[pl.DataType]] = {
     "fault": pl.String,
     "calls": pl.UInt32,
     "errors": pl.UInt32,
+    "needs_tool": pl.String,
+    "answer_source": pl.String,
+    "verdict": pl.String,
 }
 
 NO_CALL = "parse.no_call"
@@ -142,13 +145,22 @@ def trajectory_row(path: str, position: int, trajectory: Trajectory) -> tuple[An
         position,
         trajectory.split,
         trajectory.source.dataset,
-        trajectory.task.family,
+        family_of(trajectory),
         trajectory.origin,
         trajectory.task.answer,
         trajectory.fault.code if trajectory.fault else None,
         len(real),
         sum(code != "ok" for code in real),
+        "yes" if trajectory.task.needs_tool else "no",
+        trajectory.task.answer_source,
+        trajectory.final.verdict,
     )
+
+
+def family_of(trajectory: Trajectory) -> str:
+    """The question family; answers that a tool alone gave stand apart: ``nearer (unverified)``."""
+    family = trajectory.task.family
+    return f"{family} (unverified)" if trajectory.final.verdict == "unverified" else family
 
 
 def box_area_share(arguments: Mapping[str, Any] | None) -> float | None:

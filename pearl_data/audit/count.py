@@ -143,6 +143,9 @@ def _report(paths: list[str], found: _Found) -> r.AuditReport:
         splits=_named(trajectories, "split"),
         sources=_named(trajectories, "dataset"),
         origins=_named(trajectories, "origin"),
+        needs_tool=_named(trajectories, "needs_tool"),
+        answer_sources=_named(trajectories, "answer_source"),
+        verdicts=_named(trajectories, "verdict"),
         injected_faults=_named(trajectories.filter(pl.col("fault").is_not_null()), "fault"),
         answers=_answers(trajectories),
         shortcuts=shortcut_table(found.questions),
@@ -156,11 +159,19 @@ def _collect(counted: pl.LazyFrame) -> pl.DataFrame:
 
 def _trajectory_counts(trajectories: pl.LazyFrame, read: int) -> r.TrajectoryCounts:
     table = _collect(
-        trajectories.select(without=(pl.col("calls") == 0).sum(), bad=(pl.col("errors") > 0).sum())
+        trajectories.select(
+            without=(pl.col("calls") == 0).sum(),
+            needless=((pl.col("calls") == 0) & (pl.col("needs_tool") == "no")).sum(),
+            bad=(pl.col("errors") > 0).sum(),
+        )
     )
-    ((without, bad),) = table.rows()
+    ((without, needless, bad),) = table.rows()
     return r.TrajectoryCounts(
-        read=read, without_call=without, all_ok=read - without - bad, with_bad_call=bad
+        read=read,
+        without_call=without,
+        needing_no_call=needless,
+        all_ok=read - without - bad,
+        with_bad_call=bad,
     )
 
 

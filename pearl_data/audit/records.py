@@ -30,11 +30,13 @@ class TrajectoryCounts(Record, frozen=True, kw_only=True):
     """Trajectories that were read (written ones only), by what they called.
 
     ``read = without_call + all_ok + with_bad_call``; an entry in which no call could be found
-    (``parse.no_call``) is no call.
+    (``parse.no_call``) is no call. ``needing_no_call`` are those of ``without_call`` whose question
+    needs no tool.
     """
 
     read: Count
     without_call: Count
+    needing_no_call: Count
     all_ok: Count
     with_bad_call: Count
 
@@ -114,7 +116,10 @@ class Named(Record, frozen=True, kw_only=True):
 
 
 class AnswerCount(Record, frozen=True, kw_only=True):
-    """How often one answer is given in one question family; ``(other)`` sums the rare ones."""
+    """How often one answer is given in one question family; ``(other)`` sums the rare ones.
+
+    Answers that a tool alone gave are a family of their own: ``nearer (unverified)``.
+    """
 
     family: str
     answer: str
@@ -164,6 +169,9 @@ class AuditReport(Record, frozen=True, kw_only=True):
     splits: list[Named]
     sources: list[Named]
     origins: list[Named]
+    needs_tool: list[Named]
+    answer_sources: list[Named]
+    verdicts: list[Named]
     injected_faults: list[Named]
     answers: list[AnswerCount]
     shortcuts: list[ShortcutScore]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pearl_data.audit.calls import family_of
 from pearl_data.audit.lazy_rules import RULES, Asked
 from pearl_data.audit.records import ShortcutScore
 from pearl_data.trajectory import Task, Trajectory
@@ -25,8 +26,11 @@ OVERALL = "overall"
 
 
 class Question(NamedTuple):
-    """What the rules need of one trajectory: its task, ``{medium: (width, height)}``, its half."""
+    """What the rules need of one trajectory: its family (see :func:`family_of`), its task,
+    ``{medium: (width, height)}``, its half.
+    """
 
+    family: str
     task: Task
     sizes_px: Mapping[str, tuple[int, int]]
     half: int
@@ -41,7 +45,7 @@ def question_of(trajectory: Trajectory) -> Question:
     """
     digest = hashlib.sha256(trajectory.id.encode()).digest()
     sizes = {m.id: (m.width, m.height) for m in trajectory.media if m.parent is None}
-    return Question(trajectory.task, sizes, digest[0] & 1)
+    return Question(family_of(trajectory), trajectory.task, sizes, digest[0] & 1)
 
 
 class Questions:
@@ -71,10 +75,10 @@ def shortcut_table(questions: Iterable[Question]) -> list[ShortcutScore]:
     """
     halves: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     for question in questions:
-        halves[question.task.family, question.half][question.task.answer] += 1
+        halves[question.family, question.half][question.task.answer] += 1
     sums: dict[tuple[str, str], _Sum] = defaultdict(_Sum)
     for question in questions:
-        family = question.task.family
+        family = question.family
         elsewhere = halves[family, 1 - question.half]
         asked = Asked(question.task, question.sizes_px, elsewhere)
         for rule in RULES:

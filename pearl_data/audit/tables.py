@@ -99,6 +99,9 @@ def report_tables(report: AuditReport) -> Iterator[Table]:
             ("split", report.splits),
             ("source", report.sources),
             ("origin", report.origins),
+            ("needs a tool", report.needs_tool),
+            ("answer from", report.answer_sources),
+            ("verdict", report.verdicts),
             ("injected mistake", report.injected_faults),
         )
         for n in named

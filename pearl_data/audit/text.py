@@ -67,6 +67,9 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 def summary_lines(report: AuditReport) -> Iterator[str]:
     """What was found, in three or four lines."""
     records, trajectories, calls = report.records, report.trajectories, report.calls
+    needless = ""
+    if trajectories.needing_no_call:
+        needless = f" ({trajectories.needing_no_call} of them need none)"
     yield (
         f"records       {records.found} found: {records.read} read, "
         f"{records.quarantined} quarantined, {records.unreadable} unreadable"
@@ -74,7 +77,7 @@ def summary_lines(report: AuditReport) -> Iterator[str]:
     yield (
         f"trajectories  {trajectories.read} read: {trajectories.all_ok} with good calls only, "
         f"{trajectories.with_bad_call} with a bad call, "
-        f"{trajectories.without_call} without any call"
+        f"{trajectories.without_call} without any call" + needless
     )
     line = f"calls         {calls.calls} made: {calls.ok} ok, {calls.errors} with an error"
     if calls.calls:

@@ -11,6 +11,7 @@ from trajectories import build_block, build_sample
 
 from pearl_data.audit import Audit, audit_paths, render_report
 from pearl_data.audit.calls import CALL_COLUMNS, box_area_share
+from pearl_data.audit.records import Named
 from pearl_data.audit.text import WIDTH, display_width
 from pearl_data.shards import BlockResult, DatasetWriter, Quarantined
 from pearl_data.trajectory import Trajectory, canonical_json
@@ -224,3 +225,34 @@ def test_counts_add_up(tmp_path_factory: pytest.TempPathFactory, outcomes: list[
     assert sum(t.errors for t in report.by_tool) == calls.errors
     assert counts.without_call + counts.all_ok + counts.with_bad_call == counts.read
     assert sum(b.trajectories for b in report.calls_per_trajectory.histogram) == counts.read
+
+
+def test_what_needs_no_tool_and_what_only_a_tool_says_stand_apart(tmp_path: Path) -> None:
+    plain = without_calls(build_sample("s1", seed=1).trajectory)
+    lost = without_calls(build_sample("s2", seed=2).trajectory)
+    measured = build_sample("s3", seed=3).trajectory
+    replace = msgspec.structs.replace
+    plain = replace(plain, task=replace(plain.task, needs_tool=False))
+    measured = replace(
+        measured,
+        task=replace(measured.task, answer_source="tool", family="nearer"),
+        final=replace(measured.final, verdict="unverified"),
+    )
+    ranked = replace(build_sample("s4", seed=4).trajectory, id="s4")
+    ranked = replace(ranked, task=replace(ranked.task, family="nearer"))
+    path = write_jsonl(tmp_path / "a.jsonl", [plain, lost, measured, ranked])
+    report = audit_paths([path]).report
+    counts = report.trajectories
+    assert (counts.without_call, counts.needing_no_call, counts.all_ok) == (2, 1, 2)
+
+    def named(rows: list[Named]) -> dict[str, int]:
+        return {row.name: int(row.count.k) for row in rows}
+
+    assert named(report.needs_tool) == {"yes": 3, "no": 1}
+    assert named(report.answer_sources) == {"annotation": 3, "tool": 1}
+    assert named(report.verdicts) == {"supported": 3, "unverified": 1}
+    assert named(report.families) == {"attribute": 2, "nearer": 1, "nearer (unverified)": 1}
+    apart = {"nearer", "nearer (unverified)"}
+    assert {row.family for row in report.answers} >= apart
+    assert {row.family for row in report.shortcuts} >= apart
+    assert "2 without any call (1 of them need none)" in render_report(report)
