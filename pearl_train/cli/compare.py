@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -38,6 +39,13 @@ from pearl_train.cli.choices import config_options, data_option, model_option
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the comparison; what is finished there is kept.",
 )
+@click.option(
+    "--samples",
+    type=click.Choice(["common", "each"]),
+    default="common",
+    show_default=True,
+    help="Train all on the samples that every row can take, or each on what it can take itself.",
+)
 @allow_unfinished_option
 @json_option
 def compare(
@@ -48,6 +56,7 @@ def compare(
     configs: tuple[str, ...],
     sets: tuple[str, ...],
     out: Path,
+    samples: Literal["common", "each"],
     allow_unfinished: bool,
     as_json: bool,
 ) -> None:
@@ -76,6 +85,7 @@ def compare(
         sets=sets,
         flags=flags,
         test=test,
+        samples=samples,
     )
     found = compare_all(request)
     if as_json:

@@ -9,10 +9,10 @@ questions are kept, so an interrupted comparison goes on, and objectives can be 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -26,17 +26,23 @@ from pearl_train.asking.questions import places
 from pearl_train.asking.statistics import Paired, paired
 from pearl_train.asking.trained import Place, find, open_answerer, weights_sha256
 from pearl_train.comparing.blind_rule import BlindRule, most_frequent
+from pearl_train.comparing.common import Common, agreed, common_samples, must_leave_some
 from pearl_train.comparing.examine import executor_of, header_of
 from pearl_train.comparing.held_out import SHARE, HeldOut, hold_out, sides_sha256
 from pearl_train.comparing.latents import LatentDiagnosis, diagnosis, look
 from pearl_train.comparing.training_cost import Training, training_cost
 from pearl_train.errors import Diverged
 from pearl_train.model.whole import is_whole
+from pearl_train.objectives import plan_views
 from pearl_train.report.card import write_card
 from pearl_train.run.folder import RunFolder, same_data, write_json
 from pearl_train.settings.config import OBJECTIVES, Config
 from pearl_train.settings.load import load_config
 from pearl_train.settings.variants import Variant, other_choices
+from pearl_train.views.chat import ANSWER_PREFIX
+from pearl_train.views.encode import Encoder
+
+Samples = Literal["common", "each"]
 
 BASE = "base"
 REFERENCE = "sft"
@@ -51,7 +57,8 @@ class Request:
 
     ``configs``, ``sets`` and ``flags`` make the configuration that all share, as for ``run``;
     ``variants`` what differs. ``test``, ``share``: as for
-    :func:`pearl_train.comparing.held_out.hold_out`.
+    :func:`pearl_train.comparing.held_out.hold_out`. ``samples``: all rows train on those that every
+    row can take (``common``), or each on what it can take itself.
     """
 
     data: Path
@@ -63,11 +70,13 @@ class Request:
     test: Path | None = None
     share: float = SHARE
     device: str | None = None
+    samples: Samples = "common"
 
 
 class Row(Record, frozen=True, kw_only=True):
     """One model's results. ``against`` is the paired test against the reference row; ``folder``,
-    below that of the comparison, holds a line for every question.
+    below that of the comparison, holds a line for every question. ``asked`` says how its answers
+    begin; ``otherwise``: not as it was trained to begin them.
     """
 
     name: str
@@ -75,6 +84,8 @@ class Row(Record, frozen=True, kw_only=True):
     against: Paired | None
     training: Training | None
     folder: str
+    asked: str = ""
+    otherwise: bool = False
 
     @property
     def tools(self) -> ToolUse | None:
@@ -83,12 +94,17 @@ class Row(Record, frozen=True, kw_only=True):
 
 
 class Comparison(Record, frozen=True, kw_only=True):
-    """Everything that the table and the page show."""
+    """Everything that the table and the page show. ``train_samples`` of ``train_of`` are trained
+    on, or fewer by each row with ``samples`` "each"; ``cannot_take`` counts what each row cannot.
+    """
 
     data: str
     test: str
     how: str
     train_samples: int
+    train_of: int = 0
+    samples: Samples = "common"
+    cannot_take: dict[str, int] = {}
     test_questions: int
     shared_pictures: int
     seed: int
@@ -128,7 +144,8 @@ def compare(request: Request) -> Comparison:
     session = _Session(request, held)
     for variant, config in zip(request.variants, configs, strict=True):
         session.must_fit(variant.name, config)
-    rows = [session.base(shared)]
+    named = {v.name: config for v, config in zip(request.variants, configs, strict=True)}
+    rows = [session.base(shared, named)]
     for variant, config in zip(request.variants, configs, strict=True):
         rows.append(session.row(variant.name, config))
     found = session.conclude(shared, rows)
@@ -177,16 +194,29 @@ class _Session:
         self.request, self.held = request, held
         self.lines: dict[str, list[ItemLine]] = {}
         self.diagnosis: LatentDiagnosis | None = None
+        self.common = Common(samples=len(held.train.samples))
 
-    def base(self, config: Config) -> Row:
-        """The model before training."""
+    def base(self, config: Config, rows: Mapping[str, Config]) -> Row:
+        """The model before training; before it is asked, what ``rows`` train on is settled."""
         # asked in the type in which trained rows are stored and asked
         model = msgspec.structs.replace(config.model, lora=None, dtype="float32")
         objective = msgspec.structs.replace(config.objective, name="sft", pause_tokens=0)
         plain = msgspec.structs.replace(config, model=model, objective=objective)
         place = Place(BASE, plain, None, trained=False)
         folder = self.request.out / BASE
-        return self._examined(BASE, place, folder, None)
+        return self._examined(BASE, place, folder, None, lambda one: self._agree(rows, one.encoder))
+
+    def _agree(self, rows: Mapping[str, Config], encoder: Encoder) -> None:
+        """Settle what all rows train on; raises ``UsageError`` where a run does otherwise."""
+        split = next(iter(rows.values())).data.split
+        path, out = self.held.train.path, self.request.out
+        found = common_samples(path, split, rows, encoder, out)
+        wanted: Mapping[str, str] = {}
+        if self.request.samples == "common":
+            must_leave_some(found, next(iter(rows.values())).data)
+            wanted = found.without
+        without = agreed(wanted, [self._run(name) for name in rows])
+        self.common = msgspec.structs.replace(found, without=without)
 
     def row(self, name: str, config: Config) -> Row:
         """One variant: trained if it is not yet, then examined."""
@@ -229,16 +259,25 @@ class _Session:
                     folder.path,
                     resume=begun,
                     shared_targets=self.request.out / TARGETS,
+                    without=self.common.without,
                 )
             except Diverged as error:
                 raise Diverged(error.what, remedy=_lower(known)) from error
         return training_cost(folder, config)
 
-    def _examined(self, name: str, place: Place, folder: Path, training: Training | None) -> Row:
+    def _examined(
+        self,
+        name: str,
+        place: Place,
+        folder: Path,
+        training: Training | None,
+        opened: Callable[[Answerer], None] = lambda _: None,
+    ) -> Row:
         weights = weights_sha256(place)
         # as hold_out has read it
         with DatasetReader(self.held.test.path, allow_unfinished=True) as reader:
             model = open_answerer(place, executor=executor_of(reader), device=self.request.device)
+            opened(model)
             subject = _Subject(name, weights, model, folder)
             asked = self._asked(subject, reader)
             self.lines[name] = asked.lines
@@ -250,6 +289,8 @@ class _Session:
             against=None,
             training=training,
             folder=str(asked.folder.relative_to(self.request.out)),
+            asked=_asked_how(model),
+            otherwise=place.trained and model.mode != "tools" and writes_calls(place.config),
         )
 
     def _asked(self, subject: _Subject, reader: DatasetReader) -> _Asked:
@@ -284,19 +325,42 @@ class _Session:
             data=str(self.request.data),
             test=str(held.test.path),
             how=held.how,
-            train_samples=len(held.train.samples),
+            train_samples=self.common.kept,
+            train_of=self.common.samples,
+            samples=self.request.samples,
+            cannot_take=self.common.by_row,
             test_questions=len(held.test.samples),
             shared_pictures=held.shared_pictures,
             seed=config.seed,
             model=config.model.id,
             steps=config.optim.steps,
             chance=rows[0].result.overall.chance,
-            most_frequent=most_frequent(held.train.samples, held.test.samples),
+            most_frequent=most_frequent(
+                [one for one in held.train.samples if one.key not in self.common.without],
+                held.test.samples,
+            ),
             reference=reference,
             rows=tested,
             latents=self.diagnosis,
             sides_sha256=sides_sha256(held),
         )
+
+
+def _asked_how(model: Answerer) -> str:
+    """How the answers of ``model`` begin, in a few words."""
+    objective = model.config.objective
+    thinking = {
+        "pause": f"{objective.pause_tokens} pause tokens, ",
+        "lvr": f"{objective.lvr.latents} latents, ",
+    }
+    if model.mode == "tools":
+        return "its own turns, with tools"
+    return f"{thinking.get(model.mode, '')}{ANSWER_PREFIX}"
+
+
+def writes_calls(config: Config) -> bool:
+    """Whether a model trained by ``config`` learned to begin with thoughts and calls alone."""
+    return "answer" not in plan_views(config.objective).branches and config.objective.name != "lvr"
 
 
 def _lower(config: Config) -> str:

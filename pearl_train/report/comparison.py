@@ -18,7 +18,9 @@ from pearl_train.report.comparison_table import (
     Column,
     conclusions,
     family_tables,
+    footnotes,
     main_rows,
+    trained_on,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def render(found: Comparison, picture: bytes) -> str:
     """The page: table, picture, families, what the tests show, what was compared how."""
     body = list(main_rows(found))
     about = (
-        f"{found.model} trained for {found.steps} steps on {found.train_samples} trajectories, "
+        f"{found.model} trained for {found.steps} steps on {trained_on(found)}, "
         f"asked {found.test_questions} held-out questions. {found.how[:1].upper()}{found.how[1:]}."
     )
     alt = "Accuracy of each objective with 95 % intervals"
@@ -46,6 +48,7 @@ def render(found: Comparison, picture: bytes) -> str:
         tag("p", about, class_="soft"),
         tag("img", src=data_uri(picture, "image/png"), alt=alt, class_="chart"),
         _html_table(MAIN, body, [at for at, column in enumerate(MAIN) if not column.cost]),
+        *(tag("p", line, class_="soft") for line in footnotes(found)),
         tag("h2", "What it takes"),
         _html_table(MAIN, body[RULES:], [0, *(at for at, c in enumerate(MAIN) if c.cost)]),
         tag("h2", "What the figures show"),

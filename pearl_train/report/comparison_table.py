@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from pearl_tools.errors import listed
 from pearl_train.report.scores import BY_LIKELIHOOD, HEADING, by_likelihood
+from pearl_train.run.folder import NOT_COMMON, OF_VALIDATION
+from pearl_train.views.chat import ANSWER_PREFIX
 
 if TYPE_CHECKING:
     from pearl_train.asking.evaluate import Score
@@ -38,6 +41,7 @@ MAIN = (
     Column("lenient"),
     Column("unparsed"),
     Column(HEADING),
+    Column("asked", number=False, cost=True),
     Column("ms/question", cost=True),
     Column("p90", cost=True),
     Column("tokens", cost=True),
@@ -54,16 +58,49 @@ def table_text(found: Comparison) -> str:
     lines = _aligned([[column.title for column in MAIN], *body])
     text = [
         (
-            f"{found.test_questions} held-out questions, {found.train_samples} trajectories to "
-            f"train on, {found.steps} steps, seed {found.seed}; {found.how}"
+            f"{found.test_questions} held-out questions, {trained_on(found)} to train on, "
+            f"{found.steps} steps, seed {found.seed}; {found.how}"
         ),
         "",
         *lines,
+        *footnotes(found),
         "",
         *(line for reading in family_tables(found) for line in (*_aligned(reading), "")),
         *conclusions(found),
     ]
     return "\n".join(text)
+
+
+def trained_on(found: Comparison) -> str:
+    """How many trajectories the rows train on, and which rows cannot take the others."""
+    if not found.cannot_take:
+        return f"{found.train_samples} trajectories"
+    lost = ", ".join(f"{name} cannot take {n}" for name, n in found.cannot_take.items())
+    which = "each row on those it can take" if found.samples == "each" else "those every row takes"
+    of = f" of {found.train_of}" if found.samples == "common" else ""
+    return f"{found.train_samples}{of} trajectories ({which}: {lost})"
+
+
+OTHERWISE = "\N{DAGGER}"
+"""Marks rows that are asked otherwise than they were trained."""
+
+
+def footnotes(found: Comparison) -> list[str]:
+    """What the marks in the table mean; nothing where there are none."""
+    marked = [row.name for row in found.rows if row.otherwise]
+    refused = {row.name: row.result.overall.unanswerable for row in found.rows}
+    lines = []
+    if marked:
+        lines.append(
+            f"{OTHERWISE} {listed(marked, len(marked))}: trained to write thoughts and calls "
+            f"first, and asked to begin with {ANSWER_PREFIX!r} here, where no tool runs."
+        )
+    if any(refused.values()):
+        counts = ", ".join(f"{name} {n}" for name, n in refused.items() if n)
+        lines.append(
+            f"Questions that a model refuses (picture or words), counted as wrong: {counts}."
+        )
+    return lines
 
 
 def conclusions(found: Comparison) -> list[str]:
@@ -77,8 +114,9 @@ def conclusions(found: Comparison) -> list[str]:
             "results are not about new pictures."
         )
     for row in found.rows:
-        if row.training and row.training.left_out:
-            what = ", ".join(f"{n} {name}" for name, n in sorted(row.training.left_out.items()))
+        own = row.training.left_out if row.training else {}
+        names = sorted(n for n in own if n != NOT_COMMON and not n.startswith(OF_VALIDATION))
+        if what := ", ".join(f"{own[name]} {name}" for name in names):
             lines.append(
                 f"{row.name} did not see exactly what the others saw: of its samples {what} "
                 "(data.max_tokens)."
@@ -135,7 +173,7 @@ def _main_row(row: Row, reference: str) -> list[str]:
     accuracy, tools = result.overall.accuracy, result.tools
     against = "reference" if row.name == reference else ""
     return [
-        row.name,
+        f"{row.name} {OTHERWISE}" if row.otherwise else row.name,
         f"{accuracy.k}/{accuracy.n}",
         str(accuracy),
         _difference(row.against) if row.against else against,
@@ -143,6 +181,7 @@ def _main_row(row: Row, reference: str) -> list[str]:
         _share(result.overall.lenient),
         str(result.overall.unparsed),
         by_likelihood(result.overall),
+        row.asked,
         _number(result.latency_ms_median),
         _number(result.latency_ms_p90),
         f"{result.tokens_mean:.1f}" + _thoughts(result.thought_tokens_mean),

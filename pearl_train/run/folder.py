@@ -3,6 +3,7 @@
 RUN/
   config.toml       every choice, resolved
   data.json         what was read: path, hash of its manifest, samples
+  without.json      samples that take no part, with the reason; of a row of a comparison
   environment.json  versions and devices, one entry per session
   metrics.jsonl     losses and panels; the same for the same seed
   timings.jsonl     rates and waits; never the same twice
@@ -31,6 +32,11 @@ from pearl_train.run.data import expect_dataset
 from pearl_train.settings.config import Config
 from pearl_train.settings.load import read_resolved, resolved_toml
 
+OF_VALIDATION = "validation, "
+"""Begins the names of what happened to samples of the validation split."""
+NOT_COMMON = "not trained on: another row of the comparison cannot take it"
+"""What :attr:`DataFacts.left_out` says of the samples in ``without.json``."""
+
 
 class DataFacts(Record, frozen=True, kw_only=True):
     """What a run reads. ``manifest_sha256`` names its bytes: the manifest hashes every shard."""
@@ -55,6 +61,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.toml"
         self.data = path / "data.json"
+        self.without = path / "without.json"
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.timings = path / "timings.jsonl"
@@ -80,12 +87,18 @@ class RunFolder:
                 "name another folder"
             )
 
-    def create(self, config: Config, data: DataFacts) -> None:
-        """Begin a run: write down its choices and its data; the choices last."""
+    def create(
+        self, config: Config, data: DataFacts, without: Mapping[str, str] | None = None
+    ) -> None:
+        """Begin a run: write down its choices and its data; the choices last. ``without`` are
+        samples that take no part, by key, with the reason.
+        """
         self.must_be_free()
         self.path.mkdir(parents=True, exist_ok=True)
         self.checkpoints.mkdir(exist_ok=True)
         write_json(self.data, data)
+        if without:
+            write_json(self.without, dict(sorted(without.items())))
         write_whole(self.config, resolved_toml(config).encode())
 
     def read_config(self) -> Config:
@@ -100,6 +113,10 @@ class RunFolder:
     def read_data(self) -> DataFacts:
         """What the run reads; raises ``BadInput`` where that is not to be understood."""
         return read_json(self.data, DataFacts)
+
+    def read_without(self) -> dict[str, str]:
+        """The samples that take no part, by key, with the reason."""
+        return read_json(self.without, dict[str, str]) if self.without.is_file() else {}
 
     def note_left_out(self, counts: Mapping[str, int]) -> None:
         """Write down how many samples were left out or changed until now, by what and why."""
@@ -147,4 +164,5 @@ def read_json(path: Path, kind: type[T]) -> T:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise BadInput(f"{path}: expected {kind.__name__} as JSON, got {error}") from error
+        named = getattr(kind, "__name__", str(kind))
+        raise BadInput(f"{path}: expected {named} as JSON, got {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from pearl_train.objectives.schedule import moment
 from pearl_train.objectives.target_cache import TargetCache, fill, target_identity
 from pearl_train.objectives.target_files import shared_folder
 from pearl_train.objectives.trainee import Trainee, make_trainee
-from pearl_train.run.folder import DataFacts, RunFolder, data_sha256
+from pearl_train.run.folder import NOT_COMMON, OF_VALIDATION, DataFacts, RunFolder, data_sha256
 from pearl_train.settings.config import Config
 from pearl_train.training.collapse import Panel
 from pearl_train.training.ingredients import Ingredients, no_targets
@@ -41,9 +41,6 @@ from pearl_train.views.tally import TRAINING, Account, Outcome
 
 #: The split whose loss is measured at every checkpoint, and how much of it.
 VALIDATION, MOST = "val", 256
-
-#: Begins the names of what happened to samples of the validation split.
-OF_VALIDATION = "validation, "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +61,15 @@ def assemble(
     *,
     opened: Callable[[DataFacts], None] | None = None,
     shared_targets: Path | None = None,
+    without: Mapping[str, str] | None = None,
 ) -> Assembled:
     """Open the data and build the model; nothing is trained yet.
 
     Objectives that need cached targets get them in ``folder``, which may take long: ``opened`` is
     told before what is read. ``shared_targets`` is where runs share them if ``config`` names no
-    folder. Raises ``UsageError`` and ``BadInput`` naming what does not fit
-    together, and ``RunInterrupted`` once the targets made until then are written.
+    folder. ``without``: as for :func:`pearl_train.training.loop.train`. Raises ``UsageError`` and
+    ``BadInput`` naming what does not fit together, and ``RunInterrupted`` once the targets made
+    until then are written.
     """
     plan = plan_views(config.objective)
     stage("run", f"opening {data}")
@@ -88,7 +87,8 @@ def assemble(
         model=config.model.id,
     )
     samples = partial(_samples, config, reader, encoder, accelerator)
-    train = samples(plan, config.data.split)
+    apart = frozenset(without or ())
+    train = samples(plan, config.data.split, without=apart)
     measured = validation_plan(config, reader)
     validation = samples(measured, VALIDATION) if measured else None
     trainee = make_trainee(backbone, config)
@@ -98,12 +98,13 @@ def assemble(
         split=config.data.split,
         samples=len(train),
         validation_samples=min(len(validation), MOST) if validation else 0,
+        left_out={NOT_COMMON: len(apart)} if apart else {},
     )
     if opened:
         opened(facts)
     cached: Callable[[Batch], Any] = no_targets
     if "cache" in needs(config.objective):
-        whole = samples(target_plan(config.objective), config.data.split)
+        whole = samples(target_plan(config.objective), config.data.split, without=apart)
         cached = _cached_targets(config, backbone, whole, folder, accelerator, shared_targets)
         train.samples.beforehand = _without_target(cached, whole, accelerator)
     tallies = {TRAINING: train.tally}
@@ -140,6 +141,8 @@ def _samples(
     accelerator: Any,
     plan: ViewPlan,
     split: str,
+    *,
+    without: Collection[str] = (),
 ) -> TrainingData:
     return TrainingData(
         reader,
@@ -152,6 +155,7 @@ def _samples(
         rank=accelerator.process_index,
         world=accelerator.num_processes,
         workers=config.data.workers,
+        without=without,
     )
 
 

@@ -105,7 +105,8 @@ class TrainingData:
 
     ``batch`` samples make a step, ``micro_batch`` of them one pass of one process; ``rank`` is this
     process of ``world``. ``cache_bytes`` is the memory for encoded samples that are kept from one
-    epoch to the next, over all ``workers``. ``tally`` says what was left out so far.
+    epoch to the next, over all ``workers``. ``without`` are keys of samples that take no part, in
+    the order either. ``tally`` says what was left out so far.
 
     Raises ``UsageError`` for a split without samples.
     """
@@ -124,8 +125,10 @@ class TrainingData:
         world: int = 1,
         workers: int = 0,
         cache_bytes: int = 1 << 30,
+        without: Collection[str] = (),
     ) -> None:
-        self.numbers = numbers_of(reader, split)
+        chosen = numbers_of(reader, split)
+        self.numbers = [n for n in chosen if reader.places[n].line.key not in without]
         self.seed, self.batch, self.micro_batch = seed, batch, micro_batch
         self.rank, self.world, self.workers = rank, world, workers
         self.tally = Tally()

@@ -23,7 +23,7 @@ from pearl_train.model.manifest import damage
 from pearl_train.model.whole import is_whole
 from pearl_train.objectives import plan_views
 from pearl_train.run.environment import describe
-from pearl_train.run.folder import DataFacts, RunFolder, same_data, write_json
+from pearl_train.run.folder import OF_VALIDATION, DataFacts, RunFolder, same_data, write_json
 from pearl_train.run.going_on import after_full_disk
 from pearl_train.run.result import RunResult
 from pearl_train.run.undisturbed import undisturbed
@@ -31,7 +31,7 @@ from pearl_train.run.weights_and_biases import wandb_package
 from pearl_train.settings.config import Config
 from pearl_train.settings.conflicts import refuse_small_passes
 from pearl_train.settings.variants import other_choices
-from pearl_train.training.assemble import OF_VALIDATION, Assembled, assemble
+from pearl_train.training.assemble import Assembled, assemble
 from pearl_train.training.at_checkpoint import backbone_at
 from pearl_train.training.checkpoint import newest_whole
 from pearl_train.training.processes import accelerator_for, first_process
@@ -48,13 +48,15 @@ def train(
     resume: bool = False,
     progress: bool = True,
     shared_targets: Path | None = None,
+    without: Mapping[str, str] | None = None,
 ) -> RunResult:
     """Train what ``config`` says on the dataset ``data``; everything is written to ``out``.
 
     With ``resume`` the run in ``out`` goes on from its newest whole checkpoint, with ``config`` and
     ``data`` as it began with; where there is no run yet it begins. Without, ``out`` must be new.
-    ``shared_targets`` is where runs share cached targets, unless ``config`` names a folder. Several
-    processes stay joined for another call; a script ends with ``processes.leave``.
+    ``shared_targets`` is where runs share cached targets, unless ``config`` names a folder.
+    ``without`` are samples that take no part, by key, with the reason; a run that began knows its
+    own. Several processes stay joined for another call; a script ends with ``processes.leave``.
     Raises ``UsageError``, ``BadInput``, ``RunInterrupted``, ``Diverged`` or ``Collapsed``; a run
     that began can then be resumed; of one that diverged the message says what to do instead.
     """
@@ -68,6 +70,7 @@ def train(
     if begun:
         _same_choices(folder, config)
         same_data(folder, data)
+        without = folder.read_without()
     else:
         first_process(folder.must_be_free)
     opened: list[DataFacts] = []
@@ -81,13 +84,14 @@ def train(
                 accelerator,
                 opened=opened.append,
                 shared_targets=shared_targets,
+                without=without,
             )
         except (RunInterrupted, KeyboardInterrupt):
             if opened and main:  # what the targets were made for, so that it can be resumed
-                _begin(folder, config, opened[0])
+                _begin(folder, config, opened[0], without)
                 session.began(_session(accelerator, _reached(folder)))
             raise
-        first_process(lambda: _begin(folder, config, made.facts))
+        first_process(lambda: _begin(folder, config, made.facts, without))
         session.counts_with(made.left_out.counts)
         found = fit(
             made.ingredients,
@@ -108,10 +112,12 @@ def train(
     return msgspec.structs.replace(found, left_out=left_out)
 
 
-def _begin(folder: RunFolder, config: Config, facts: DataFacts) -> None:
+def _begin(
+    folder: RunFolder, config: Config, facts: DataFacts, without: Mapping[str, str] | None
+) -> None:
     """Write down what is trained on what, if the run did not begin before."""
     if not folder.config.is_file():
-        folder.create(config, facts)
+        folder.create(config, facts, without)
 
 
 def _reached(folder: RunFolder) -> int:
