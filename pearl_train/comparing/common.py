@@ -89,7 +89,7 @@ def _taken_by_all(
     rows = {name: (_plan(config), _encoder(config, encoder)) for name, config in configs.items()}
     blanks = BlankPictures(encoder.preparer)
     dropped: dict[str, dict[str, Dropped]] = {name: {} for name in rows}
-    with DatasetReader(data) as reader:
+    with DatasetReader(data, allow_unfinished=True) as reader:
         numbers = numbers_of(reader, split)
         with Progress("what every row can take", len(numbers), "samples") as progress:
             for number in numbers:
