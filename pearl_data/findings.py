@@ -7,12 +7,10 @@ in these, so that a user reads one kind of line whatever went wrong. The codes a
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 
 from pearl_tools.errors import ToolError, all_codes, short_repr
-from pearl_tools.types import Record
+from pearl_tools.types import Count, Record
 
 _CODES = frozenset(all_codes())
 
@@ -29,7 +27,7 @@ class Finding(Record, frozen=True, kw_only=True):
     hint: str = ""
     file: str = ""
     key: str = ""
-    offset: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    offset: Count | None = None
 
     def __str__(self) -> str:
         where = ": ".join(part for part in (self.file, self.key, self.path) if part)

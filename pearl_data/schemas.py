@@ -25,14 +25,11 @@ from pearl_data.terminal import say
 from pearl_data.trajectory import SCHEMA_VERSION, Call, Fault, Result, Trajectory
 from pearl_tools.errors import ToolError, all_codes
 from pearl_tools.registry import TOOLS
-from pearl_tools.types import ObservationRecord, ToolCall
+from pearl_tools.types import MAX_NUMBER, ObservationRecord, ToolCall
 
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-#: Integers beyond this are not exact in every JSON reader; no number of ours comes near it. (As
-#: a bound, 1e308 made the whole check three times as slow: jsonschema-rs compares big numbers.)
-MAX_NUMBER = 2**53 - 1
 #: Where the exported files lie in a checkout.
 FOLDER = Path(__file__).resolve().parents[1] / "schemas"
 
@@ -226,6 +223,7 @@ def _plain(schema: Any) -> Any:
         # `$` lets a final line break through in Python's re, and does not elsewhere
         schema["pattern"] = _portable(schema["pattern"])
     if schema.get("type") in ("integer", "number", ["integer", "null"], ["number", "null"]):
+        # as a bound, 1e308 made the whole check three times as slow: big numbers are compared
         schema.setdefault("minimum", -MAX_NUMBER)
         schema.setdefault("maximum", MAX_NUMBER)
     if isinstance(schema.get("description"), str):

@@ -16,9 +16,13 @@ import msgspec
 
 from pearl_tools.errors import ToolError
 from pearl_tools.registry import TOOLS
-from pearl_tools.types import Box, Effective, ExecRecord, MediaRecord, Record
+from pearl_tools.strict_json import decode_json
+from pearl_tools.types import MAX_CALLS, Box, Count, Effective, ExecRecord, MediaRecord, Record
 
 SCHEMA_VERSION: Literal["2.0"] = "2.0"
+
+#: Choices that one question may have.
+MAX_CHOICES = 1024
 
 AnswerType = Literal["choice", "number", "text"]
 #: Who says the answer: people who annotated, the scene that was rendered, a tool, a model.
@@ -65,7 +69,7 @@ class Task(Record, frozen=True, kw_only=True):
     """
 
     question: Annotated[str, msgspec.Meta(min_length=1)]
-    choices: list[str]
+    choices: Annotated[list[str], msgspec.Meta(max_length=MAX_CHOICES)]
     answer: str
     answer_type: AnswerType
     answer_source: AnswerSource
@@ -103,7 +107,7 @@ class Step(Record, frozen=True, kw_only=True):
     """One turn: the thought that says why, then the calls it makes."""
 
     thought: str
-    calls: list[Call]
+    calls: Annotated[list[Call], msgspec.Meta(max_length=MAX_CALLS)]
 
 
 class Final(Record, frozen=True, kw_only=True):
@@ -121,8 +125,8 @@ class Fault(Record, frozen=True, kw_only=True):
     """A mistake that the trajectory contains: its code, where, and where it was repaired."""
 
     code: str
-    step: Annotated[int, msgspec.Meta(ge=0)]
-    recovered_at: Annotated[int, msgspec.Meta(ge=0)] | None
+    step: Count
+    recovered_at: Count | None
 
 
 class Source(Record, frozen=True, kw_only=True):
@@ -172,11 +176,11 @@ def canonical_json(value: Any) -> bytes:
 
 
 def decode(text: bytes | str) -> Trajectory:
-    """The trajectory in ``text``; raises ``msgspec.ValidationError`` naming the first fault.
+    """The trajectory in ``text``; raises ``msgspec.DecodeError`` naming the first fault.
 
     :func:`pearl_data.validate.check_text` is the one that reports all faults.
     """
-    return msgspec.json.decode(text, type=Trajectory, strict=False)
+    return decode_json(text, Trajectory, strict=False)
 
 
 def identity_sha256(trajectory: Trajectory) -> str:

@@ -174,6 +174,6 @@ def box_area_share(arguments: Mapping[str, Any] | None) -> float | None:
         return None
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in box):
         return None
-    x0, y0, x1, y1 = (min(max(float(v), 0.0), 1.0) for v in box)
+    x0, y0, x1, y1 = (float(min(max(v, 0), 1)) for v in box)
     area = (x1 - x0) * (y1 - y0)
     return area if x1 >= x0 and y1 >= y0 else None

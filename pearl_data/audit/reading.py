@@ -30,7 +30,7 @@ from pearl_data.shards.sums import timings_name
 from pearl_data.trajectory import decode
 from pearl_tools.errors import BadInput
 from pearl_tools.files import inside, open_regular
-from pearl_tools.strict_json import decode_error
+from pearl_tools.strict_json import decode_error, decode_json
 
 
 class Entry(NamedTuple):
@@ -217,8 +217,8 @@ class _Dataset(_Shards):
             return
         for where, text in self._side_lines(f"quarantine/{line.number:06d}.jsonl"):
             try:
-                yield msgspec.json.decode(text, type=Quarantined)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                yield decode_json(text, Quarantined)
+            except msgspec.DecodeError as error:
                 yield _undecodable(error, where, expected="a line of the quarantine")
 
     def _timings(
@@ -227,8 +227,8 @@ class _Dataset(_Shards):
         found: dict[tuple[str, str], CallTiming] = {}
         for where, text in self._side_lines(timings_name(line.number)):
             try:
-                timing = msgspec.json.decode(text, type=CallTiming)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                timing = decode_json(text, CallTiming)
+            except msgspec.DecodeError as error:
                 unreadable.append(_undecodable(error, where, expected="a line of timings"))
             else:
                 found[timing.key, timing.call_id] = timing
@@ -265,7 +265,7 @@ class _JsonFile:
         place, text, _ = document
         try:
             trajectory = decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except msgspec.DecodeError as error:
             return Entry(None, _undecodable(error, self.path, path=place))
         return Entry(Sample(trajectory, members_beside(self.path, trajectory)), None)
 
@@ -292,7 +292,7 @@ def safe_members(sample: Sample) -> dict[str, bytes]:
 
 def _unreadable(error: BadInput, place: Place) -> Finding:
     """Why one sample of a shard could not be read, under the code that fits."""
-    if isinstance(error.__cause__, msgspec.DecodeError | UnicodeDecodeError | RecursionError):
+    if isinstance(error.__cause__, msgspec.DecodeError):
         return _undecodable(error.__cause__, place.shard, place.line.key)
     whole = any(slot.name == RECORD_NAME for slot in place.line.members)
     code = "parse.checksum" if whole else "parse.missing_member"
@@ -301,7 +301,7 @@ def _unreadable(error: BadInput, place: Place) -> Finding:
 
 
 def _undecodable(
-    error: Exception,
+    error: msgspec.DecodeError,
     file: Path | str,
     key: str = "",
     path: str = "",
@@ -309,7 +309,5 @@ def _undecodable(
     expected: str = "a trajectory",
 ) -> Finding:
     """Why a text is no record, under the code that fits the decoder's message."""
-    if not isinstance(error, msgspec.DecodeError):
-        return finding("parse.not_json", path, expected, str(error), file=str(file), key=key)
     fault = decode_error(error, path, expected)
     return finding(fault.code, fault.path, expected, fault.got, file=str(file), key=key)

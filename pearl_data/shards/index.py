@@ -6,14 +6,9 @@ questions it has already written, and a flipped byte is traced to its member.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-
 from pearl_data.trajectory import canonical_json
-from pearl_tools.types import Record, Sha256
-
-_Offset = Annotated[int, msgspec.Meta(ge=0)]
+from pearl_tools.strict_json import decode_json
+from pearl_tools.types import Count, Record, Sha256
 
 
 class MemberSlot(Record, frozen=True, kw_only=True, gc=False):
@@ -22,8 +17,8 @@ class MemberSlot(Record, frozen=True, kw_only=True, gc=False):
     """
 
     name: str
-    offset: _Offset
-    size: _Offset
+    offset: Count
+    size: Count
     sha256: Sha256 | None = None
 
 
@@ -36,9 +31,6 @@ class IndexLine(Record, frozen=True, kw_only=True):
     members: list[MemberSlot]
 
 
-_DECODER = msgspec.json.Decoder(IndexLine)
-
-
 def encode_index(lines: list[IndexLine]) -> bytes:
     """The index file of one shard."""
     return b"".join(canonical_json(line) + b"\n" for line in lines)
@@ -46,4 +38,4 @@ def encode_index(lines: list[IndexLine]) -> bytes:
 
 def decode_index(data: bytes) -> list[IndexLine]:
     """The lines of one index file; raises ``msgspec.DecodeError`` where it is none."""
-    return [_DECODER.decode(line) for line in data.splitlines()]
+    return [decode_json(line, IndexLine) for line in data.splitlines()]

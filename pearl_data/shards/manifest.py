@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput
 from pearl_tools.files import inside, read_regular
-from pearl_tools.types import Record, Sha256
+from pearl_tools.strict_json import decode_json
+from pearl_tools.types import Count, Positive, Record, Sha256
 
 MANIFEST = "manifest.jsonl"
 #: The one key of a run's configuration that a later run may change: most samples to write, or null.
 LIMIT = "limit"
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class HeaderLine(Record, frozen=True, kw_only=True, tag="header", tag_field="kind"):
@@ -31,7 +30,7 @@ class HeaderLine(Record, frozen=True, kw_only=True, tag="header", tag_field="kin
     schema_version: Literal["2.0"]
     toolkit_version: str
     tools: dict[str, str]
-    samples_per_shard: Annotated[int, msgspec.Meta(ge=1)]
+    samples_per_shard: Positive
     config: dict[str, Any]
     config_sha256: Sha256
 
@@ -57,7 +56,7 @@ class ShardLine(
     first_block: Count
     next_block: Count
     inputs: Count
-    quarantined: dict[str, Annotated[int, msgspec.Meta(ge=1)]]
+    quarantined: dict[str, Positive]
     duplicates: Count
     index_sha256: Sha256 | None
     quarantine_sha256: Sha256 | None
@@ -88,7 +87,7 @@ class SummaryLine(
     written: Count
     quarantined: Count
     duplicates: Count
-    quarantined_by_code: dict[str, Annotated[int, msgspec.Meta(ge=1)]]
+    quarantined_by_code: dict[str, Positive]
     shards: Count
     bytes: Count
     lines_sha256: Sha256
@@ -102,7 +101,6 @@ class SummaryLine(
 
 
 Line = HeaderLine | ShardLine | SummaryLine
-_DECODER = msgspec.json.Decoder(Line)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,8 +176,8 @@ def read_manifest(folder: Path) -> Manifest:
     lines: list[Line] = []
     for number, text in enumerate(whole, 1):
         try:
-            line = _DECODER.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            line: Line = decode_json(text, Line)
+        except msgspec.DecodeError as error:
             raise BadInput(
                 f"{path}, line {number}: expected a manifest line, got {error}"
             ) from error

@@ -190,7 +190,7 @@ def _decoded(place: Place, text: bytes | None) -> Trajectory:
         raise BadInput(f"{place.shard}, sample {place.line.key}: expected a .json member")
     try:
         return decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise BadInput(
             f"{place.shard}, sample {place.line.key}: expected a trajectory, got {error}; "
             "run pearl-data validate"

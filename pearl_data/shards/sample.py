@@ -13,7 +13,7 @@ import msgspec
 
 from pearl_data.trajectory import Trajectory, canonical_json
 from pearl_tools.errors import BadInput, ToolError
-from pearl_tools.types import Record
+from pearl_tools.types import Positive, Record
 
 RECORD_NAME = "json"
 #: ``i0.jpg``, ``o2.npy``: a medium id and a suffix, lower case, for readers that fold case.
@@ -44,7 +44,7 @@ class CallTiming(Record, frozen=True, kw_only=True):
     call_id: str
     tool: str
     cache: Literal["hit", "miss"] | None
-    attempts: Annotated[int, msgspec.Meta(ge=1)]
+    attempts: Positive
     duration_ms: Annotated[float, msgspec.Meta(ge=0)]
 
 

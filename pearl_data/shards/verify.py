@@ -24,6 +24,7 @@ from pearl_data.shards.sums import verify_sums
 from pearl_data.shards.tar import BLOCK, END, header_bytes, padding
 from pearl_tools.errors import BadInput
 from pearl_tools.files import inside, open_regular, read_regular
+from pearl_tools.strict_json import decode_error
 
 _AGAIN = "fetch the file again, or run the command that wrote it: it writes what is broken again"
 
@@ -105,7 +106,8 @@ def verify_index(folder: Path, shard: ShardLine) -> list[IndexLine] | Finding:
     try:
         lines = decode_index(data)
     except msgspec.DecodeError as error:
-        return finding("parse.checksum", "", "index lines", error, file=name)
+        fault = decode_error(error, "", "index lines")
+        return finding(fault.code, "", fault.expected, fault.got, file=name)
     keys = [line.key for line in lines]
     ends = (keys[0], keys[-1]) if keys else (None, None)
     if len(lines) != shard.samples or ends != (shard.first_key, shard.last_key):

@@ -6,6 +6,7 @@ a bare tar is scanned, and its members are grouped into samples by key.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -69,14 +70,15 @@ def disagreements(path: Path, index: list[IndexLine]) -> Iterator[Finding]:
     """Members of the tar that the index does not give, and the other way round."""
     faults: list[Finding] = []
     with open_buffer(path) as buffer:
-        there = {(m.name, m.offset, m.size) for m in scan(buffer, faults)}
-    given = {
+        there = Counter((m.name, m.offset, m.size) for m in scan(buffer, faults))
+    given = Counter(
         (f"{line.key}.{slot.name}", slot.offset, slot.size)
         for line in index
         for slot in line.members
-    }
-    for name, offset, _ in sorted(there ^ given):
-        where = "the tar but not the index" if (name, offset, _) in there else "the index alone"
+    )
+    for name, offset, _ in sorted([*(there - given).elements(), *(given - there).elements()]):
+        more = there[name, offset, _] > given[name, offset, _]
+        where = "the tar but not the index" if more else "the index alone"
         yield finding(
             "parse.misplaced",
             "",

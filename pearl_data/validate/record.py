@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pearl_data.findings import Finding
+from pearl_data.findings import Finding, finding
 from pearl_data.shards.sample import RECORD_NAME, Sample
 from pearl_data.trajectory import Trajectory
 from pearl_data.validate.geometry import check_geometry
@@ -48,10 +48,10 @@ def check_sample(sample: Sample, *, pixels: bool = True) -> list[Finding]:
 def check_members(
     members: Mapping[str, bytes], *, pixels: bool = True
 ) -> tuple[Trajectory | None, list[Finding]]:
-    """A stored sample as it lies in a shard, ``json`` among its members: record and findings.
-
-    Raises ``KeyError`` where there is no ``json``.
-    """
+    """A stored sample as it lies in a shard, ``json`` among its members: record and findings."""
+    if RECORD_NAME not in members:
+        got = ", ".join(sorted(members)) or "nothing"
+        return None, [finding("parse.missing_member", "", f"the record, {RECORD_NAME}", got)]
     trajectory, findings = read_record(members[RECORD_NAME])
     if trajectory is None:
         return None, findings

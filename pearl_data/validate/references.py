@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from pearl_data.findings import Finding, finding
+from pearl_data.findings import Finding, finding, from_tool_error
 from pearl_data.trajectory import Trajectory, canonical_json
 from pearl_tools.registry import TOOLS
+from pearl_tools.strict_json import decode_error, decode_json
 from pearl_tools.types import PICTURE_KINDS, MediaRecord
 
 #: Kinds that exist before any call; all others are made by one.
 ROOT_KINDS = frozenset({"image", "video", "frame"})
-_JSON = msgspec.json.Decoder()
 
 
 def check_references(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
@@ -101,9 +101,9 @@ def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
 def _raw(text: str, arguments: dict[str, Any], path: str) -> Iterator[Finding]:
     """The text of an ok call says what was understood."""
     try:
-        said = _JSON.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        yield finding("parse.not_json", path, "the arguments as JSON", text)
+        said = decode_json(text)
+    except msgspec.DecodeError as error:
+        yield from_tool_error(decode_error(error, path, "the arguments as JSON"), "")
         return
     if said != arguments:
         expected = f"the arguments of the call, {canonical_json(arguments).decode()}"

@@ -16,9 +16,11 @@ import jsonschema_rs
 import msgspec
 
 from pearl_data.findings import Finding, finding
-from pearl_data.schemas import MAX_NUMBER, trajectory_schema
+from pearl_data.schemas import trajectory_schema
 from pearl_data.trajectory import SCHEMA_VERSION, Trajectory
 from pearl_tools.errors import SCHEMA_CODES
+from pearl_tools.strict_json import decode_error, decode_json
+from pearl_tools.types import MAX_NUMBER
 
 _NAMES = {"object": "an object", "array": "a list", "string": "a text", "null": "null",
           "number": "a number", "integer": "an integer", "boolean": "true or false"}  # fmt: skip
@@ -40,12 +42,11 @@ def read_record(text: bytes) -> tuple[Trajectory | None, list[Finding]]:
 def parse(text: bytes) -> tuple[Any, list[Finding]]:
     """The JSON object in ``text``, or why there is none."""
     try:
-        document = msgspec.json.decode(text)
-    except (msgspec.DecodeError, ValueError) as error:  # ValueError: text that is not UTF-8
+        document = decode_json(text)
+    except msgspec.DecodeError as error:
+        fault = decode_error(error, "", "one JSON object in UTF-8, every key once")
         got = f"{error} in {len(text)} bytes" if text else "nothing"
-        return None, [finding("parse.not_json", "", "one JSON object in UTF-8", got)]
-    except RecursionError:
-        return None, [finding("parse.not_json", "", "a few levels of nesting", "hundreds")]
+        return None, [finding(fault.code, fault.path, fault.expected, got)]
     if not isinstance(document, dict):
         got = _shown(document)
         return None, [finding("parse.not_an_object", "", "a JSON object, a trajectory", got)]

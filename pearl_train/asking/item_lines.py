@@ -17,6 +17,7 @@ import msgspec
 from pearl_data.shards.files import write_whole
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput
+from pearl_tools.strict_json import decode_json
 from pearl_tools.types import Record
 
 ITEMS = "items.jsonl"
@@ -71,9 +72,9 @@ def read_lines(path: Path) -> tuple[Header, list[ItemLine]]:
     """An ``items.jsonl`` without a torn last line; raises ``BadInput`` for one that is none."""
     texts = path.read_bytes().split(b"\n")[:-1]
     try:
-        header = msgspec.json.decode(texts[0], type=Header)
-        return header, [msgspec.json.decode(text, type=ItemLine) for text in texts[1:]]
-    except (IndexError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        header = decode_json(texts[0], Header)
+        return header, [decode_json(text, ItemLine) for text in texts[1:]]
+    except (IndexError, msgspec.DecodeError) as error:
         raise BadInput(
             f"{path}: expected the lines of an evaluation, got {error}; "
             "remove the file to start anew"

@@ -25,6 +25,7 @@ from pearl_data.shards.files import WholeFile
 from pearl_data.terminal import say
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.strict_json import decode_json
 from pearl_train.run.undisturbed import undisturbed
 from pearl_train.views.tally import Outcome
 
@@ -77,8 +78,8 @@ def read_targets(path: Path) -> Stored | str:
         tensors = load(content)
         keys, targets = tensors["names"], tensors["targets"]
         end = 8 + int.from_bytes(content[:8], "little")
-        told = msgspec.json.decode(content[8:end], type=_Head).metadata.get(_TOLD, "{}")
-        outcomes = msgspec.json.decode(told, type=_Told).outcomes
+        told = decode_json(content[8:end], _Head).metadata.get(_TOLD, "{}")
+        outcomes = decode_json(told, _Told).outcomes
         found = {bytes.fromhex(key): outcome for key, outcome in outcomes.items()}
     except Exception as error:  # noqa: BLE001  # whatever a parser says of what we did not write
         return f"expected cached targets, got {type(error).__name__}: {error}"

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from pearl_tools.errors import BadInput, listed
+from pearl_tools.strict_json import decode_json
 from pearl_train.run.names import folder_name
 
 _NOTES = """\
@@ -56,7 +57,7 @@ def scores(run: Path, step: int | Literal["every"] | None = EVERY) -> str:
 def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.rglob("scores.json")):
         try:
-            yield msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            yield decode_json(path.read_bytes(), dict[str, Any])
         except msgspec.DecodeError as error:
             raise BadInput(f"{path}: expected an evaluation as JSON, got {error}") from error
 

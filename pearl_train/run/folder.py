@@ -27,6 +27,7 @@ import msgspec
 from pearl_data.shards.files import file_sha256, write_whole
 from pearl_data.shards.manifest import MANIFEST
 from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.strict_json import decode_json
 from pearl_tools.types import Record
 from pearl_train.run.data import expect_dataset
 from pearl_train.settings.config import Config
@@ -160,9 +161,9 @@ T = TypeVar("T")
 def read_json(path: Path, kind: type[T]) -> T:
     """The JSON document at ``path`` as a ``kind``; raises ``BadInput`` naming what is wrong."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decode_json(path.read_bytes(), kind)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except msgspec.DecodeError as error:
         named = getattr(kind, "__name__", str(kind))
         raise BadInput(f"{path}: expected {named} as JSON, got {error}") from error

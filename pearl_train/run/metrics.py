@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pearl_tools.errors import BadInput
+from pearl_tools.strict_json import DuplicateKey, each_key_once
 from pearl_train.errors import writing
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.weights_and_biases import WeightsAndBiases
@@ -125,8 +126,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     found = []
     for number, text in enumerate(lines, 1):
         try:
-            found.append(json.loads(text))
-        except ValueError as error:
+            found.append(json.loads(text, object_pairs_hook=each_key_once))
+        except (ValueError, DuplicateKey) as error:
             raise BadInput(f"{path}, line {number}: expected JSON, got {error}") from error
     return found
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from pearl_data.shards.files import file_sha256, sync_folder
 from pearl_data.shards.permissions import obey_umask
 from pearl_tools.errors import BadInput, listed
+from pearl_tools.strict_json import decode_json
 from pearl_tools.types import Record
 from pearl_train.errors import writing
 
@@ -119,7 +120,7 @@ def write_checkpoint(
 def whole(path: Path) -> Checkpoint | str:
     """The checkpoint at ``path``, every byte as it was written, or why it is not one."""
     try:
-        manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=CheckpointManifest)
+        manifest = decode_json((path / MANIFEST).read_bytes(), CheckpointManifest)
     except OSError:
         return f"no {MANIFEST}: it was never finished"
     except msgspec.DecodeError as error:
@@ -177,7 +178,7 @@ def manifests(folder: Path) -> dict[Path, CheckpointManifest]:
     found = {}
     for path in sorted(_named(folder), key=_step_of):
         try:
-            manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=CheckpointManifest)
+            manifest = decode_json((path / MANIFEST).read_bytes(), CheckpointManifest)
         except (OSError, msgspec.DecodeError):
             continue
         found[path] = manifest

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -19,6 +19,10 @@ class Inner(msgspec.Struct, forbid_unknown_fields=True):
 class Row(msgspec.Struct, forbid_unknown_fields=True):
     answer: str
     parts: list[Inner] = []
+    name: Annotated[str, msgspec.Meta(pattern="^x$")] = "x"
+    count: Annotated[int, msgspec.Meta(ge=0)] = 0
+    kind: Literal["a", "b"] = "a"
+    words: Annotated[list[str], msgspec.Meta(max_length=2)] = []
 
 
 def error_of(text: str | bytes, kind: Any = Any) -> tuple[str, str]:
@@ -84,6 +88,10 @@ def test_what_is_no_json_has_one_code(text: str | bytes, code: str, path: str) -
             "line 3.parts[0].nam",
         ),
         ("[]", "schema.type", "line 3"),
+        ('{"answer": "a", "name": "y"}', "schema.pattern", "line 3.name"),
+        ('{"answer": "a", "count": -1}', "schema.range", "line 3.count"),
+        ('{"answer": "a", "kind": "c"}', "schema.enum", "line 3.kind"),
+        ('{"answer": "a", "words": ["", "", ""]}', "schema.length", "line 3.words"),
         (
             '{"answer": "a", "parts": [{"box": [%s]}]}' % ("9" * 320),
             "schema.range",

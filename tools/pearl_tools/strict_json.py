@@ -19,6 +19,18 @@ T = TypeVar("T")
 
 _AT = re.compile(r" - at `(?:key in )?\$?\.?(?P<path>[^`]*)`")
 _FIELD = re.compile(r"field `(?P<name>[^`]*)`")
+#: What msgspec says -> our code, the first that fits; all else is a ``schema.type``.
+_CODES = tuple(
+    (re.compile(words), code)
+    for words, code in (
+        ("missing required field", "schema.missing_field"),
+        ("unknown field", "schema.unknown_field"),
+        ("out of range|Expected `(?:int|float)` [<>]", "schema.range"),
+        ("of length", "schema.length"),
+        ("matching regex", "schema.pattern"),
+        ("Invalid (?:enum )?value", "schema.enum"),
+    )
+)
 
 
 class NotJson(msgspec.DecodeError):
@@ -41,6 +53,8 @@ class OutOfRange(msgspec.ValidationError):
 def decode_json(data: bytes | str, *, strict: bool = True) -> Any: ...
 @overload
 def decode_json(data: bytes | str, kind: type[T], *, strict: bool = True) -> T: ...
+@overload
+def decode_json(data: bytes | str, kind: Any, *, strict: bool = True) -> Any: ...
 def decode_json(data: bytes | str, kind: Any = Any, *, strict: bool = True) -> Any:
     """The JSON value in ``data`` as a ``kind``; as :func:`msgspec.json.decode`, but every key once.
 
@@ -96,7 +110,7 @@ def decode_error(error: msgspec.DecodeError, path: str, expected: str) -> ToolEr
     """``error`` under its code; ``path`` is where the text came from, the place in it is added.
 
     ``parse.not_json``, ``parse.duplicate_key``, ``schema.missing_field``, ``schema.unknown_field``,
-    ``schema.range`` for a number out of range, and ``schema.type`` for the rest.
+    ``schema.version``, ``.range``, ``.length``, ``.pattern``, ``.enum``, else ``schema.type``.
 
     >>> from msgspec import Struct
     >>> class Row(Struct, forbid_unknown_fields=True):
@@ -114,18 +128,12 @@ def decode_error(error: msgspec.DecodeError, path: str, expected: str) -> ToolEr
         code = "parse.duplicate_key"
     elif not isinstance(error, msgspec.ValidationError):
         code = "parse.not_json"
-    elif "missing required field" in message:
-        code = "schema.missing_field"
-        parts += [field["name"]] if field else []
-    elif "unknown field" in message:
-        code = "schema.unknown_field"
-        parts += [field["name"]] if field else []
-    elif at and at["path"] == "schema_version":
+    elif parts == ["schema_version"]:
         code = "schema.version"
-    elif "out of range" in message:
-        code = "schema.range"
     else:
-        code = "schema.type"
+        code = next((code for words, code in _CODES if words.search(message)), "schema.type")
+    if field and code in ("schema.missing_field", "schema.unknown_field"):
+        parts.append(field["name"])
     where = ".".join([path, *parts] if path else parts).replace(".[", "[")
     return tool_error(code, where, expected, message)
 

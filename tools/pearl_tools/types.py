@@ -25,10 +25,14 @@ MediumKind = Literal["image", "video", "frame", "crop", "zoom", "depth"]
 PICTURE_KINDS: frozenset[MediumKind] = frozenset({"image", "frame", "crop", "zoom"})
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+#: Integers beyond this are not exact in every JSON reader, nor in float64; none of ours comes near.
+MAX_NUMBER = 2**53 - 1
+Integer = Annotated[int, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
 #: Calls that one text, or one step of a trajectory, may make.
 MAX_CALLS = 256
-BoxPx = tuple[int, int, int, int]
+BoxPx = tuple[Integer, Integer, Integer, Integer]
 Box = tuple[float, float, float, float]
 
 
@@ -39,7 +43,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class FramePosition(Record, frozen=True, kw_only=True):
     """Where in a video a frame lies."""
 
-    index: Annotated[int, msgspec.Meta(ge=0)]
+    index: Count
     pts_s: float
 
 
@@ -94,8 +98,8 @@ class Region(Record, frozen=True, kw_only=True, tag="region", tag_field="kind"):
 class Frames(Record, frozen=True, kw_only=True, tag="frames", tag_field="kind"):
     """Frames of one video stream: indices in presentation order, times in seconds."""
 
-    stream: Annotated[int, msgspec.Meta(ge=0)]
-    indices: list[Annotated[int, msgspec.Meta(ge=0)]]
+    stream: Count
+    indices: list[Count]
     pts_s: list[float]
 
 
@@ -118,7 +122,7 @@ class ExecRecord(Record, frozen=True, kw_only=True):
     libraries: dict[str, str] = {}
     device: str | None = None
     dtype: str | None = None
-    seed: int | None = None
+    seed: Integer | None = None
     cache: Literal["hit", "miss"] | None = None
     attempts: Positive | None = None
     duration_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pearl_tools.errors import ModelUnavailable, UnknownModel
+from pearl_tools.strict_json import DuplicateKey, each_key_once
 
 SETTINGS: Final = ("config.json", "preprocessor_config.json", "processor_config.json")
 """What a model is besides its weights: the network, and what is done to a picture before it."""
@@ -76,8 +77,9 @@ def _check_settings(spec: str, folder: Path) -> None:
     for name in SETTINGS:
         path = folder / name
         try:
-            document = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        except (OSError, ValueError, RecursionError) as error:
+            text = path.read_text("utf-8") if path.is_file() else "{}"
+            document = json.loads(text, object_pairs_hook=each_key_once)
+        except (OSError, ValueError, RecursionError, DuplicateKey) as error:
             raise ModelUnavailable(
                 f"depth model {spec!r}: expected JSON in {name}, got {error}; download the "
                 "snapshot again"
