@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 from box_strategies import fraction_boxes, pixel_boxes
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from made_media import FakeDepth, photo
 
 from pearl_tools.dialects import DIALECTS, Dialect, ParsedCall, run_text
 from pearl_tools.errors import ToolError, ToolFailure
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
-from pearl_tools.geometry import px_to_fraction
+from pearl_tools.geometry import MAX_ASPECT_RATIO, px_to_fraction
 from pearl_tools.types import MAX_CALLS, MediaMap, Observation, ToolCall
 
 WIDTH, HEIGHT = 640, 480
@@ -77,6 +77,8 @@ def error_of(text: str, dialect: str, media: MediaMap) -> ToolError:
 def test_pixels_survive_the_way_there_and_back(
     dialect: Dialect, box_px: tuple[int, int, int, int]
 ) -> None:
+    sides = (box_px[2] - box_px[0], box_px[3] - box_px[1])
+    assume(max(sides) <= MAX_ASPECT_RATIO * min(sides))
     known = {"i0": PHOTO}
     text = dialect.from_call(crop_call(px_to_fraction(box_px, WIDTH, HEIGHT)), known)
     call, observation = only(run_text(EXECUTOR, text, dialect, known))
