@@ -55,7 +55,8 @@ def run(
 
     Writes checkpoints, metrics, curves, the trained model with its processor and a model card to
     --out. Interrupted? --resume RUN goes on where it stopped; the weights end up the same, bit for
-    bit on a CPU. Several GPUs: torchrun --nproc-per-node 4 -m pearl_train.cli.main run ...
+    bit on a CPU. Several GPUs: torchrun --standalone --nproc-per-node 4 -m pearl_train.cli.main
+    run ...
     """
     stage("run", "loading torch and transformers")
     from pearl_train.run.folder import RunFolder

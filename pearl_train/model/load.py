@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -109,14 +109,32 @@ def _network(config: ModelConfig, place: str) -> nn.Module:
             dtype=torch.bfloat16 if half else torch.float32,
             attn_implementation=config.attention,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
         )
-    for what in ("missing_keys", "mismatched_keys"):
-        if names := sorted(map(str, found[what])):
-            raise UsageError(
-                f"model {config.id}: expected all weights of its configuration; "
-                f"{what.split('_')[0]}: {listed(names)}; download or export it again"
-            )
+    if names := sorted(map(str, found["missing_keys"])):
+        raise UsageError(
+            f"model {config.id}: expected all weights of its configuration; missing: "
+            f"{listed(names)}; download or export it again"
+        )
+    if wrong := sorted(found["mismatched_keys"]):
+        raise UsageError(_other_shapes(config.id, wrong))
     return cast("nn.Module", network)
+
+
+def _other_shapes(model_id: str, wrong: Sequence[tuple[str, Any, Any]]) -> str:
+    """What to say of weights that have other shapes than the configuration gives them."""
+    told = [f"{name} {tuple(got)}, expected {tuple(expected)}" for name, got, expected in wrong]
+    empty = sum(0 in tuple(got) for _, got, _ in wrong)
+    remedy = "config.json and weights are not of one model: download or export it again"
+    if empty == len(wrong):
+        remedy = (
+            "weights without elements are what DeepSpeed ZeRO-3 saves of shards: save the model "
+            "again with stage3_gather_16bit_weights_on_model_save, or by its zero_to_fp32.py"
+        )
+    return (
+        f"model {model_id}: expected weights in the shapes of its config.json, got others for "
+        f"{len(wrong)}: {listed(told)}; {remedy}"
+    )
 
 
 def _processor(config: ModelConfig, place: str) -> Any:

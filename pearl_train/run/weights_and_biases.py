@@ -40,8 +40,9 @@ def wandb_package() -> Any:
 
 
 class WeightsAndBiases:
-    """A sink of :class:`pearl_train.run.metrics.Metrics`; raises as :func:`wandb_package` does, and
-    ``BadInput`` where ``RUN/wandb.json`` is not to be understood.
+    """A sink of :class:`pearl_train.run.metrics.Metrics`; raises as :func:`wandb_package` does,
+    ``UsageError`` for what W&B itself refuses, and ``BadInput`` where ``RUN/wandb.json`` is not to
+    be understood.
     """
 
     def __init__(self, folder: RunFolder, config: Config) -> None:
@@ -52,14 +53,21 @@ class WeightsAndBiases:
         self._id, self._last = given.id, dict(given.last)
         if not known:
             self._remember()
-        self._run: Any = wandb.init(
-            project="pearl",
-            name=folder.path.name,
-            dir=str(folder.path),
-            config=msgspec.to_builtins(config),
-            id=self._id,
-            resume="allow",
-        )
+        try:
+            self._run: Any = wandb.init(
+                project="pearl",
+                name=folder.path.name,
+                dir=str(folder.path),
+                config=msgspec.to_builtins(config),
+                id=self._id,
+                resume="allow",
+            )
+        except Exception as error:  # theirs: no key, no network, no such entity
+            reason = " ".join(str(error).split())[:300]
+            raise UsageError(
+                f"log.wandb: W&B does not begin a run: {type(error).__name__}: {reason}; run wandb "
+                "login, set WANDB_MODE=offline, or train anew without log.wandb and another --out"
+            ) from error
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Give what was not given yet. Steps of one name never fall within a session."""

@@ -20,7 +20,7 @@ def accelerator_for(config: Config) -> Any:
     """The Accelerator for ``config``: its device and way of sharing the work.
 
     The backbone enters autocast itself. Raises ``UsageError`` for FSDP2 without GPUs, which
-    Accelerate does not do.
+    Accelerate does not do, and for processes that cannot find each other.
     """
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
@@ -33,13 +33,24 @@ def accelerator_for(config: Config) -> Any:
     # which weights a step leaves out depends on the objective and the family (vision heads, loss
     # dropout), so DDP has to look
     handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(
-        cpu=not gpu,
-        mixed_precision="no",
-        fsdp_plugin=sharding() if launched and config.parallel == "fsdp2" else None,
-        kwargs_handlers=[handler],
-        step_scheduler_with_optimizer=False,
-    )
+    try:
+        return Accelerator(
+            cpu=not gpu,
+            mixed_precision="no",
+            fsdp_plugin=sharding() if launched and config.parallel == "fsdp2" else None,
+            kwargs_handlers=[handler],
+            step_scheduler_with_optimizer=False,
+        )
+    except torch.distributed.DistNetworkError as error:
+        address, port = os.environ.get("MASTER_ADDR", "?"), os.environ.get("MASTER_PORT", "?")
+        if "EADDRINUSE" in str(error):
+            told = f"MASTER_PORT: expected a free port, got {port}, which another program uses"
+        else:
+            reason = " ".join(str(error).split())[:200]
+            told = f"MASTER_ADDR {address}, MASTER_PORT {port}: processes cannot meet: {reason}"
+        raise UsageError(
+            f"{told}; start with torchrun --standalone, which takes a free port by itself"
+        ) from error
 
 
 def unsharded(config: Config, accelerator: Any) -> str | None:

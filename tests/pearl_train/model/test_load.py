@@ -162,3 +162,25 @@ def test_half_precision_weights_only_where_they_stay_frozen(
     lora, _ = load_model(ModelConfig(id=folder, dtype="bfloat16", lora=LoraConfig()))
     assert full.dtype == torch.float32
     assert lora.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [((0,), "stage3_gather_16bit_weights"), ((0, 32), "zero_to_fp32"), ((3, 32), "not of one")],
+)
+def test_weights_of_other_shapes_are_named_with_both_shapes(
+    copy_of: Callable[[str], Path], shape: tuple[int, ...], told: str
+) -> None:
+    """Those without elements are what ZeRO-3 leaves of a shard."""
+    folder = copy_of("llava")
+    weights = load_file(folder / WEIGHTS)
+    (name,) = [key for key in weights if "layers.1.self_attn.q_proj.weight" in key
+               and "vision" not in key]  # fmt: skip
+    weights[name] = torch.zeros(shape)
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(UsageError) as caught:
+        load_model(ModelConfig(id=str(folder)))
+    message = str(caught.value)
+    assert f"layers.1.self_attn.q_proj.weight {shape}, expected (32, 32)" in message
+    assert told in message
+    assert "\n" not in message

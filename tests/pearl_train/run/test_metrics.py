@@ -97,6 +97,27 @@ def test_wandb_that_is_not_there_names_the_way_out(
         Metrics(folder, toy_config(log={"wandb": True}))
 
 
+def test_what_wandb_refuses_is_one_line_with_the_way_out(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoKeyError(Exception):
+        """As wandb's own, which is no error of Python's."""
+
+    class Refusing(FakeWandb):
+        def init(self, **options: Any) -> FakeWandb:
+            raise NoKeyError("api_key not configured (no-tty).\nCall wandb.login(key=[key])")
+
+    monkeypatch.setitem(sys.modules, "wandb", Refusing())
+    with pytest.raises(UsageError) as caught:
+        Metrics(folder, toy_config(log={"wandb": True}))
+    told = str(caught.value)
+    assert told.startswith(
+        "log.wandb: W&B does not begin a run: NoKeyError: api_key not configured"
+    )
+    assert "wandb login" in told
+    assert "\n" not in told
+
+
 class FakeWandb(ModuleType):
     """Keeps what the package would send."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from made_media import other_profile
-from PIL import Image
+from PIL import Image, ImageCms
 from safetensors.torch import load_file
 from tiny_models import drawn_picture
 from transformers import AutoModelForImageTextToText, GenerationConfig
@@ -47,6 +47,7 @@ def pictures() -> dict[str, tuple[str, Image.Image, dict[str, Any]]]:
     """Pictures that plain ``convert("RGB")`` shows otherwise than they are, and large ones."""
     exif = Image.Exif()
     exif[0x0112] = 6
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     clear = drawn_picture(2, 120, 90).convert("RGBA")
     clear.paste((0, 0, 0, 0), (0, 0, 60, 90))
     half = drawn_picture(1, 90, 120).convert("LA")
@@ -61,6 +62,7 @@ def pictures() -> dict[str, tuple[str, Image.Image, dict[str, Any]]]:
         "profile": ("PNG", drawn_picture(1, 90, 120), {"icc_profile": other_profile()}),
         "profile-clear": ("PNG", clear, {"icc_profile": other_profile()}),
         "profile-large": ("JPEG", drawn_picture(3, 1200, 900), {"icc_profile": other_profile()}),
+        "profile-srgb": ("PNG", drawn_picture(1, 90, 70), {"icc_profile": srgb}),
         "profile-unfit": ("PNG", drawn_picture(1, 90, 120), {"icc_profile": b"none"}),
     }
 
