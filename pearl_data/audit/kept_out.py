@@ -7,11 +7,13 @@ yet). So each fact is looked for by itself. Left out: counting (:mod:`pearl_data
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
 
 from pearl_data.audit.calls import Caller
+from pearl_data.findings import Finding
 from pearl_data.shards.sample import Quarantined
 from pearl_data.trajectory import Call
 
@@ -37,6 +39,19 @@ def kept_out_calls(entry: Quarantined) -> list[list[Call]]:
     """
     steps = (entry.record or {}).get("steps")
     return [_calls(step) for step in steps] if isinstance(steps, list) else []
+
+
+def first_of_each(
+    entries: Iterable[Quarantined | Finding], codes: Collection[str]
+) -> dict[str, Quarantined]:
+    """The first entry of each of ``codes``; reads no further than it must."""
+    found: dict[str, Quarantined] = {}
+    for entry in entries if codes else ():
+        if isinstance(entry, Quarantined) and entry.reason.code in codes:
+            found.setdefault(entry.reason.code, entry)
+            if len(found) == len(codes):
+                break
+    return found
 
 
 def _calls(step: object) -> list[Call]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from pearl_data.cli.output import leave
 from pearl_data.command_line import allow_unfinished_option, json_option
-from pearl_data.terminal import print_json, say
+from pearl_data.terminal import one_line, print_json, say
 from pearl_tools.errors import BadInput, UsageError
+
+if TYPE_CHECKING:
+    from pearl_data.audit.reading import Collection
 
 _KEYS_NAMED = 5
 
@@ -23,15 +28,30 @@ _KEYS_NAMED = 5
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the pictures alone (default: show-KEY here).",
 )
+@click.option(
+    "--quarantine",
+    metavar="[CODE]",
+    is_flag=False,
+    flag_value="",
+    help="Tell what was kept out of a dataset, and why: all of it, one code (geometry.outside) or "
+    "one stage (geometry); with --key one entry whole.",
+)
 @allow_unfinished_option
 @json_option
 def show(
-    path: Path, *, key: str | None, out: Path | None, allow_unfinished: bool, as_json: bool
+    path: Path,
+    *,
+    key: str | None,
+    out: Path | None,
+    quarantine: str | None,
+    allow_unfinished: bool,
+    as_json: bool,
 ) -> None:
     """Tell one trajectory of a dataset folder, tar, .json or .jsonl file: question, thoughts,
     calls, boxes, what came back, the answer; and write its pictures to a folder.
 
-    With --json the record itself is printed, with the names of the files written.
+    With --json the record itself is printed, with the names of the files written. With --quarantine
+    it tells what was kept out instead, and writes nothing.
 
     Example: pearl-data show scenes --key '#3' --out one
     """
@@ -39,6 +59,11 @@ def show(
     from pearl_data.report import tell, write_pictures
 
     collection = open_collection(path, allow_unfinished=allow_unfinished)
+    if quarantine is not None:
+        if out is not None:
+            raise UsageError("--out: expected no --quarantine beside it; entries have no pictures")
+        _show_quarantine(collection, path, quarantine or None, key, as_json=as_json)
+        return
     position = _position(key, len(collection), path)
     if position is None:
         sample = collection.sample(_find(key, collection.keys(), path))
@@ -56,6 +81,26 @@ def show(
     say(tell(sample.trajectory))
     names = ", ".join(file.name for file in written)
     say(f"\npictures in {folder}: {names}")
+
+
+def _show_quarantine(
+    collection: Collection, path: Path, code: str | None, key: str | None, *, as_json: bool
+) -> None:
+    from pearl_data.report.kept_out import select, tell_kept_out
+    from pearl_data.shards.records import kind_of
+
+    if kind_of(path) != "dataset":
+        raise UsageError(f"--quarantine: expected a dataset folder, which has one, got {path}")
+    entries, unreadable = select(collection.quarantined(), code, key)
+    if as_json:
+        print_json({"quarantined": entries, "unreadable": unreadable})
+    else:
+        for line in tell_kept_out(entries, whole=key is not None):
+            say(one_line(line))
+        for fault in unreadable:
+            say(one_line(str(fault)), err=True)
+    if unreadable:
+        leave(1)
 
 
 def _position(key: str | None, count: int, path: Path) -> int | None:

@@ -16,7 +16,7 @@ from pearl_data.cli.output import (
 from pearl_data.command_line import FiniteRange, json_option
 from pearl_data.progress import stage
 from pearl_data.sources.pictures import Frame
-from pearl_data.terminal import print_json, say
+from pearl_data.terminal import one_line, print_json, say
 from pearl_data.terminated import on_interrupt
 
 
@@ -158,6 +158,8 @@ def synth(
     on_interrupt("interrupted; run the same command again to resume")
     stage("synth", f"loading what the source {source} needs")
     from pearl_data.audit import audit_paths
+    from pearl_data.audit.kept_out import first_of_each
+    from pearl_data.audit.reading import open_collection
     from pearl_data.report import write_index
     from pearl_data.shards.sums import PAGE, page_is_whole
     from pearl_data.sources import parse_source
@@ -203,14 +205,21 @@ def synth(
         print_json(summary)
         ctx.exit(status)
     say(str(summary))
-    for code, count in sorted(summary.quarantined_by_code.items()):
-        say(f"  kept out: {count} {code}  ({out / 'quarantine'})")
+    by_code = summary.quarantined_by_code
+    examples = first_of_each(open_collection(out).quarantined() if by_code else (), by_code)
+    for code, count in sorted(by_code.items(), key=lambda item: (-item[1], item[0])):
+        say(f"kept out:    {count} {code}")
+        if code in examples:
+            example = examples[code]
+            say(one_line(f"             {example.key}: {example.reason}"))
+    if by_code:
+        say(f"see them:    pearl-data show {out} --quarantine [CODE]")
     if made is not None:
         calls = ", ".join(f"{made.get(name, 0)} {name}" for name in settings.questions.tools)
         say(f"calls:       {calls}")
     say(f"look at it:  {page}")
     if status:
-        say(f"nothing was written; why: {out / 'quarantine'}", err=True)
+        say("nothing was written", err=True)
     else:
         say(f"check it:    pearl-data validate {out} --replay")
     ctx.exit(status)

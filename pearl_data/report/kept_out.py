@@ -1,0 +1,66 @@
+"""What was kept out of a set, entry by entry, as text for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+
+import msgspec
+
+from pearl_data.findings import Finding
+from pearl_data.shards.sample import Quarantined
+from pearl_tools.errors import UsageError, listed, short_repr
+
+#: Entries that are told one by one; ``--json`` gives all.
+SHOWN = 40
+_RECORD_CHARS = 300
+
+
+def select(
+    entries: Iterable[Quarantined | Finding], code: str | None, key: str | None
+) -> tuple[list[Quarantined], list[Finding]]:
+    """The entries under ``code`` (``geometry.outside``, or a whole stage, ``geometry``) and of
+    ``key``, None for all; and the lines that cannot be read.
+
+    Raises ``UsageError`` for a code or a key that no entry has, naming those that there are.
+    """
+    found: list[Quarantined] = []
+    unreadable: list[Finding] = []
+    codes, keys = set[str](), set[str]()
+    for entry in entries:
+        if isinstance(entry, Finding):
+            unreadable.append(entry)
+            continue
+        codes.add(entry.reason.code)
+        keys.add(entry.key)
+        if code in (None, entry.reason.code, entry.reason.stage) and key in (None, entry.key):
+            found.append(entry)
+    if code is not None and code not in codes | {each.partition(".")[0] for each in codes}:
+        raise UsageError(f"--quarantine: expected {_one_of(codes, code)}, got {code}")
+    if key is not None and not found:
+        raise UsageError(f"--key: expected {_one_of(keys, key)}, got {key}")
+    return found, unreadable
+
+
+def tell_kept_out(entries: Sequence[Quarantined], *, whole: bool) -> Iterator[str]:
+    """One entry after the other, its record cut unless ``whole``; then how many of each code."""
+    for entry in entries if whole else entries[:SHOWN]:
+        yield f"{entry.key}: {entry.reason}"
+        if entry.record is not None:
+            text = msgspec.json.encode(entry.record).decode()
+            yield f"    {text if whole else short_repr(text, _RECORD_CHARS)}"
+    if len(entries) > SHOWN and not whole:
+        yield f"... and {len(entries) - SHOWN} more (--json gives all)"
+    if not entries:
+        yield "nothing was kept out"
+    else:
+        yield ""
+    counts = Counter(entry.reason.code for entry in entries)
+    for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        yield f"{count:>8}  {code}"
+
+
+def _one_of(names: set[str], wanted: str) -> str:
+    near = get_close_matches(wanted, names, 5, 0.3) or sorted(names)
+    return f"one of {listed(near, 5)}" if names else "none, since nothing was kept out"
