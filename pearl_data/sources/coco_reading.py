@@ -32,6 +32,7 @@ from pearl_data.sources.coco_items import (
     record_of,
 )
 from pearl_data.sources.coco_store import SCHEMA, CocoStore, Head, RejectedRecord
+from pearl_data.sources.converting import open_as_coco
 from pearl_data.sources.facts import fold
 from pearl_data.sources.foreign import refuse_foreign
 from pearl_data.sources.json_lists import read_lists
@@ -123,7 +124,7 @@ class _Reading:
             "licenses": self._licence,
         }
         try:
-            with open_regular(self._path) as stream:
+            with open_as_coco(self._path) as stream:
                 size = os.fstat(stream.fileno()).st_size
                 total = size // _MEGABYTE if size > _LARGE_BYTES else 0
                 progress = Progress(f"reading {self._path.name}", total, "MB") if total else None

@@ -23,6 +23,7 @@ _NO_BOXES: Final = (
     f"write rows with evidence: {ROW_FORM}"
 )
 _EXPORT: Final = "no command here reads it; export it as COCO and give it as --source coco:FILE"
+_CONVERTED: Final = "give it, or a folder of such files, as --source coco:PATH"
 _TABLE: Final = f"no command here reads tables; write one JSON object a line: {ROW_FORM}"
 _HEAD_BYTES: Final = 1 << 16
 #: Beyond this a file is judged by its first line alone.
@@ -57,16 +58,16 @@ _OBJECTS: tuple[tuple[frozenset[str], Foreign], ...] = tuple(
         ("question_id answers", _VQA),
         ("question_id image_id", _VQA),
         ("data_subtype", _VQA),
-        ("shapes imagePath", Foreign("a LabelMe file", _EXPORT)),
+        ("shapes imagePath", Foreign("a LabelMe file", _CONVERTED)),
         ("images annotations", _COCO),
-        ("_via_img_metadata", Foreign("a VIA project", _EXPORT)),
-        ("filename regions", Foreign("a VIA file", _EXPORT)),
-        ("data annotations", Foreign("a Label Studio export", _EXPORT)),
-        ("data predictions", Foreign("a Label Studio export", _EXPORT)),
+        ("_via_img_metadata", Foreign("a VIA project", _CONVERTED)),
+        ("filename regions", Foreign("a VIA file", _CONVERTED)),
+        ("data annotations", Foreign("a Label Studio export", _CONVERTED)),
+        ("data predictions", Foreign("a Label Studio export", _CONVERTED)),
         ("image_id category_id bbox score", Foreign("COCO detection results",
          "results are no annotations; give the file with images, annotations and categories as "
          "--source coco:FILE")),
-        ("image annotations", Foreign("a CreateML file", _EXPORT)),
+        ("image annotations", Foreign("a CreateML file", _CONVERTED)),
         ("task media steps", _OURS),
         ("question answer", _ROWS),
     )
@@ -86,8 +87,8 @@ _BYTES = (
     (b"\xfe\xff", Foreign("UTF-16 text", "save it as UTF-8")),
 )
 _XML = (
-    (b"annotation", Foreign("Pascal VOC XML", _EXPORT)),
-    (b"annotations", Foreign("CVAT XML", _EXPORT)),
+    (b"annotation", Foreign("Pascal VOC XML", _CONVERTED)),
+    (b"annotations", Foreign("CVAT XML", _CONVERTED)),
 )
 _TAG = re.compile(rb"<([A-Za-z_][\w.-]*)")
 _YOLO = re.compile(rb"\d+(?:[ \t]+-?(?:0?\.\d+|[01](?:\.\d*)?)(?:[eE]-?\d+)?){4,}\s*\Z")

@@ -512,10 +512,6 @@ def test_the_shared_cases_are_read(shared_data: Path) -> None:
     wrong_unit = {"bbox_normalised", "bbox_xyxy"}
     for path in sorted((shared_data / "cases").glob("*/a.json")):
         name = path.parent.name
-        if name == "labelme":
-            with pytest.raises(BadInput, match="LabelMe"):
-                CocoSource(path, path.parent / "img", ALL)
-            continue
         if name in wrong_unit:
             with pytest.raises(BadInput, match=r"\[geometry\.wrong_unit\]"):
                 CocoSource(path, path.parent / "img", ALL)
