@@ -176,8 +176,8 @@ def _cvat(root: ET.Element) -> Iterator[Picture]:
                 continue
             box = None
             if shape.tag == "box" and not float(shape.get("rotation", 0)):
-                box = _around([(shape.attrib["xtl"], shape.attrib["ytl"]),  # type: ignore[list-item]
-                               (shape.attrib["xbr"], shape.attrib["ybr"])])  # fmt: skip
+                edges = [float(shape.attrib[e]) for e in ("xtl", "ytl", "xbr", "ybr")]
+                box = _around([edges[:2], edges[2:]])
             elif shape.tag == "polygon":
                 pairs = shape.attrib["points"].split(";")
                 box = _around(map(float, pair.split(",")) for pair in pairs)
@@ -226,7 +226,7 @@ def _label_studio(value: Any) -> Iterator[Picture]:
         shapes, size = [], (None, None)
         for result in kept[0]["result"] if kept else []:
             said = result["value"]
-            labels = next((v for k, v in said.items() if k.endswith("labels")), [])
+            labels: list[str] = next((v for k, v in said.items() if k.endswith("labels")), [])
             if not labels:
                 continue  # a choice or a text about the picture
             size = width, height = result["original_width"], result["original_height"]
