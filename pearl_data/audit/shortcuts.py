@@ -10,6 +10,7 @@ import tempfile
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from pearl_data.audit.calls import family_of
 from pearl_data.audit.lazy_rules import RULES, Asked
 from pearl_data.audit.records import ShortcutScore
+from pearl_data.shards.files import naming
 from pearl_data.trajectory import Task, Trajectory
 from pearl_data.wilson import share
 
@@ -59,10 +61,12 @@ class Questions:
 
     def add(self, question: Question) -> None:
         """One more."""
-        self._file.write(msgspec.json.encode(question) + b"\n")
+        with naming(Path(tempfile.gettempdir()), "questions of an audit"):
+            self._file.write(msgspec.json.encode(question) + b"\n")
 
     def __iter__(self) -> Iterator[Question]:
-        self._file.seek(0)
+        with naming(Path(tempfile.gettempdir()), "questions of an audit"):
+            self._file.seek(0)
         return map(msgspec.json.Decoder(Question).decode, self._file)
 
 

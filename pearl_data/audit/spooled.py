@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from pearl_data.shards.files import naming
+from pearl_data.shards.files import temporary_name
 
 _ROWS = 1 << 13
 
@@ -47,14 +50,31 @@ class Spooled:
 
     def write(self, path: Path) -> None:
         """All rows as one Parquet file; an ``OSError`` such as a full disk names it."""
-        with naming(path):
-            self.lazy().sink_parquet(path)
+        partial = temporary_name(path)
+        try:
+            with _writing(path):
+                self.lazy().sink_parquet(partial)
+                partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _write(self) -> None:
         if self._rows or not self._parts:
             part = self._folder / f"{len(self._parts):06d}.parquet"
-            with naming(self._folder, "rows of an audit"):
+            with _writing(part):
                 frame = pl.DataFrame(self._rows, schema=self.schema, orient="row")
                 frame.write_parquet(part)
             self._parts.append(part)
             self._rows = []
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Inside, an error of the system in polars, which hides it in words, is an ``OSError``."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if not number:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error

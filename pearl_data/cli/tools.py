@@ -187,16 +187,18 @@ def _write_media(observation: Observation, out: Path) -> ObservationRecord:
     """Writes every new medium into ``out``, depth also for eyes; the record with the names of what
     a data set would store, and their hashes.
     """
+    from pearl_data.shards.files import write_whole
+
     out.mkdir(parents=True, exist_ok=True)
     records = []
     for medium in observation.media:
         record, files = stored_form(medium)
         for file_name, data in files.items():
-            (out / file_name).write_bytes(data)
+            write_whole(out / file_name, data)
         if record.kind == "depth":
             x0, y0, x1, y1 = record.box_root or (0, 0, record.width, record.height)
             shown = show_medium(record, files, of=(round(x1 - x0), round(y1 - y0)))
-            (out / _for_eyes(record)).write_bytes(encode(depth_for_eyes(shown), "PNG"))
+            write_whole(out / _for_eyes(record), encode(depth_for_eyes(shown), "PNG"))
         records.append(record)
     return msgspec.structs.replace(observation.to_record(), media=records)
 

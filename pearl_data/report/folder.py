@@ -16,6 +16,7 @@ from pearl_data.report.pictures import (
 )
 from pearl_data.report.view import view_of
 from pearl_data.shards import Sample
+from pearl_data.shards.files import write_whole
 from pearl_tools.errors import UsageError
 
 
@@ -37,7 +38,7 @@ def write_pictures(sample: Sample, out: Path) -> list[Path]:
         raise UsageError(msg)
     out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        (out / name).write_bytes(data)
+        write_whole(out / name, data)
     return [out / name for name in files]
 
 

@@ -19,6 +19,7 @@ from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput
 from pearl_tools.strict_json import decode_json
 from pearl_tools.types import Record
+from pearl_train.errors import writing
 
 ITEMS = "items.jsonl"
 
@@ -90,8 +91,9 @@ class Store:
     def append(self, line: ItemLine) -> None:
         """Write ``line`` so that killing this process cannot lose it."""
         if self._stream is not None:
-            self._stream.write(_encoded(line))
-            self._stream.flush()
+            with writing(Path(self._stream.name)):
+                self._stream.write(_encoded(line))
+                self._stream.flush()
 
 
 @contextmanager
@@ -110,7 +112,7 @@ def open_store(folder: Path | None, header: Header) -> Iterator[Store]:
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, b"".join(_encoded(record) for record in [header, *lines]))
-    with path.open("ab") as stream:
+    with path.open("ab", buffering=0) as stream:
         yield Store(lines, stream)
 
 
