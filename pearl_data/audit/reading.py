@@ -24,6 +24,7 @@ from pearl_data.shards.records import (
     members_beside,
     read_documents,
     tars_in,
+    unfinished_around,
 )
 from pearl_data.shards.sample import MEMBER_NAME, RECORD_NAME, CallTiming, Quarantined, Sample
 from pearl_data.shards.sums import timings_name
@@ -91,7 +92,11 @@ def open_collection(path: Path, *, allow_unfinished: bool = False) -> Collection
         return _JsonFile(path, kind)
     if kind == "dataset":
         return _Dataset(path, allow_unfinished=allow_unfinished)
-    return _Tars(tars_in(path) if kind == "tars" else [path])
+    if kind == "tar":
+        return _Tars([path])
+    if not allow_unfinished and (manifest := unfinished_around(path)):
+        manifest.require_finished(path.parent)
+    return _Tars(tars_in(path))
 
 
 class _Shards:

@@ -15,7 +15,7 @@ from typing import IO, Literal, NamedTuple
 import msgspec
 
 from pearl_data.findings import Finding, finding
-from pearl_data.shards.manifest import MANIFEST
+from pearl_data.shards.manifest import MANIFEST, Manifest, read_manifest
 from pearl_data.shards.sample import MEMBER_NAME
 from pearl_data.trajectory import Trajectory
 from pearl_tools.errors import BadInput, UsageError, listed
@@ -62,6 +62,17 @@ def is_tar(path: Path) -> bool:
 def tars_in(folder: Path) -> list[Path]:
     """The tars that lie in ``folder``, by name."""
     return sorted(filter(is_tar, folder.iterdir()))
+
+
+def unfinished_around(path: Path) -> Manifest | None:
+    """The manifest of the unfinished dataset whose folder of shards ``path`` is, if it is one."""
+    if path.name != "shards" or not (path.parent / MANIFEST).is_file():
+        return None
+    try:
+        manifest = read_manifest(path.parent)
+    except BadInput:
+        return None  # its tars can be read by themselves
+    return None if manifest.summary else manifest
 
 
 def junk_note(path: Path, names: Sequence[str]) -> str:

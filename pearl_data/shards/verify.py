@@ -36,7 +36,7 @@ def verify_dataset(
     ended is one, unless ``allow_unfinished``.
     """
     if not allow_unfinished:
-        yield from _unfinished(manifest)
+        yield from unfinished(manifest)
     yield from _unnamed(folder, manifest)
     for shard in manifest.shards:
         index = verify_index(folder, shard)
@@ -52,7 +52,7 @@ def verify_dataset(
     yield from verify_sums(folder, manifest)
 
 
-def _unfinished(manifest: Manifest) -> Iterator[Finding]:
+def unfinished(manifest: Manifest) -> Iterator[Finding]:
     """What shows that the dataset is not a finished one."""
     if manifest.torn:
         yield finding(
@@ -84,8 +84,8 @@ def _file(folder: Path, name: str, sha256: str) -> Iterator[Finding]:
     try:
         if file_sha256(inside(folder, name)) != sha256:
             yield _altered(name, sha256)
-    except BadInput as error:
-        yield _outside(name, error)
+    except BadInput:
+        yield _outside(name)
     except OSError as error:
         yield _missing(name, error)
 
@@ -99,8 +99,8 @@ def verify_index(folder: Path, shard: ShardLine) -> list[IndexLine] | Finding:
         data = read_regular(inside(folder, name))
     except OSError as error:
         return _missing(name, error)
-    except BadInput as error:
-        return _outside(name, error)
+    except BadInput:
+        return _outside(name)
     if hashlib.sha256(data).hexdigest() != shard.index_sha256:
         return _altered(name, shard.index_sha256)
     try:
@@ -128,8 +128,8 @@ def verify_shard(folder: Path, shard: ShardLine, index: list[IndexLine]) -> Iter
     except OSError as error:
         yield _missing(shard.name, error)
         return
-    except BadInput as error:
-        yield _outside(shard.name, error)
+    except BadInput:
+        yield _outside(shard.name)
         return
     if path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256:
         return
@@ -199,8 +199,9 @@ def _missing(name: str, error: OSError) -> Finding:
                    file=name)  # fmt: skip
 
 
-def _outside(name: str, error: BadInput) -> Finding:
-    return finding("parse.unsafe_member", "", "a file in the folder of the set", error, _AGAIN,
+def _outside(name: str) -> Finding:
+    return finding("parse.unsafe_member", "", "a file in the folder of the set",
+                   "a symbolic link that leads out of it", "put a copy of the file there (cp -L)",
                    file=name)  # fmt: skip
 
 

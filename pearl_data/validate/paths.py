@@ -21,9 +21,10 @@ from pearl_data.shards.records import (
     no_records,
     read_documents,
     tars_in,
+    unfinished_around,
 )
 from pearl_data.shards.sample import RECORD_NAME, Sample
-from pearl_data.shards.verify import verify_dataset, verify_index
+from pearl_data.shards.verify import unfinished, verify_dataset, verify_index
 from pearl_data.trajectory import Trajectory, identity_sha256
 from pearl_data.validate.members import check_member_bytes
 from pearl_data.validate.reading import Stored, disagreements, read_indexed, read_tar
@@ -93,6 +94,9 @@ class _Run:
             self.dataset(path)
         elif kind in ("tar", "tars"):
             self.keys = {} if kind == "tars" else self.keys
+            whole = None if self.allow_unfinished else unfinished_around(path)
+            for each in unfinished(whole) if whole else ():
+                self.found(each, path.parent / each.file)
             for tar in tars_in(path) if kind == "tars" else [path]:
                 self.files += 1
                 self.tar(tar, self._replayer())
