@@ -34,7 +34,7 @@ from PIL import Image
 
 from pearl_tools.depth.embedded import working_size
 from pearl_tools.depth.load import load_depth_model
-from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.executor import ExecutorSettings, ToolExecutor, ToolRequest
 from pearl_tools.media import open_image
 from pearl_tools.stored import stored_form
 from pearl_tools.threads import one_thread
@@ -207,7 +207,7 @@ def embedded() -> list[Way]:
         runner = ToolExecutor(ExecutorSettings(cache_bytes=0), depth_model=model)
         call = ToolCall(id="c", tool="depth", arguments={"image": "i0"})
         if together:
-            runner.run_many([(call, {"i0": photo}) for photo in opened])
+            runner.run_many([ToolRequest(call, {"i0": photo}) for photo in opened])
             return
         for photo in opened:
             runner.run(call, {"i0": photo})

@@ -8,15 +8,17 @@ last bit of every map.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, NamedTuple
 
-from pearl_data.experts.base import Expert
+from pearl_data.episode import CallQueue, run_episode
+from pearl_data.experts.base import Expert, PlanPolicy
 from pearl_data.shards import CallTiming, Quarantined, Sample
 from pearl_data.sources.base import Candidate, QuestionSource, Slot
 from pearl_data.sources.keys import slug
 from pearl_data.sources.pictures import while_opening
 from pearl_data.synthesise.at_hand import AtHand, Place
-from pearl_data.synthesise.trial import Trial
+from pearl_data.synthesise.outcome import key_of, outcome, timings_of
 from pearl_tools.executor import ToolExecutor
 
 PIXELS_AT_ONCE: Final = 48_000_000
@@ -37,46 +39,50 @@ class SlotResult(NamedTuple):
 
 
 class _OpenSlot:
-    """A slot while it is being worked on."""
+    """A slot while it is being worked on: its candidates are tried in turn until one is written."""
 
     def __init__(self, number: int, slot: Slot) -> None:
         self.number = number
         self._candidates = slot
+        self.candidate: Candidate | None = None
         self.quarantined: list[Quarantined] = []
         self.sample: Sample | None = None
         self.timings: list[CallTiming] = []
-        self.trial: Trial | None = None
 
     @property
     def place(self) -> Place:
         """Where it is, with the key of the candidate that is tried."""
-        key = self.trial.candidate.key_stem if self.trial else None
-        return Place(slot=self.number, key=key)
+        return Place(slot=self.number, key=self.candidate.key_stem if self.candidate else None)
 
-    def next_trial(self, expert: Expert, seed: int, val_share: float) -> bool:
-        """Starts the next usable candidate; False when there is none left."""
-        self.trial = None
+    def open_next(self) -> bool:
+        """Opens the next usable candidate; False if there is none left."""
+        self.candidate = None
         for item in self._candidates:
-            if not isinstance(item, Candidate):
-                self.quarantined.append(
-                    Quarantined(key=item.key_stem, reason=item.reason, record=item.record)
-                )
-                continue
-            self.trial = Trial(item, expert, seed, val_share)
-            return True
+            if isinstance(item, Candidate):
+                self.candidate = item
+                return True
+            self.quarantined.append(
+                Quarantined(key=item.key_stem, reason=item.reason, record=item.record)
+            )
         return False
 
-    def settle(self) -> None:
-        """Takes the outcome of the ended trial."""
-        assert self.trial is not None
-        outcome = self.trial.sample()
-        if isinstance(outcome, Quarantined):
-            self.quarantined.append(outcome)
+    async def try_candidate(
+        self, expert: Expert, calls: CallQueue, seed: int, val_share: float
+    ) -> None:
+        """The episode of the open candidate, and its outcome."""
+        candidate = self.candidate
+        assert candidate is not None
+        media = {root.record.id: root for root in candidate.roots}
+        policy = PlanPolicy(expert, candidate.task, media, seed)
+        episode = await run_episode(policy, media, calls)
+        found = outcome(candidate, policy, episode, val_share)
+        self.timings += timings_of(key_of(candidate), episode)
+        self.candidate = None  # and with it the pictures
+        if isinstance(found, Quarantined):
+            self.quarantined.append(found)
         else:
-            self.sample = outcome
+            self.sample = found
             self._candidates = iter(())  # those not tried hold pictures too
-        self.timings += self.trial.timings
-        self.trial = None  # and with it the pictures
 
 
 def run_block(
@@ -97,16 +103,16 @@ def run_block(
 
     def begin(slot: _OpenSlot) -> bool:
         at_hand.take(slot.place)
-        return slot.next_trial(expert, seed, val_share)
+        return slot.open_next()
 
     def finish(running: list[_OpenSlot]) -> None:
-        """Carries out the trials of ``running``, and what is tried after those that fail."""
+        """Runs the episodes of ``running``, then those of the next candidates of slots without a
+        sample.
+        """
         while running:
             at_hand.take(running[0].place if len(running) == 1 else None)
-            _carry_out([slot.trial for slot in running if slot.trial is not None], executor)
-            for slot in running:
-                slot.settle()
-                at_hand.found += slot.sample is not None
+            asyncio.run(_side_by_side(running, expert, executor, seed, val_share))
+            at_hand.found += sum(slot.sample is not None for slot in running)
             running = [slot for slot in running if slot.sample is None and begin(slot)]
 
     executor.clear_cache()
@@ -150,22 +156,20 @@ def _ends_a_group(number: int) -> bool:
 
 
 def _open_pixels(slots: list[_OpenSlot]) -> int:
-    """Pixels of the pictures that the trials of ``slots`` hold, shared ones once."""
+    """Pixels of the pictures that the candidates of ``slots`` hold, shared ones once."""
     roots = {
         id(root): root.record
         for slot in slots
-        if slot.trial is not None
-        for root in slot.trial.candidate.roots
+        if slot.candidate is not None
+        for root in slot.candidate.roots
     }
     return sum(record.width * record.height for record in roots.values())
 
 
-def _carry_out(trials: list[Trial], executor: ToolExecutor) -> None:
-    """Runs all calls of ``trials``, one call of each at a time, until all have ended."""
-    while True:
-        wanted = [(trial, call) for trial in trials if (call := trial.wanted()) is not None]
-        if not wanted:
-            return
-        observations = executor.run_many([(call, trial.media) for trial, call in wanted])
-        for (trial, call), observation in zip(wanted, observations, strict=True):
-            trial.give(call, observation)
+async def _side_by_side(
+    slots: list[_OpenSlot], expert: Expert, executor: ToolExecutor, seed: int, val_share: float
+) -> None:
+    """One candidate of each slot; their calls share batches."""
+    calls = CallQueue(executor)
+    episodes = (slot.try_candidate(expert, calls, seed, val_share) for slot in slots)
+    await asyncio.gather(*episodes)

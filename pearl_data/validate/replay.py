@@ -22,7 +22,7 @@ from pearl_data.validate.geometry import settings_of
 from pearl_data.validate.report import ReplayCount
 from pearl_tools.depth import DepthModel
 from pearl_tools.errors import ModelUnavailable, ToolFailure, UsageError
-from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.executor import ExecutorSettings, ToolExecutor, ToolRequest
 from pearl_tools.media import open_image
 from pearl_tools.pixels import decode_npy
 from pearl_tools.registry import TOOLS
@@ -155,7 +155,7 @@ class Replayer:
         if settings not in self._executors:
             self._executors[settings] = self._executor(settings)
         requests = [
-            (
+            ToolRequest(
                 ToolCall(id=place.call.id, tool=place.call.tool, arguments=place.call.arguments),
                 dict(chain.media),
             )

@@ -8,6 +8,7 @@ right.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pearl_data.episode import CallQueue, Episode, Turn, run_episode
+from pearl_data.trajectory import Final, Origin
 from pearl_tools.depth import depth_picture
-from pearl_tools.dialects import DIALECTS, Dialect, run_text
+from pearl_tools.dialects import DIALECTS, Dialect, calls_in
 from pearl_tools.errors import short_repr
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.registry import TOOLS
@@ -96,31 +99,57 @@ def ask(
     """
     spoken_in = DIALECTS[dialect] if isinstance(dialect, str) else dialect
     executor.clear_cache()
-    known = dict(media)
-    run = ToolRun()
-    while run.turns < max_turns:
-        spoken = speaker.say(turn_tokens)
-        run.turns += 1
-        run.tokens += spoken.tokens
-        run.said.append(spoken.text)
-        if _states_answer(spoken.text, spoken_in):
-            run.reply, run.answered = spoken.text, True
-            break
-        seen: list[Seen] = []
-        pictures: dict[str, Picture] = {}
-        for _, observation in run_text(executor, spoken.text, spoken_in, known):
-            known.update({medium.record.id: medium for medium in observation.media})
-            code = observation.error.code if observation.error else None
-            if code != "parse.no_call":
-                run.tools[_tool_name(observation)] += 1
-            if code:
-                run.errors[code] += 1
-            made = {medium.record.id: picture_of(medium) for medium in observation.media}
-            seen.append(Seen(tuple(made), observation.text, observation.error))
-            pictures |= made
-        if run.turns < max_turns:
-            speaker.hear(seen, pictures)
-    return run
+    policy = _SpeakerPolicy(speaker, spoken_in, turn_tokens)
+    queue = CallQueue(executor)
+    episode = asyncio.run(run_episode(policy, media, queue, max_turns=max_turns))
+    errors = [seen.error.code for step in episode.seen for seen in step if seen.error]
+    return ToolRun(
+        reply=episode.conclusion.answer if episode.conclusion else "",
+        answered=episode.conclusion is not None,
+        turns=len(episode.texts),
+        tokens=policy.tokens,
+        tools=Counter(
+            _tool_name(seen)
+            for step in episode.seen
+            for seen in step
+            if seen.error is None or seen.error.code != "parse.no_call"
+        ),
+        errors=Counter(errors),
+        said=episode.texts,
+    )
+
+
+class _SpeakerPolicy:
+    """A model in a conversation as a policy of the episode loop."""
+
+    name = "model"
+    origin: Origin = "model"
+
+    def __init__(self, speaker: Speaker, dialect: Dialect, turn_tokens: int) -> None:
+        self.dialect = dialect
+        self.tokens = 0
+        self._speaker, self._turn_tokens = speaker, turn_tokens
+
+    async def act(self, episode: Episode) -> Turn:
+        """What the model says next, after it was shown what its calls returned."""
+        if episode.seen:
+            made = {
+                medium.record.id: picture_of(medium)
+                for seen in episode.observations
+                for medium in seen.media
+            }
+            self._speaker.hear([_seen(each) for each in episode.observations], made)
+        spoken = self._speaker.say(self._turn_tokens)
+        self.tokens += spoken.tokens
+        if _states_answer(spoken.text, self.dialect):
+            final = Final(thought="", answer=spoken.text, verdict="unchecked", verifier="none")
+            return Turn(text=spoken.text, conclusion=final)
+        return Turn(text=spoken.text, calls=calls_in(spoken.text, self.dialect))
+
+
+def _seen(observation: Observation) -> Seen:
+    made = tuple(medium.record.id for medium in observation.media)
+    return Seen(made, observation.text, observation.error)
 
 
 def _states_answer(text: str, dialect: Dialect) -> bool:

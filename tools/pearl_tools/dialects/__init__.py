@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pearl_tools.dialects.dialect import Dialect, ParsedCall
+from pearl_tools.dialects.dialect import BrokenCall, Dialect, ParsedCall
 from pearl_tools.dialects.open_think_img import OPEN_THINK_IMG
 from pearl_tools.dialects.own import PEARL
 from pearl_tools.dialects.published import (
@@ -14,9 +14,9 @@ from pearl_tools.dialects.published import (
     PIXEL_REASONER,
     QWEN,
 )
-from pearl_tools.dialects.text import run_text
+from pearl_tools.dialects.text import calls_in, run_text
 
-__all__ = ["DIALECTS", "Dialect", "ParsedCall", "run_text"]
+__all__ = ["DIALECTS", "BrokenCall", "Dialect", "ParsedCall", "calls_in", "run_text"]
 
 #: Every dialect by name.
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(

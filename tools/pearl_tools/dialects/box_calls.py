@@ -13,9 +13,9 @@ from typing import Any
 import jsonschema_rs
 
 from pearl_tools.arguments import check_schema, parse_arguments
-from pearl_tools.dialects.dialect import Dialect, ParsedCall
+from pearl_tools.dialects.dialect import BrokenCall, Dialect, ParsedCall
 from pearl_tools.dialects.images import ImageReference
-from pearl_tools.errors import ToolError, fail
+from pearl_tools.errors import fail
 from pearl_tools.geometry import (
     Naming,
     Unit,
@@ -41,7 +41,7 @@ def box_dialect(
     unit: Unit,
     image: ImageReference,
     index_base: int,
-    parse: Callable[[str], list[ParsedCall | ToolError]],
+    parse: Callable[[str], list[ParsedCall | BrokenCall]],
     wrap: Callable[[str, dict[str, Any]], str],
     optional: dict[str, Any] | None = None,
     prepare: Callable[[dict[str, Any]], dict[str, Any]] = lambda arguments: arguments,

@@ -27,6 +27,14 @@ class ParsedCall:
     raw: str
 
 
+@dataclass(frozen=True)
+class BrokenCall:
+    """Text that was meant as a call and cannot be read as one."""
+
+    raw: str
+    error: ToolError
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
     """One way to write calls.
@@ -39,17 +47,17 @@ class Dialect:
     description: str
     coordinates: Coordinates
     naming: Naming
-    parse: Callable[[str], list[ParsedCall | ToolError]]
+    parse: Callable[[str], list[ParsedCall | BrokenCall]]
     translate: Callable[[ParsedCall, MediaMap], tuple[str, dict[str, Any] | str]]
     write: Callable[[ToolCall, MediaMap], str]
     example: str
     words: Callable[[str, MediaMap], str] = lambda name, _: name
 
-    def read(self, text: str) -> list[ParsedCall | ToolError]:
-        """The calls in ``text``; one that cannot be read is an error that shows the right form."""
+    def read(self, text: str) -> list[ParsedCall | BrokenCall]:
+        """The calls in ``text``; the error of one that cannot be read shows the right form."""
         return [
-            msgspec.structs.replace(item, hint=f"write {self.example}")
-            if isinstance(item, ToolError) and not item.hint
+            BrokenCall(item.raw, msgspec.structs.replace(item.error, hint=f"write {self.example}"))
+            if isinstance(item, BrokenCall) and not item.error.hint
             else item
             for item in self.parse(text)
         ]
@@ -58,8 +66,15 @@ class Dialect:
         """How errors about ``media`` are worded."""
         return replace(self.naming, medium=lambda name: self.words(name, media))
 
-    def to_call(self, parsed: ParsedCall, media: MediaMap, id: str = "c1") -> ToolCall | ToolError:  # noqa: A002 - the record's own field name
+    def to_call(
+        self,
+        parsed: ParsedCall | BrokenCall,
+        media: MediaMap,
+        id: str = "c1",  # noqa: A002 - the record's own field name
+    ) -> ToolCall | ToolError:
         """``parsed`` as a call of ours on ``media``, or the error that a model can repair."""
+        if isinstance(parsed, BrokenCall):
+            return parsed.error
         try:
             tool, arguments = self.translate(parsed, media)
         except ToolFailure as failure:

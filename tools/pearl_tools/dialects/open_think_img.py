@@ -13,26 +13,26 @@ from typing import Any
 
 from pearl_tools.arguments import plain_value
 from pearl_tools.dialects.box_calls import box_dialect
-from pearl_tools.dialects.dialect import ParsedCall
+from pearl_tools.dialects.dialect import BrokenCall, ParsedCall
 from pearl_tools.dialects.images import by_position
 from pearl_tools.dialects.reading import each_block, named_call, read_literal, read_object
 from pearl_tools.dialects.reasoning import next_tag, outside_reasoning
-from pearl_tools.errors import ToolError, ToolFailure, fail
+from pearl_tools.errors import ToolFailure, fail
 
 _OLD_ACTIONS, _OLD_VALUE, _OLD_NAME = re.compile('"actions🚀"'), '"value👉"', "API_name"
 
 
-def parse_actions(text: str) -> list[ParsedCall | ToolError]:
+def parse_actions(text: str) -> list[ParsedCall | BrokenCall]:
     """Every action of the turns in ``text`` but ``Terminate``; a broken turn is one error."""
-    found: list[ParsedCall | ToolError] = []
+    found: list[ParsedCall | BrokenCall] = []
     for turn in _turns(text):
         try:
             actions = _actions(turn)
         except ToolFailure as failure:
-            found.append(failure.error)
+            found.append(BrokenCall(turn, failure.error))
             continue
         found += each_block([json.dumps(action, ensure_ascii=False) for action in actions], _action)
-    return [item for item in found if isinstance(item, ToolError) or item.name != "Terminate"]
+    return [item for item in found if isinstance(item, BrokenCall) or item.name != "Terminate"]
 
 
 def _turns(text: str) -> list[str]:

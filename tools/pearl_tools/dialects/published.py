@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from pearl_tools.dialects.box_calls import box_dialect
-from pearl_tools.dialects.dialect import ParsedCall
+from pearl_tools.dialects.dialect import BrokenCall, ParsedCall
 from pearl_tools.dialects.images import always_original, by_position, by_source
 from pearl_tools.dialects.reading import (
     each_block,
@@ -18,7 +18,6 @@ from pearl_tools.dialects.reading import (
     tagged,
     write_tool_call,
 )
-from pearl_tools.errors import ToolError
 
 _LABEL = {"label": {"type": "string"}}
 
@@ -71,7 +70,7 @@ QWEN = box_dialect(
 )
 
 
-def _parse_grounding(text: str) -> list[ParsedCall | ToolError]:
+def _parse_grounding(text: str) -> list[ParsedCall | BrokenCall]:
     def read(block: str) -> ParsedCall:
         return ParsedCall(name="grounding", arguments=read_object(block), raw=block)
 

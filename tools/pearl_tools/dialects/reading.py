@@ -15,14 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from pearl_tools.arguments import MAX_CALL_CHARS, duplicate_key, plain_value, read_json
-from pearl_tools.dialects.dialect import ParsedCall
+from pearl_tools.dialects.dialect import BrokenCall, ParsedCall
 from pearl_tools.dialects.reasoning import outside_reasoning
-from pearl_tools.errors import ToolError, ToolFailure, fail, tool_error
+from pearl_tools.errors import ToolFailure, fail, tool_error
 
 _warnings_lock = threading.Lock()
 
 
-def tagged(text: str, tag: str) -> list[str | ToolError]:
+def tagged(text: str, tag: str) -> list[str | BrokenCall]:
     """The texts between ``<tag>`` and ``</tag>`` outside reasoning, in order; ``parse.unclosed``
     for half a pair.
     """
@@ -38,7 +38,7 @@ def tagged(text: str, tag: str) -> list[str | ToolError]:
     def end_of(mark: re.Match[str]) -> int:
         return body(mark)[1] if mark[0] == opening else mark.end()
 
-    found: list[str | ToolError] = []
+    found: list[str | BrokenCall] = []
     marks = re.compile(f"{re.escape(opening)}|{re.escape(closing)}")
     for mark in outside_reasoning(text, marks, end_of):
         if mark[0] == closing:
@@ -54,24 +54,24 @@ def tagged(text: str, tag: str) -> list[str | ToolError]:
     return found
 
 
-def _unclosed(missing: str, text: str) -> ToolError:
+def _unclosed(missing: str, text: str) -> BrokenCall:
     hint = f"write the whole call and close it with {missing}"
-    return tool_error("parse.unclosed", "", missing, text, hint)
+    return BrokenCall(text, tool_error("parse.unclosed", "", missing, text, hint))
 
 
 def each_block(
-    blocks: list[str | ToolError], read: Callable[[str], ParsedCall]
-) -> list[ParsedCall | ToolError]:
+    blocks: list[str | BrokenCall], read: Callable[[str], ParsedCall]
+) -> list[ParsedCall | BrokenCall]:
     """Every block read on its own, so that one bad call does not hide the good ones."""
-    results: list[ParsedCall | ToolError] = []
+    results: list[ParsedCall | BrokenCall] = []
     for block in blocks:
-        if isinstance(block, ToolError):
+        if isinstance(block, BrokenCall):
             results.append(block)
             continue
         try:
             results.append(read(block))
         except ToolFailure as failure:
-            results.append(failure.error)
+            results.append(BrokenCall(block, failure.error))
     return results
 
 
@@ -129,7 +129,7 @@ def named_call(
     return ParsedCall(name=name, arguments=arguments, raw=block)
 
 
-def parse_tool_calls(text: str) -> list[ParsedCall | ToolError]:
+def parse_tool_calls(text: str) -> list[ParsedCall | BrokenCall]:
     """Calls in ``<tool_call>{...}</tool_call>``, as Hermes and Qwen templates write them."""
     return each_block(tagged(text, "tool_call"), named_call)
 
