@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from pearl_data.depth_eval.calibration import Calibration, find_calibration
+from pearl_tools.containers import check_container
 from pearl_tools.errors import BadInput
+from pearl_tools.files import read_regular
 
 Measure = Literal["depth_m", "depth_mm", "disparity_px"]
 
@@ -221,7 +223,9 @@ def _doubt_of_most(path: Path, stored: _Stored, depth_m: Floats) -> str | None:
 
 def _from_png(path: Path) -> _Stored:
     try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as image:
+        data = read_regular(path)
+        check_container(data)  # Pillow skips the checksums of the pixels
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             mode, size, values = image.mode, image.size, np.asarray(image)
     except (*_DAMAGED, Image.DecompressionBombError) as error:
         raise BadInput(f"{path}: expected a whole PNG, got {_reason(error)}") from error
@@ -239,7 +243,7 @@ def _from_png(path: Path) -> _Stored:
 
 
 def _from_numpy(path: Path) -> _Stored:
-    data = path.read_bytes()
+    data = read_regular(path)
     if not data.startswith(_NUMPY):  # numpy takes anything else for a pickle
         raise BadInput(
             f"{path}: expected numpy arrays of numbers, got a file that is neither .npy nor .npz; "
@@ -267,7 +271,7 @@ def _from_numpy(path: Path) -> _Stored:
 
 def _from_pfm(path: Path) -> _Stored:
     """Rows lie from the bottom up; a scale below 0 means that the low byte comes first."""
-    data = path.read_bytes()
+    data = read_regular(path)
     head = _PFM.match(data)
     if head is None:
         raise BadInput(f"{path}: expected a PFM (Pf, width, height, scale), got {data[:16]!r}")

@@ -85,7 +85,8 @@ class JsonlSource:
                 row = msgspec.json.decode(line, type=dict[str, Any])
             except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
                 continue  # the row is rejected when its turn comes
-            names = row.get("images") or [row.get("image")]
+            named = row.get("images")
+            names = named if isinstance(named, list) and named else [row.get("image")]
             yield from (name for name in names if isinstance(name, str) and name)
 
     def block(self, index: int) -> list[Slot]:

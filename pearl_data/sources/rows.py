@@ -235,4 +235,4 @@ def _extra(value: dict[str, Any], kind: type[msgspec.Struct], path: str) -> dict
 
 def _renaming(row: Row, field: str) -> str:
     found = [name for name in _SYNONYMS[field] if name in row.extra]
-    return f"the row has {found[0]!r}; rows say {field!r} (see CONTRIBUTING)" if found else ""
+    return f"the row has {found[0]!r}; rows say {field!r}" if found else ""

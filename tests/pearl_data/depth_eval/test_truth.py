@@ -376,3 +376,15 @@ def test_a_baseline_in_metres_is_refused_with_the_number_in_millimetres(tmp_path
     (tmp_path / "calib.txt").write_text("cam0=[995 0 1]\nbaseline=0.12\n")
     with pytest.raises(BadInput, match=r"calib\.txt: expected baseline_mm .* write 120$"):
         read_calibration(str(tmp_path / "calib.txt"))
+
+
+def test_a_depth_of_which_one_bit_flipped_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a_depth.png"
+    write_png(path)
+    whole = path.read_bytes()
+    for place in range(8 * 60, 8 * (len(whole) - 20), 997):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(flipped)
+        with pytest.raises(BadInput, match="expected a whole PNG"):
+            read_depth_m(path, None)

@@ -33,6 +33,7 @@ def read(folder: Path, *rows: dict[str, Any] | str) -> list[Candidate | Rejected
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
     (folder / "rows.jsonl").write_text("\n".join(lines))
     source = JsonlSource(folder / "rows.jsonl", folder, QuestionSettings(tools=["crop"]))
+    assert len(source.config()["pictures"]) == 64
     return [
         item for block in range(source.blocks()) for slot in source.block(block) for item in slot
     ]
@@ -326,3 +327,22 @@ def test_a_picture_too_thin_for_any_processor_is_refused(
     (tmp_path / "thin.png").write_bytes(picture([], size))
     (item,) = read(tmp_path, {**ROW, "image": "thin.png"})
     assert (item.reason.code if isinstance(item, Rejected) else None) == code
+
+
+_ODD = [None, True, 0, -1, 1e308, "", "x", "i1", [], {}, [None], [[]], {"a": None}, "<image>",
+        [1, 2, 3, 4], ["a.png", "a.png"], 10**30, "\0", "../a.png", "pixel", "pair"]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", [*ROW, "images", "bbox_unit", "id", "dataset", "licence"])
+def test_whatever_a_field_holds_costs_its_row_at_most(tmp_path: Path, field: str) -> None:
+    found = read(tmp_path, *({**ROW, field: odd} for odd in _ODD), ROW)
+    assert len(found) == len(_ODD) + 1
+    assert isinstance(found[-1], Candidate)
+
+
+@pytest.mark.parametrize("field", ["bbox", "label", "media", "role", "score"])
+def test_whatever_an_evidence_holds_costs_its_row_at_most(tmp_path: Path, field: str) -> None:
+    evidence = [{**ROW["evidence"][0], field: odd} for odd in _ODD]  # type: ignore[dict-item,index]
+    found = read(tmp_path, *({**ROW, "evidence": [each]} for each in evidence), ROW)
+    assert len(found) == len(_ODD) + 1
+    assert isinstance(found[-1], Candidate)
