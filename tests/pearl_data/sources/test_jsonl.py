@@ -136,7 +136,7 @@ def test_a_torn_line_is_rejected_and_the_next_one_read(tmp_path: Path) -> None:
         (b"[" * 100_000, "parse.not_json"),
         (json.dumps({**ROW, "image": "a\0b.png"}).encode(), "reference.no_such_file"),
         (json.dumps({**ROW, "evidence": [{"bbox": [0, 0, 1, 1], "media": "i" + "9" * 5000}]})
-         .encode(), "schema.type"),
+         .encode(), "schema.pattern"),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be_read_costs_itself_only(
