@@ -86,7 +86,7 @@ def _outputs(
         made = media.get(name)
         if made is None or _is_as(made, output):
             continue
-        medium = f"media[{trajectory.media.index(made)}]"
+        medium = f"media[{_place(trajectory, made)}]"
         if made.kind != output.kind:
             expected = f"{output.kind}, made by {call.tool}"
             yield finding("reference.wrong_kind", f"{medium}.kind", expected, made.kind)
@@ -104,6 +104,10 @@ def _outputs(
             yield finding("result.box_mismatch", path, expected, got_box, hint)
         if made.frame != output.frame:
             yield finding("result.box_mismatch", f"{medium}.frame", str(output.frame), made.frame)
+
+
+def _place(trajectory: Trajectory, medium: MediaRecord) -> int:
+    return next(index for index, each in enumerate(trajectory.media) if each is medium)
 
 
 def _is_as(made: MediaRecord, output: Output) -> bool:

@@ -6,7 +6,8 @@ Arguments of failed calls are not looked into: that they refer to nothing may be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ from pearl_tools.types import PICTURE_KINDS, MediaRecord
 
 #: Kinds that exist before any call; all others are made by one.
 ROOT_KINDS = frozenset({"image", "video", "frame"})
+#: Media that a finding names where one of them was expected.
+_NAMED = 20
 
 
 def check_references(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
@@ -112,18 +115,20 @@ def _raw(text: str, arguments: dict[str, Any], path: str) -> Iterator[Finding]:
 
 def _absent(path: str, name: str, media: dict[str, MediaRecord], there: set[str]) -> Finding:
     if name in media:
-        expected = f"a medium that is there by then: {', '.join(sorted(there))}"
+        known = list(islice((name for name in media if name in there), _NAMED))
+        expected = f"a medium that is there by then: {', '.join(known)}"
         return finding("reference.not_yet", path, expected, name)
     return finding("reference.unknown_medium", path, _one_of(media), name)
 
 
 def _doubled(path: str, ids: list[str | None] | list[str], field: str = "id") -> Iterator[Finding]:
+    places: dict[str, int] = {}
     for index, name in enumerate(ids):
-        if name is not None and name in ids[:index]:
-            where = f"{path}[{index}].{field}"
-            expected = "a name of its own" if field != "id" else "an id of its own"
-            got = f"{name}, that of {path}[{ids.index(name)}]"
-            yield finding("reference.duplicate_id", where, expected, got)
+        if name is None or (place := places.setdefault(name, index)) == index:
+            continue
+        expected = "a name of its own" if field != "id" else "an id of its own"
+        got = f"{name}, that of {path}[{place}]"
+        yield finding("reference.duplicate_id", f"{path}[{index}].{field}", expected, got)
 
 
 def _doubled_calls(trajectory: Trajectory) -> Iterator[Finding]:
@@ -141,5 +146,7 @@ def _index(path: str, expected: str, got: int) -> Finding:
     return finding("reference.index_out_of_range", path, expected, got)
 
 
-def _one_of(media: Iterable[str]) -> str:
-    return "one of " + (", ".join(media) or "no media at all")
+def _one_of(media: Collection[str]) -> str:
+    names = list(islice(media, _NAMED))
+    more = f" and {len(media) - _NAMED} more" if len(media) > _NAMED else ""
+    return "one of " + (", ".join(names) + more or "no media at all")

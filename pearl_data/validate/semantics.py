@@ -23,12 +23,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from pearl_data.containment import holds
 from pearl_data.findings import Finding, finding
 from pearl_data.trajectory import (
     Call,
-    Evidence,
     Task,
     Trajectory,
     canonical_json,
@@ -38,11 +38,14 @@ from pearl_data.trajectory import (
 from pearl_data.validate.families import check_family, needed_tools
 from pearl_data.validate.references import ROOT_KINDS
 from pearl_data.wording import NO_MARKS, alike, chat_mark
+from pearl_tools.errors import listed
 from pearl_tools.registry import TOOLS
-from pearl_tools.types import MediaRecord, Region
+from pearl_tools.types import Box, MediaRecord, Region
 
 #: Verdicts under which a record claims that its answer is that of the task, and rests on calls.
 _SAYS_RIGHT = frozenset({"supported", "unverified"})
+#: An id of a medium in a thought.
+_ID = re.compile(r"(?<![A-Za-z0-9])[a-z][0-9]+(?![A-Za-z0-9])")
 #: What synth puts behind the key of a record: the first digits of its identity.
 _IDENTITY_DIGITS = re.compile(r"-([0-9a-f]{10})\Z")
 
@@ -68,9 +71,7 @@ def _all(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Find
     yield from _dangling(trajectory, media)
     done = [call for step in trajectory.steps for call in step.calls if call.result.status == "ok"]
     yield from _insufficient(trajectory, done)
-    for index, evidence in enumerate(trajectory.task.evidence):
-        if evidence.role != "pair" and evidence.media in media:
-            yield from _unfaithful(evidence, f"task.evidence[{index}].bbox", done, media)
+    yield from _unfaithful(trajectory.task, done, media)
 
 
 def _identity(trajectory: Trajectory) -> Iterator[Finding]:
@@ -90,15 +91,16 @@ def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[F
     task, final = trajectory.task, trajectory.final
     choices = task.choices
     if choices:
-        among = "one of " + ", ".join(choices)
+        among = "one of " + listed(choices, 20)
         for path, answer in (("task.answer", task.answer), ("final.answer", final.answer)):
             if answer not in choices:
                 yield finding("semantic.answer_not_in_choices", path, among, answer)
-        keys = [alike(choice) for choice in choices]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
+        places: dict[str, int] = {}
+        for index, choice in enumerate(choices):
+            place = places.setdefault(alike(choice), index)
+            if place != index:
+                got = f"{choice}, like {choices[place]}"
                 path = f"task.choices[{index}]"
-                got = f"{choices[index]}, like {choices[keys.index(key)]}"
                 yield finding("semantic.ambiguous", path, "choices that differ", got)
     elif task.answer_type == "choice":
         yield finding("semantic.ambiguous", "task.choices", "choices to choose from", "none")
@@ -147,18 +149,24 @@ def _repeated(trajectory: Trajectory) -> Iterator[Finding]:
 def _unused(trajectory: Trajectory) -> Iterator[Finding]:
     steps = trajectory.steps
     thoughts = [*(step.thought for step in steps), trajectory.final.thought]
-    for i, step in enumerate(steps):
-        if thoughts[i + 1].strip():
-            continue
-        later = [call for after in steps[i + 1 :] for call in after.calls]
-        taken = {name for call in later for name in named_media(call)}
-        said = " ".join(thoughts[i + 1 :])
-        for j, call in enumerate(step.calls):
-            for k, name in enumerate(call.result.media):
-                if name not in taken and name not in said:
-                    path = f"steps[{i}].calls[{j}].result.media[{k}]"
-                    expected = "a later call or thought that uses it"
-                    yield finding("semantic.unused_observation", path, expected, "silence")
+    if all(map(str.strip, thoughts[1:])):
+        return
+    paths: list[str] = []
+    taken: set[str] = set()
+    said: set[str] = set()
+    for i in range(len(steps) - 1, -1, -1):  # backwards: what is taken and said behind each step
+        said.update(_ID.findall(thoughts[i + 1]))
+        if not thoughts[i + 1].strip():
+            paths += [
+                f"steps[{i}].calls[{j}].result.media[{k}]"
+                for j, call in reversed([*enumerate(steps[i].calls)])
+                for k, name in reversed([*enumerate(call.result.media)])
+                if name not in taken and name not in said
+            ]
+        taken.update(name for call in steps[i].calls for name in named_media(call))
+    for path in reversed(paths):
+        expected = "a later call or thought that uses it"
+        yield finding("semantic.unused_observation", path, expected, "silence")
 
 
 def _dangling(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
@@ -193,36 +201,52 @@ def _insufficient(trajectory: Trajectory, done: list[Call]) -> Iterator[Finding]
             yield finding("semantic.insufficient_calls", "steps", expected, got)
 
 
-def _unfaithful(
-    evidence: Evidence, where: str, done: list[Call], media: dict[str, MediaRecord]
-) -> Iterator[Finding]:
-    root = media[evidence.media]
-    x0, y0, x1, y1 = evidence.bbox
-    box = (x0 * root.width, y0 * root.height, x1 * root.width, y1 * root.height)
-    views = []
+def _unfaithful(task: Task, done: list[Call], media: dict[str, MediaRecord]) -> Iterator[Finding]:
+    wanted = [
+        (index, evidence)
+        for index, evidence in enumerate(task.evidence)
+        if evidence.role != "pair" and evidence.media in media
+    ]
+    views = _views(done, media) if wanted else {}
+    for index, evidence in wanted:
+        root, seen = media[evidence.media], views.get(evidence.media)
+        if not seen:
+            continue
+        x0, y0, x1, y1 = evidence.bbox
+        box = (x0 * root.width, y0 * root.height, x1 * root.width, y1 * root.height)
+        if not any(holds(view, box) for view in seen):
+            expected = f"a view that holds {evidence.label} at {[round(v, 1) for v in box]} px"
+            got = "; ".join(str([round(v, 1) for v in view]) for view in islice(seen, 8))
+            path = f"task.evidence[{index}].bbox"
+            yield finding("semantic.unfaithful_crop", path, expected, got)
+
+
+def _views(done: list[Call], media: dict[str, MediaRecord]) -> dict[str, dict[Box, None]]:
+    """The boxes that views showed of each root, in its pixels, each once, in order."""
+    roots: dict[str, str] = {}
+    views: dict[str, dict[Box, None]] = {}
     for call in done:
-        if (
-            TOOLS[call.tool].shows == "view"
-            and isinstance(call.effective, Region)
-            and all(_root_of(name, media) == root.id for name in named_media(call))
-        ):
-            views.append(call.effective.box_root)
-            if holds(views[-1], box):
-                return
-    if views:
-        expected = f"a view that holds {evidence.label} at {[round(v, 1) for v in box]} px"
-        got = "; ".join(str([round(v, 1) for v in view]) for view in views)
-        yield finding("semantic.unfaithful_crop", where, expected, got)
+        if TOOLS[call.tool].shows == "view" and isinstance(call.effective, Region):
+            shown = {_root_of(name, media, roots) for name in named_media(call)}
+            if len(shown) == 1:
+                views.setdefault(shown.pop(), {})[call.effective.box_root] = None
+    return views
 
 
-def _root_of(name: str, media: dict[str, MediaRecord]) -> str:
-    """The root of a medium; stops where parents run in a circle or out of the record."""
-    for _ in media:
-        parent = media[name].parent if name in media else None
-        if parent is None:
+def _root_of(name: str, media: dict[str, MediaRecord], known: dict[str, str]) -> str:
+    """The root of a medium; stops where parents run in a circle or out of the record. What is
+    found on the way is ``known`` from then on.
+    """
+    way: dict[str, None] = {}
+    while name not in known and name not in way:
+        way[name] = None
+        medium = media.get(name)
+        if medium is None or medium.parent is None:
             break
-        name = parent
-    return name
+        name = medium.parent
+    root = known.get(name, name)
+    known.update(dict.fromkeys(way, root))
+    return root
 
 
 def _what(trajectory: Trajectory) -> str:

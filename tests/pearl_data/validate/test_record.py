@@ -11,7 +11,7 @@ from trajectories import HEIGHT, WIDTH, build_sample
 
 from pearl_data.shards import Sample
 from pearl_data.trajectory import Trajectory, canonical_json
-from pearl_data.validate import Finding, check_sample, check_text
+from pearl_data.validate import Finding, check_sample, check_text, semantics
 from pearl_tools.executor import ExecutorSettings
 from pearl_tools.media import encode_npy, encode_png
 
@@ -508,3 +508,37 @@ def test_decoding_can_be_left_out_for_pixels_just_made() -> None:
 
 def test_checked_records_convert() -> None:
     assert msgspec.convert(BASE, Trajectory).id == "s000000"
+
+
+@pytest.mark.parametrize("thought", ["", "I look at o1."])
+def test_the_work_grows_as_the_record_does(thought: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"named": 0}
+    named = semantics.named_media
+
+    def counting(call: Any) -> list[str]:
+        counts["named"] += 1
+        return named(call)
+
+    monkeypatch.setattr(semantics, "named_media", counting)
+    document = msgspec.json.decode(canonical_json(build_sample().trajectory))
+    (step,) = document["steps"]
+    ((call,), steps) = (step["calls"], 400)
+    document["steps"] = [
+        {"thought": thought, "calls": [{**call, "id": f"c{i}"}]} for i in range(steps)
+    ]
+    document["loss_mask"] = [1] * steps
+    assert check_text(canonical_json(document))
+    assert counts["named"] <= 4 * steps
+
+
+@pytest.mark.parametrize(
+    ("said", "unused"), [("As o1 shows.", False), ("As (o1) shows", False), ("As o12 shows.", True)]
+)
+def test_an_id_is_named_as_a_word_and_not_inside_another(said: str, *, unused: bool) -> None:
+    document = msgspec.json.decode(canonical_json(build_sample(second_crop=True).trajectory))
+    _, second = document["steps"]
+    second["thought"], document["final"]["thought"] = "", said
+    second["calls"][0]["arguments"]["image"] = "i0"  # so that no call takes the first crop
+    found = {(each.code, each.path) for each in check_text(canonical_json(document))}
+    path = "steps[0].calls[0].result.media[0]"
+    assert (("semantic.unused_observation", path) in found) == unused
