@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pearl_data.sources.base import QuestionSettings
-from pearl_data.sources.facts import Facts, Thing, long_side_px
+from pearl_data.sources.facts import Facts, Thing, area_share, long_side_px
+from pearl_data.sources.regions import LARGEST
 from pearl_data.sources.tasks import plain_to_see
 from pearl_data.sources.vocabulary import WRONG, Vocabulary
 from pearl_data.trajectory import Task
@@ -111,9 +112,11 @@ Family = Callable[[Asking], Iterator[Task]]
 
 
 def is_small(thing: Thing, facts: Facts, settings: QuestionSettings, times: int = 1) -> bool:
-    """The longer side of ``thing`` is at most ``times`` the size that is too small to read."""
+    """The longer side of ``thing`` is at most ``times`` the size that is too small to read, and a
+    view of it is a closer look: it is not most of a picture that is small itself.
+    """
     side = long_side_px(thing.bbox, facts.width, facts.height, settings.model_long_side_px)
-    return side <= settings.small_px * times
+    return side <= settings.small_px * times and area_share(thing.bbox) <= LARGEST
 
 
 def small_things(facts: Facts, settings: QuestionSettings, times: int = 1) -> list[Thing]:

@@ -26,6 +26,8 @@ from pearl_tools.types import Box
 
 #: Pairs of one picture whose order only the depth map knows: an undecided one is kept out.
 _TOOL_PAIRS = 4
+#: Of more things on a picture only some are compared.
+_MOST_THINGS = 40
 #: Centres differ by at least this share of the picture's side for one to be farther to a side.
 _CLEARLY_ASIDE = 0.1
 #: A thing takes up clearly more of the picture if its box is so many times as large.
@@ -41,7 +43,7 @@ def nearer(asking: Asking) -> Iterator[Task]:
 
 def nearer_by_tool(asking: Asking) -> Iterator[Task]:
     """Which of two things without an annotated order is nearer, for the depth map to say."""
-    things = [thing for thing in asking.facts.things if not thing.crowd]
+    things = _some([thing for thing in asking.facts.things if not thing.crowd], asking)
     pairs = [
         (a, b)
         for a, b in combinations(things, 2)
@@ -79,7 +81,7 @@ def relations(asking: Asking) -> Iterator[Task]:
         return
     named = [
         (thing, words)
-        for thing in asking.facts.things
+        for thing in _some(asking.facts.things, asking)
         if not thing.crowd and not asking.is_small(thing)
         for words in [phrase(thing, asking.facts.things)]
         if words != placed(thing)  # a box in the question would answer it
@@ -143,6 +145,11 @@ def _ranked_pairs(asking: Asking) -> list[tuple[Thing, Thing]]:
         pairs.append((a, b) if a.distance < b.distance else (b, a))
     asking.rng.shuffle(pairs)
     return pairs
+
+
+def _some(things: list[Thing], asking: Asking) -> list[Thing]:
+    """At most so many of ``things`` that all their pairs can be looked at."""
+    return asking.rng.sample(things, min(len(things), _MOST_THINGS))
 
 
 def _overlap(a: Thing, b: Thing) -> float:

@@ -114,8 +114,8 @@ def any_presence(asking: Asking) -> Iterator[Task]:
     """
     for thing, hard in asking.things(HARD_TO_SEE):
         turn = asking.turns.take_yes_or_no("presence", yes=True)
-        box = loose_box(thing.bbox, asking.rng)
-        if area_share(box) > _LARGEST_REGION:
+        box = loose_box(thing.bbox, asking.rng, most=0.1 if hard else 0.35)
+        if area_share(box) > _LARGEST_REGION and not hard:
             box = (0.0, 0.0, 1.0, 1.0)
         task = tasks.presence_task(box, thing.name, True, turn, "annotation", asking.rng)
         yield judged(task, hard=hard)
@@ -189,9 +189,10 @@ def _named_points(thing: Thing) -> dict[str, tuple[float, float]]:
 
 
 def _others_in(box: Box, thing: Thing, things: list[Thing]) -> bool:
-    """Another thing of the same kind reaches into ``box``: a part in it may be that one's."""
+    """Another thing of the kind, or of a kin, reaches into ``box``: a part in it may be its."""
+    alike = {thing.name, *thing.kin}
     return any(
-        other is not thing and other.name == thing.name and intersection_share(box, other.bbox) > 0
+        other is not thing and other.name in alike and intersection_share(box, other.bbox) > 0
         for other in things
     )
 
@@ -202,13 +203,11 @@ def counts(asking: Asking) -> Iterator[Task]:
     All choices are numbers for which the picture has a region, and each is the answer as often.
     """
     turns, rng = asking.turns, asking.rng
-    for name in asking.facts.complete:
+    for name in rng.sample(asking.facts.complete, len(asking.facts.complete)):
         things = [thing for thing in asking.facts.things if thing.name == name]
+        regions = _regions(asking, things)
         asked: set[int] = set()
-        while len(asked) < SAME_ANSWER:
-            regions = _regions(asking, things)
-            if len(regions) < 2:
-                break
+        while len(regions) > 1 and len(asked) < SAME_ANSWER:
             first = rng.randint(0, max(0, len(regions) - WRONG - 1))
             choices = sorted(regions)[first : first + WRONG + 1]
             turn = turns.peek("count")

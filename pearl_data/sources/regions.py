@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from heapq import nsmallest
 
 from pearl_data.sources.facts import Thing, area_share, intersection_share
 from pearl_tools.types import Box
@@ -31,7 +32,7 @@ def region_with(
         return None
     for _ in range(_TRIES):
         centre = _centre(rng.choice(list(things)).bbox)
-        near = sorted(things, key=lambda thing: _apart(_centre(thing.bbox), centre))[:number]
+        near = nsmallest(number, things, key=lambda thing: _apart(_centre(thing.bbox), centre))
         margin = rng.uniform(0.005, 0.06)
         region = (
             max(0.0, math.floor((min(t.bbox[0] for t in near) - margin) * 100) / 100),
@@ -39,11 +40,20 @@ def region_with(
             min(1.0, math.ceil((max(t.bbox[2] for t in near) + margin) * 100) / 100),
             min(1.0, math.ceil((max(t.bbox[3] for t in near) + margin) * 100) / 100),
         )
-        shares = [intersection_share(thing.bbox, region) for thing in things]
-        none_cut = all(share == 0 or share > WHOLE for share in shares)
-        if none_cut and len(inside(things, region)) == number and area_share(region) <= largest:
+        if area_share(region) <= largest and _holds(region, things, number):
             return region
     return None
+
+
+def _holds(region: Box, things: Sequence[Thing], number: int) -> bool:
+    """``region`` holds ``number`` of ``things`` whole and none in part."""
+    whole = 0
+    for thing in things:
+        share = intersection_share(thing.bbox, region)
+        whole += share > WHOLE
+        if 0 < share <= WHOLE or whole > number:
+            return False
+    return whole == number
 
 
 def inside(things: Sequence[Thing], region: Box) -> list[Thing]:
