@@ -63,4 +63,4 @@ def test_the_size_of_the_box_does_not_tell_yes_from_no(asked: list[Task], family
     found = [(area(task), task.answer == "yes") for task in asked if task.family == family]
     assert len(found) > 60
     hits = [sum((size > limit) == yes for size, yes in found) for limit, _ in found]
-    assert max(max(hits), len(found) - min(hits)) <= 0.62 * len(found)
+    assert max(*hits, len(found) - min(hits)) <= 0.62 * len(found)
