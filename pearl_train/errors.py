@@ -17,10 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pearl_tools.errors import BadInput, Interrupted, PearlError
+from pearl_data.formats.chat import UNLETTERED, Refused
+from pearl_tools.errors import Interrupted, PearlError
+
+__all__ = [
+    "BY_PROCESSOR", "BY_TOKENIZER", "REFUSALS", "UNLETTERED",
+    "CannotWrite", "Collapsed", "Diverged", "NoAnswer", "Refused", "RunInterrupted", "writing",
+]  # fmt: skip
 
 BY_PROCESSOR, BY_TOKENIZER = "refused-by-processor", "refused-by-tokenizer"
-UNLETTERED = "more-choices-than-letters"
 REFUSALS = frozenset({BY_PROCESSOR, BY_TOKENIZER, UNLETTERED})
 """Reasons of :class:`Refused`."""
 
@@ -49,16 +54,6 @@ class Diverged(PearlError):
 
 class Collapsed(PearlError):
     """The views collapsed; the message names the remedy."""
-
-
-class Refused(BadInput):
-    """A sample that is sound, and that this model's processor, tokenizer or way of asking does not
-    take: training drops it, an evaluation counts its question as unanswerable.
-    """
-
-    def __init__(self, message: str, reason: str = BY_PROCESSOR) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class CannotWrite(PearlError):

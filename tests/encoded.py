@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from tiny_samples import tiny_sample
 
+from pearl_data.formats.chat import Show, Turn, context_turns
 from pearl_data.shards import Sample
 from pearl_train.views.batch import EncodedSample, Span, ViewPlan
-from pearl_train.views.chat import Show, Turn, context_turns
 from pearl_train.views.encode import (
     Encoder,
     encode_sample,

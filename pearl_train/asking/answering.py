@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pearl_data.formats.chat import ANSWER_PREFIX, Seen, Turn, context_turns, observation_turn
 from pearl_tools.errors import ModelUnavailable, PearlError, ToolError, tool_error
 from pearl_tools.pixels import Pixels
 from pearl_tools.types import Medium
@@ -33,7 +34,6 @@ from pearl_train.errors import Refused
 from pearl_train.model.backbone import Backbone
 from pearl_train.settings.config import Config
 from pearl_train.views.batch import EncodedSample
-from pearl_train.views.chat import ANSWER_PREFIX, Seen, Turn, context_turns, observation_turn
 from pearl_train.views.encode import Encoder, encode_dialogue, encode_replies, prepare_picture
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl_data.episode import CallQueue, Episode, Turn, run_episode
+from pearl_data.formats.chat import Seen
 from pearl_data.trajectory import Final, Origin
 from pearl_tools.depth import depth_picture
 from pearl_tools.dialects import DIALECTS, Dialect, calls_in
@@ -26,7 +27,6 @@ from pearl_tools.errors import short_repr
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.registry import TOOLS
 from pearl_tools.types import MediaMap, Medium, Observation
-from pearl_train.views.chat import Seen
 
 __all__ = ["ExecutorSettings", "Picture", "Speaker", "Spoken", "ToolExecutor", "ToolRun", "ask"]
 

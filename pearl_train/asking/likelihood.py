@@ -17,9 +17,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pearl_data.formats.chat import ANSWER_PREFIX, letter
 from pearl_tools.types import Record
 from pearl_train.asking.scoring import AnswerForm
-from pearl_train.views.chat import ANSWER_PREFIX, letter
 
 if TYPE_CHECKING:
     from pearl_train.asking.decoding import Decoder

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pearl_data.formats.chat import MOST_LETTERED
 from pearl_tools.errors import UsageError
 from pearl_tools.types import Record
 from pearl_train.asking.answering import Answerer
@@ -19,7 +20,6 @@ from pearl_train.asking.scoring import stated_choice, stated_part
 from pearl_train.asking.trained import AtStep, find, open_answerer, refuse_unread
 from pearl_train.errors import NoAnswer
 from pearl_train.model.generation import not_used
-from pearl_train.views.chat import MOST_LETTERED
 
 
 class Prediction(Record, frozen=True, kw_only=True):

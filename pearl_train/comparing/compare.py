@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from pearl_data.formats.chat import ANSWER_PREFIX
 from pearl_data.shards import DatasetReader
 from pearl_tools.errors import UsageError
 from pearl_tools.types import Record
@@ -39,7 +40,6 @@ from pearl_train.run.folder import RunFolder, same_data, write_json
 from pearl_train.settings.config import OBJECTIVES, Config
 from pearl_train.settings.load import load_config
 from pearl_train.settings.variants import Variant, other_choices
-from pearl_train.views.chat import ANSWER_PREFIX
 from pearl_train.views.encode import Encoder
 
 Samples = Literal["common", "each"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from pearl_data.formats.chat import ANSWER_PREFIX
 from pearl_tools.errors import listed
 from pearl_train.report.scores import BY_LIKELIHOOD, HEADING, by_likelihood
 from pearl_train.run.folder import NOT_COMMON, OF_VALIDATION
-from pearl_train.views.chat import ANSWER_PREFIX
 
 if TYPE_CHECKING:
     from pearl_train.asking.evaluate import Score

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pearl_data.formats.chat import ANSWER_PREFIX, question_text
 from pearl_train.settings.config import Config
-from pearl_train.views.chat import ANSWER_PREFIX, question_text
 
 _LINES = """{imports}
 

@@ -16,12 +16,7 @@ from typing import NamedTuple, Protocol
 
 from PIL import Image
 
-from pearl_data.shards import Sample
-from pearl_data.trajectory import Trajectory
-from pearl_tools.errors import PearlError
-from pearl_train.errors import Refused
-from pearl_train.views.batch import BranchName, EncodedSample, RegionToken, Span, ViewPlan
-from pearl_train.views.chat import (
+from pearl_data.formats.chat import (
     Turn,
     answer_turns,
     context_turns,
@@ -29,6 +24,11 @@ from pearl_train.views.chat import (
     target_turns,
     trajectory_turns,
 )
+from pearl_data.shards import Sample
+from pearl_data.trajectory import Trajectory
+from pearl_tools.errors import PearlError
+from pearl_train.errors import Refused
+from pearl_train.views.batch import BranchName, EncodedSample, RegionToken, Span, ViewPlan
 from pearl_train.views.encoder import Encoder, Growing, enough
 from pearl_train.views.pictures import (
     Prepared,
@@ -315,7 +315,13 @@ class _Encoding:
     def _target_turns(self) -> tuple[Turn, ...]:
         data, options = self.encoder.data, self.encoder.objective.target
         turns = target_turns(
-            self.trajectory, self.roots, options, system=data.system, answers=data.answers
+            self.trajectory,
+            self.roots,
+            system=data.system,
+            answers=data.answers,
+            include_image=options.include_image,
+            include_answer=options.include_answer,
+            wrong_steps=options.wrong_steps,
         )
         first = next((turn.role for turn in turns if turn.role != "system"), "user")
         if first == "assistant" and not self.encoder.template.takes_assistant_first:

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pearl_data.formats.chat import ANSWER_PREFIX
 from pearl_tools.errors import UsageError, short_repr
 from pearl_train.errors import BY_TOKENIZER, Refused
 from pearl_train.settings.config import DataConfig, ObjectiveConfig
 from pearl_train.views.batch import Span
-from pearl_train.views.chat import ANSWER_PREFIX
 from pearl_train.views.pictures import PicturePreparer, Prepared, pixel_limit
 from pearl_train.views.templates import ChatTemplate, Part
 

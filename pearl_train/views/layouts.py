@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pearl_data.formats.chat import Show, Turn
 from pearl_tools.errors import UsageError, short_repr
-from pearl_train.views.chat import Show, Turn
 
 Shape = tuple[tuple[str, tuple[bool, ...]], ...]
 #: Roles whose contents are given as texts, in the order in which it is tried.

@@ -16,7 +16,7 @@ from PIL import Image
 from pearl_data.shards import Sample
 from pearl_tools.errors import BadInput, ToolFailure, UsageError
 from pearl_tools.media import open_image
-from pearl_train.errors import Refused
+from pearl_train.errors import BY_PROCESSOR, Refused
 from pearl_train.views.batch import EncodedImage
 
 #: What a processor returns about the text.
@@ -143,7 +143,8 @@ class PicturePreparer:
                 raise
             raise Refused(
                 f"medium {medium}: expected a picture that {type(self._processor).__name__} takes, "
-                f"got {picture.width}x{picture.height} px: {error}"
+                f"got {picture.width}x{picture.height} px: {error}",
+                BY_PROCESSOR,
             ) from error
 
     def _find_id(self) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
+from pearl_data.formats.chat import ANSWER_PREFIX, Turn, context_turns, media_of
 from pearl_train.views.batch import EncodedSample
-from pearl_train.views.chat import ANSWER_PREFIX, Turn, context_turns, media_of
 from pearl_train.views.encoder import Encoder, Growing, enough
 from pearl_train.views.pictures import Prepared, shrunk
 
@@ -84,7 +84,7 @@ def encode_dialogue(
     """Any conversation that the assistant is to continue: all of it in the ``context`` span.
 
     ``pictures`` by the ids that ``turns`` show. The tool loop adds an assistant turn with the reply
-    and an :func:`~pearl_train.views.chat.observation_turn`, and encodes again.
+    and an :func:`~pearl_data.formats.chat.observation_turn`, and encodes again.
     """
     media = list(dict.fromkeys(media_of(turns)))
     numbers = {medium: number for number, medium in enumerate(media)}

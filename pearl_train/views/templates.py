@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from pearl_data.formats.chat import Role, Show, Turn
 from pearl_tools.errors import UsageError, short_repr
-from pearl_train.views.chat import Role, Show, Turn
 from pearl_train.views.layouts import Layouts, Picture, Slot, Words
 
 Mark = Literal["", "end-of-question", "conclusion"]

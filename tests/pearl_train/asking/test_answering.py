@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_samples import tiny_sample, with_picture
 from trajectories import RampModel
 
+from pearl_data.formats.chat import ANSWER_PREFIX, Seen, Turn, answer_text, step_text
 from pearl_data.shards import Sample
 from pearl_tools.errors import BadInput
 from pearl_tools.executor import ToolExecutor
@@ -31,7 +32,6 @@ from pearl_train.settings.config import (
     ObjectiveConfig,
 )
 from pearl_train.views.batch import PREFIX, EncodedSample, Rows, ViewPlan
-from pearl_train.views.chat import ANSWER_PREFIX, Seen, Turn, answer_text, step_text
 from pearl_train.views.encode import encode_sample
 
 LATENTS = 3

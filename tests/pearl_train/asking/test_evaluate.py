@@ -23,7 +23,7 @@ from pearl_train.asking.evaluate import (
 from pearl_train.asking.item_lines import ITEMS, Header, ItemLine, read_lines
 from pearl_train.asking.likelihood import ChoiceLikelihood
 from pearl_train.asking.questions import Question, item_of, opened, places
-from pearl_train.errors import Refused
+from pearl_train.errors import BY_PROCESSOR, Refused
 from pearl_train.report.card_scores import scores
 from pearl_train.report.scores import scores_text
 
@@ -79,7 +79,7 @@ def test_a_question_that_the_model_refuses_is_wrong_and_named(task: Task, tmp_pa
 
     def first_refused(question: Question) -> Answered:
         if question.key == keys[0]:  # the one that warms up, too
-            raise Refused("i0: 4000x10 px")
+            raise Refused("i0: 4000x10 px", BY_PROCESSOR)
         return Answered(reply=" red", tokens=2, latency_s=0.05)
 
     model = Fake(first_refused)
@@ -103,7 +103,7 @@ def test_a_question_that_the_model_refuses_is_wrong_and_named(task: Task, tmp_pa
 
 def test_a_model_that_refuses_every_question_is_an_error(task: Task) -> None:
     def refuses(question: Question) -> Answered:
-        raise Refused("no picture at all")
+        raise Refused("no picture at all", BY_PROCESSOR)
 
     with pytest.raises(BadInput, match=r"got 4 that it refuses, test-200 for one: no picture"):
         evaluate(Fake(refuses), task)

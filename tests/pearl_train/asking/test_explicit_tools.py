@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from trajectories import RampModel, draw, encode_picture
 
+from pearl_data.formats.chat import Seen, observation_text
 from pearl_tools.errors import UsageError
 from pearl_tools.executor import ToolExecutor
 from pearl_tools.media import open_image
 from pearl_tools.types import Medium
 from pearl_train.asking.explicit_tools import Picture, Spoken, ask, executor_for
-from pearl_train.views.chat import Seen, observation_text
 
 
 def call(tool: str, **arguments: object) -> str:

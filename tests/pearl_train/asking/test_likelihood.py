@@ -16,6 +16,7 @@ from tiny_samples import tiny_sample
 from torch import Tensor
 from trajectories import RampModel
 
+from pearl_data.formats.chat import step_text
 from pearl_tools.executor import ToolExecutor
 from pearl_train.asking.answering import Answerer, Mode, Thought
 from pearl_train.asking.decoding import Decoder
@@ -33,7 +34,6 @@ from pearl_train.settings.config import (
     ObjectiveConfig,
 )
 from pearl_train.views.batch import PREFIX, EncodedSample, Rows, ViewPlan
-from pearl_train.views.chat import step_text
 from pearl_train.views.collate import joined
 from pearl_train.views.encode import encode_replies, encode_sample
 

@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pearl_data.formats.chat import Turn
 from pearl_data.shards import DatasetReader
 from pearl_train.doctor import Finding, Report
 from pearl_train.doctor.patient import Patient
 from pearl_train.objectives.distance import DISTANCES, cosine
 from pearl_train.views.batch import PADDING, EncodedSample
-from pearl_train.views.chat import Turn
 
 Examine = Callable[..., Any]
 

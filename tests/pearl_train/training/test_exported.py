@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from tiny_models import drawn_picture
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
+from pearl_data.formats.chat import ANSWER_PREFIX
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.asking.predict import predict
 from pearl_train.asking.questions import opened
@@ -34,7 +35,6 @@ from pearl_train.settings.load import load_config
 from pearl_train.training.at_checkpoint import backbone_at, chosen
 from pearl_train.training.exported import export_adapter, export_run
 from pearl_train.training.loop import train
-from pearl_train.views.chat import ANSWER_PREFIX
 
 LIMIT = 60 * 45
 CHOICES = ["optim.steps=2", "optim.batch=2", "optim.micro_batch=2", "optim.lr=0.02",

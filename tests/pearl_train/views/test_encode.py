@@ -24,11 +24,11 @@ from encoded import (
 from tiny_models import FAMILIES
 from tiny_samples import changed
 
+from pearl_data.formats.chat import ANSWER_PREFIX, trajectory_turns
 from pearl_data.shards import Sample
 from pearl_tools.errors import UsageError
 from pearl_train.settings.config import DataConfig, ObjectiveConfig, TargetConfig
 from pearl_train.views.batch import ViewPlan
-from pearl_train.views.chat import ANSWER_PREFIX, trajectory_turns
 from pearl_train.views.encode import (
     Dropped,
     encode_dialogue,

@@ -18,8 +18,8 @@ from encoded import (
 )
 from tiny_models import FAMILIES, drawn_picture
 
+from pearl_data.formats.chat import ANSWER_PREFIX
 from pearl_train.settings.config import LvrConfig, ObjectiveConfig
-from pearl_train.views.chat import ANSWER_PREFIX
 from pearl_train.views.encode import (
     Encoder,
     encode_prompt,

@@ -9,8 +9,8 @@ import pytest
 from tiny_models import FAMILIES
 from tiny_samples import tiny_sample
 
+from pearl_data.formats.chat import Show, Turn, answer_turns, context_turns, trajectory_turns
 from pearl_tools.errors import UsageError
-from pearl_train.views.chat import Show, Turn, answer_turns, context_turns, trajectory_turns
 from pearl_train.views.encode import Encoder
 from pearl_train.views.templates import ChatTemplate, Part
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_samples import changed, tiny_sample
 
-from pearl_data.trajectory import Trajectory
-from pearl_tools.dialects.dialect import ParsedCall
-from pearl_tools.dialects.reading import parse_tool_calls, write_tool_call
-from pearl_tools.errors import BadInput, tool_error
-from pearl_train.settings.config import TargetConfig
-from pearl_train.views.chat import (
+from pearl_data.formats.chat import (
     ANSWER_PREFIX,
     Seen,
     Show,
@@ -25,6 +20,10 @@ from pearl_train.views.chat import (
     target_turns,
     trajectory_turns,
 )
+from pearl_data.trajectory import Trajectory
+from pearl_tools.dialects.dialect import ParsedCall
+from pearl_tools.dialects.reading import parse_tool_calls, write_tool_call
+from pearl_tools.errors import BadInput, tool_error
 
 CROP = tiny_sample(0).trajectory
 WRONG_FIRST = tiny_sample(5).trajectory
@@ -141,24 +140,22 @@ def test_an_error_is_told_by_its_code_and_what_to_do() -> None:
 
 
 def test_the_target_holds_neither_question_nor_its_picture() -> None:
-    turns = target_turns(CROP, roots(CROP), TargetConfig())
+    turns = target_turns(CROP, roots(CROP))
     assert CROP.task.question not in words(turns)
     assert media_of(turns) == ("o1",)
     assert f"{ANSWER_PREFIX} red" in words(turns)
 
 
 def test_the_target_may_begin_with_the_picture_and_end_before_the_answer() -> None:
-    turns = target_turns(
-        CROP, roots(CROP), TargetConfig(include_image=True, include_answer=False), system="S"
-    )
+    turns = target_turns(CROP, roots(CROP), include_image=True, include_answer=False, system="S")
     assert [turn.role for turn in turns] == ["system", "user", "assistant", "user"]
     assert media_of(turns) == ("i0", "o1")
     assert CROP.final.thought not in words(turns)
 
 
 def test_wrong_steps_and_what_they_returned_are_in_the_target_only_if_asked_for() -> None:
-    without = target_turns(WRONG_FIRST, roots(WRONG_FIRST), TargetConfig())
-    with_them = target_turns(WRONG_FIRST, roots(WRONG_FIRST), TargetConfig(wrong_steps=True))
+    without = target_turns(WRONG_FIRST, roots(WRONG_FIRST))
+    with_them = target_turns(WRONG_FIRST, roots(WRONG_FIRST), wrong_steps=True)
     assert "Error geometry.outside" not in words(without)
     assert "I crop what I think" not in words(without)
     assert "Error geometry.outside" in words(with_them)
@@ -167,7 +164,7 @@ def test_wrong_steps_and_what_they_returned_are_in_the_target_only_if_asked_for(
 
 def test_nothing_in_the_target_is_learned() -> None:
     for trajectory in (CROP, WRONG_FIRST, TWO_CALLS):
-        assert not any(t.learn for t in target_turns(trajectory, ["i0"], TargetConfig()))
+        assert not any(t.learn for t in target_turns(trajectory, ["i0"]))
 
 
 def test_a_step_without_a_thought_or_without_calls_leaves_no_empty_line_or_turn() -> None:

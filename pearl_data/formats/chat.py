@@ -2,8 +2,7 @@
 
 Pure words and names of pictures; no tokens, no pixels. The *context* is all that exists at
 inference: the root pictures and the question. The others are what may follow it, or, for the
-target R, stand alone. Left out: templates (:mod:`pearl_train.views.templates`), tokens
-(:mod:`pearl_train.views.encode`).
+target R, stand alone. Left out: templates and tokens, which are a model's own.
 
 Only the roles system, user and assistant are used: many templates drop the pictures of a tool turn.
 """
@@ -17,16 +16,28 @@ from typing import Literal, NamedTuple
 
 from pearl_data.trajectory import Call, Task, Trajectory
 from pearl_tools.errors import BadInput, ToolError
-from pearl_train.errors import UNLETTERED, Refused
-from pearl_train.settings.config import TargetConfig
 
 ANSWER_PREFIX = "Answer:"
 """How every answer begins; given to the model as its first word where it must answer at once."""
 MOST_LETTERED = len(string.ascii_uppercase)
 """So many choices have a letter."""
 
+UNLETTERED = "more-choices-than-letters"
+"""Reason of a question that cannot be asked with letters."""
+
 Role = Literal["system", "user", "assistant"]
 Answers = Literal["text", "letter"]
+
+
+class Refused(BadInput):
+    """A sample that is sound, but that this model or this way of asking does not take.
+
+    ``reason`` is a short code, by which such samples are counted.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Show(NamedTuple):
@@ -132,24 +143,26 @@ def trajectory_turns(trajectory: Trajectory, answers: Answers = "text") -> tuple
 def target_turns(
     trajectory: Trajectory,
     roots: Sequence[str],
-    options: TargetConfig,
     *,
     system: str = "",
     answers: Answers = "text",
+    include_image: bool = False,
+    include_answer: bool = True,
+    wrong_steps: bool = False,
 ) -> tuple[Turn, ...]:
     """R: the trajectory by itself, without the question and, unless asked for, without I0.
 
     Steps marked as mistakes are left out with what they returned, unless ``wrong_steps``.
     """
     turns = [*_system(system)]
-    if options.include_image:
+    if include_image:
         turns.append(Turn("user", tuple(map(Show, roots))))
     for step, mask in zip(trajectory.steps, trajectory.loss_mask, strict=True):
-        if mask or options.wrong_steps:
+        if mask or wrong_steps:
             turns.append(Turn("assistant", (step_text(step.thought, step.calls),)))
             if step.calls:
                 turns.append(observation_turn(_seen(step.calls)))
-    if options.include_answer:
+    if include_answer:
         turns.append(_conclusion(trajectory, answers)._replace(learn=False))
     return tuple(turns)
 

@@ -1,0 +1,1 @@
+"""A trajectory as other programs write and read it; one module for each form."""
