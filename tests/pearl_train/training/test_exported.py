@@ -24,6 +24,7 @@ from pearl_data.formats.chat import ANSWER_PREFIX
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.asking.predict import predict
 from pearl_train.asking.questions import opened
+from pearl_train.asking.scoring import stated_part
 from pearl_train.asking.trained import find, open_answerer
 from pearl_train.comparing.examine import examine
 from pearl_train.model.build import build_backbone
@@ -67,7 +68,9 @@ def pictures() -> dict[str, tuple[str, Image.Image, dict[str, Any]]]:
     }
 
 
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl", "internvl", "fast_vlm"])
+@pytest.fixture(
+    scope="module", params=["qwen2_5_vl", "qwen3_vl", "internvl", "fast_vlm", "llava", "idefics3"]
+)
 def run(
     request: pytest.FixtureRequest,
     tiny_data: Path,
@@ -77,6 +80,12 @@ def run(
     """A run of a base whose own generation config would say something else."""
     place = tmp_path_factory.mktemp(request.param)
     base = shutil.copytree(tiny_folder(request.param), place / "base")
+    # as published ones: no space behind the prompt, which a tokenizer could join with the answer
+    template = base / "chat_template.jinja"
+    text = template.read_text()
+    for prompt in ("ASSISTANT: '", "Assistant: '"):
+        text = text.replace(prompt, prompt.replace(": ", ":"))
+    template.write_text(text)
     GenerationConfig(
         repetition_penalty=9.0, do_sample=True, temperature=3.0, no_repeat_ngram_size=1
     ).save_pretrained(base)
@@ -118,9 +127,10 @@ def test_the_card_s_own_lines_say_what_predict_says(
         assert inputs["input_ids"][0].tolist() == list(asked.context.ids), name
         for key, value in asked.images[0].inputs.items():
             assert torch.equal(inputs[key], value), (name, key)
-        for place in (run, folder):
+        assert said == model.answer(question).reply.rstrip("\n"), name
+        for place in (run, folder) if name in {"rotated", "large"} else ():
             found = predict(str(place), [photo], ASKED, CHOSEN)
-            assert said.strip() == found.answer, (name, place)
+            assert found.answer == stated_part(ANSWER_PREFIX + said), (name, place)
             assert found.notes == []
     assert model.config.model.max_pixels == LIMIT
 
