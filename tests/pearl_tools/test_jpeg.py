@@ -93,6 +93,19 @@ def test_a_cut_picture_is_truncated_with_an_end_mark_or_without(
     assert capfd.readouterr().err == ""
 
 
+def scan_starts(data: bytes) -> list[int]:
+    return [begin - 4 for marker, begin, _ in jpeg._segments(data) if marker == 0xDA]
+
+
+def test_a_progressive_picture_cut_between_two_scans_is_truncated() -> None:
+    data = saved(drawn(200, 160), progressive=True)
+    starts = scan_starts(data)
+    assert len(starts) > 4
+    assert open_image(data).record.changes == []
+    for start in starts[1:]:
+        assert code_of(data[:start] + b"\xff\xd9") == "parse.truncated"
+
+
 def oddity(name: str, data: bytes) -> bytes:
     odd = bytearray(data)
     if name == "jfif":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
@@ -28,8 +29,10 @@ _HARMLESS: Final = re.compile(
     "|extraneous bytes before marker"
 )
 _CUT: Final = re.compile("premature end", re.IGNORECASE)
-_SEQUENTIAL = (0xC0, 0xC1)
-_SOS = re.compile(rb"(\xff\xda\x00.(?P<count>[\x01-\x04]))", re.DOTALL)
+_SEQUENTIAL = (0xC0, 0xC1, 0xC9)
+_FRAMES = (*_SEQUENTIAL, 0xC2, 0xCA)
+#: A marker with a segment behind it, or the end mark; not the stuffing and restarts of coded data.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 
 
 def decode_strictly(data: bytes, *, colour: bool) -> tuple[NDArray[np.uint8] | None, list[str]]:
@@ -50,6 +53,7 @@ def decode_strictly(data: bytes, *, colour: bool) -> tuple[NDArray[np.uint8] | N
         except ValueError as error:
             raise _fault(error, data) from None
         notes.append(f"decoder:{str(warning).removeprefix('Warning: ')}")
+    _check_scans(data)
     return (pixels if colour and same_decoders() else None), notes
 
 
@@ -84,35 +88,58 @@ def _fault(error: ValueError, data: bytes) -> FileFault:
     return FileFault(text, cut=not ended or _CUT.search(text) is not None)
 
 
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, begin, end) of every segment's content up to the end mark, coded data skipped."""
+    at = 2
+    while found := _MARKER.search(data, at):
+        marker, begin = found[1][0], found.end()
+        if marker == 0xD9:
+            return
+        at = begin + int.from_bytes(data[begin : begin + 2])
+        yield marker, begin + 2, at
+
+
+def _check_scans(data: bytes) -> None:
+    """Raises :class:`FileFault` if scans are missing: a file cut between two of them, with an end
+    mark behind, is no error to the decoder, which shows it coarse or without colour.
+    """
+    sequential, least = True, dict[int, list[int]]()  # of every coefficient the last bit sent
+    for marker, begin, end in _segments(data):
+        content = data[begin:end]
+        if marker in _FRAMES and len(content) > 5:
+            sequential = marker in _SEQUENTIAL
+            least = {number: [-1] * 64 for number in content[6 : 6 + 3 * content[5] : 3]}
+        elif marker == 0xDA and content:
+            count = content[0]
+            named, rest = content[1 : 1 + 2 * count : 2], content[1 + 2 * count :]
+            if sequential and count == len(least):
+                return
+            if len(rest) < 3:
+                return  # the decoder says so
+            first, last, bit = (0, 63, 0) if sequential else (rest[0], rest[1], rest[2] & 15)
+            for number in named:
+                sent = least.get(number, [])
+                sent[first : last + 1] = [bit] * len(sent[first : last + 1])
+    if any(bit for sent in least.values() for bit in sent):
+        raise FileFault("the end mark before the last scan", cut=True)
+
+
 def _with_plain_headers(data: bytes) -> bytes:
     """``data`` with the oddities of :data:`_HARMLESS` mended in its headers, coded data as it is:
     what remains to warn of is damage.
     """
-    out, at, sequential = bytearray(data[:2]), 2, False
-    while (start := data.find(b"\xff", at)) >= 0:
-        at = start + 1
-        marker = data[at] if at < len(data) else 0
-        if marker in (0, 0xFF) or 0xD0 <= marker <= 0xD9:
-            continue
-        end = at + 1 + int.from_bytes(data[at + 1 : at + 3])
-        segment = bytearray(data[at + 1 : end])
-        if marker == 0xE0 and segment[2:7] == b"JFIF\0" and len(segment) > 7:
-            segment[7] = 1
-        elif marker == 0xEE and segment[2:7] == b"Adobe" and len(segment) > 13 and segment[13] > 2:
-            segment[13] = 1
+    out, before, scanned, sequential = bytearray(data[:2]), 2, False, False
+    for marker, begin, end in _segments(data):
+        content = bytearray(data[begin:end])
+        if marker == 0xE0 and content[:5] == b"JFIF\0" and len(content) > 5:
+            content[5] = 1
+        elif marker == 0xEE and content[:5] == b"Adobe" and len(content) > 11 and content[11] > 2:
+            content[11] = 1
+        elif marker == 0xDA and sequential and len(content) > 3:
+            content[-3:] = b"\x00\x3f\x00"
         sequential = sequential or marker in _SEQUENTIAL
-        out += bytes([0xFF, marker]) + segment
-        at = end
-        if marker == 0xDA:
-            break
-    out += data[at:]
-    return _with_sequential_scans(out) if sequential else bytes(out)
-
-
-def _with_sequential_scans(data: bytearray) -> bytes:
-    """``data`` with the spectral parameters of every scan as sequential JPEG fixes them."""
-    for scan in _SOS.finditer(bytes(data)):
-        end = scan.end() + 2 * scan["count"][0]
-        if data[scan.start() + 3] == 6 + 2 * scan["count"][0] and end + 3 <= len(data):
-            data[end : end + 3] = b"\x00\x3f\x00"
-    return bytes(data)
+        if scanned:
+            out += data[before : begin - 4]  # coded data; before the first scan nothing is lost
+        out += data[begin - 4 : begin] + content
+        scanned, before = scanned or marker == 0xDA, end
+    return bytes(out + data[before:])
