@@ -201,25 +201,27 @@ def read_annotation(
     own, described, points = (fields.get(k) for k in ("id", "description", "keypoints"))
     points = [number(v) for v in points] if isinstance(points, list) else []
     known = fields.get("attributes")
-    inner = known if isinstance(known, dict) else {}  # some exporters put flags there
-    flags = [v for k, v in [*fields.items(), *inner.items()] if fold(k) in _GROUP]
+    flags = [value for name, value in fields.items() if name in _GROUP]
+    if isinstance(known, dict):  # some exporters put flags there
+        flags += [value for name, value in known.items() if fold(name) in _GROUP]
     writable = not isinstance(own, int) or abs(own) < 2**63
     annotation = Annotation(
         position=position,
-        image="",
+        image=next(iter(images)) or "",
         category=None if fault else id_text(fields.get("category_id")),
         id=own if writable and isinstance(own, int | float | str) else None,
         bbox=box if numbers else record_of({"bbox": bbox})["bbox"],
         numbers=numbers,
         area=number(fields.get("area")),
-        group=any(str(flag).strip().casefold() not in _FALSE for flag in flags),
+        group=any(f and str(f).strip().casefold() not in _FALSE for f in flags),
         attributes={} if fault else attributes.words(known),
         description=described.strip() or None if isinstance(described, str) else None,
         rank=number(fields.get("depth_rank")),
         keypoints=points if points and None not in points else None,
         fault=fault,
     )
-    return [msgspec.structs.replace(annotation, image=image) for image in images if image]
+    others = [image for image in images if image and image != annotation.image]
+    return [annotation, *(msgspec.structs.replace(annotation, image=image) for image in others)]
 
 
 def read_category(position: int, fields: dict[str, Any]) -> ToolError | None:
@@ -238,7 +240,7 @@ def read_category(position: int, fields: dict[str, Any]) -> ToolError | None:
 
 def number(value: Any) -> float | None:
     """``value`` as a finite number, also if it is written as text; else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if type(value) is not float and type(value) is not int and not isinstance(value, str):
         return None
     try:
         found = float(value)

@@ -8,6 +8,7 @@ are compared as text, so that 1, 1.0 and "1" are one; annotations need none. Lef
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import sqlite3
@@ -15,6 +16,8 @@ import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,7 @@ _MEGABYTE = 10**6
 #: Smaller files are read before anyone looks at a progress line.
 _LARGE_BYTES = 20 * _MEGABYTE
 _BATCH = 5_000
+_PREFIX, _SUFFIX = "pearl-annotations-", ".sqlite"
 #: A unit is sure if it fits this share of a file's boxes, and ours does not.
 _NEARLY_ALL = 0.95
 _UNITS = """
@@ -71,8 +75,7 @@ def prepare(
     Raises ``BadInput`` if the file is not COCO, cannot be read, or has its boxes in another unit,
     ``UsageError`` if nothing has one of ``attributes``.
     """
-    handle, file = tempfile.mkstemp(prefix="pearl-annotations-", suffix=".sqlite")
-    os.close(handle)
+    handle, file = _new_file()
     try:
         reading = _Reading(path, pictures, file)
         try:
@@ -82,19 +85,33 @@ def prepare(
             reading.close()
         store = CocoStore(file)
     except BaseException as error:
-        _remove(file, os.getpid())
+        _remove(handle, file, os.getpid())
         if not isinstance(error, sqlite3.Error):
             raise
         msg = f"{file}: cannot be written: {error}; set TMPDIR to a folder with more room"
         raise BadInput(msg) from error
-    weakref.finalize(store, _remove, file, os.getpid())
+    weakref.finalize(store, _remove, handle, file, os.getpid())
     return store
 
 
-def _remove(path: str, owner: int) -> None:
+def _new_file() -> tuple[int, str]:
+    """A new temporary file, locked while this process lives, and its path. Those of processes that
+    were killed are removed: nothing locks them any more.
+    """
+    for stale in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(OSError), open_regular(stale) as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stale.unlink()
+    handle, file = tempfile.mkstemp(_SUFFIX, _PREFIX)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle, file
+
+
+def _remove(handle: int, path: str, owner: int) -> None:
     """Removes ``path`` in the process that made it; one forked from it still has its own use."""
     if os.getpid() == owner:
         Path(path).unlink(missing_ok=True)
+        os.close(handle)
 
 
 class _Reading:
@@ -106,7 +123,7 @@ class _Reading:
         self._db = sqlite3.connect(store)
         self._db.executescript(SCHEMA)
         self.close = self._db.close
-        self._digest = hashlib.sha256()
+        self._digest, self._bytes = hashlib.sha256(), 0
         self._attributes = Attributes()
         self._counts: Counter[tuple[str, str, str]] = Counter()
         self._categories: list[tuple[int, dict[str, Any]]] = []
@@ -126,21 +143,21 @@ class _Reading:
         try:
             with open_as_coco(self._path) as stream:
                 size = os.fstat(stream.fileno()).st_size
-                total = size // _MEGABYTE if size > _LARGE_BYTES else 0
-                progress = Progress(f"reading {self._path.name}", total, "MB") if total else None
-                for name, index, text in read_lists(
-                    stream, {*readers, *_TREES}, self._refused, self._saw
-                ):
-                    if name in _TREES:
-                        self._tree(text)
-                    elif index >= 0:
-                        readers[name](index, text)
-                    elif name in _LISTS and text != b"null":
-                        raise self._refused(f"{name}: expected a list")
-                    if index >= 0:
-                        found.add(name)
-                    if progress and stream.tell() // _MEGABYTE > progress.done:
-                        progress.advance(stream.tell() // _MEGABYTE - progress.done)
+                label = f"reading {self._path.name}"
+                progress = Progress(label, size // _MEGABYTE, "MB") if size > _LARGE_BYTES else None
+                lists = read_lists(
+                    stream, {*readers, *_TREES}, self._refused, partial(self._saw, progress)
+                )
+                with progress or nullcontext():
+                    for name, index, text in lists:
+                        if name in _TREES:
+                            self._tree(text)
+                        elif index >= 0:
+                            readers[name](index, text)
+                        elif name in _LISTS and text != b"null":
+                            raise self._refused(f"{name}: expected a list")
+                        if index >= 0:
+                            found.add(name)
         except OSError as error:
             msg = f"--source coco:{self._path}: cannot be read: {error.strerror or error}"
             raise BadInput(msg) from error
@@ -148,8 +165,11 @@ class _Reading:
         if missing := [name for name in _LISTS if name not in found]:
             raise self._refused(f"expected {', '.join(_LISTS)}, got no {' and no '.join(missing)}")
 
-    def _saw(self, data: bytes) -> None:
+    def _saw(self, progress: Progress | None, data: bytes) -> None:
         self._digest.update(data)
+        self._bytes += len(data)
+        if progress and self._bytes // _MEGABYTE > progress.done:
+            progress.advance(self._bytes // _MEGABYTE - progress.done)
 
     def _refused(self, problem: str) -> BadInput:
         """What a file is that cannot be read on: another tool's by name, if it begins like one."""
@@ -350,7 +370,7 @@ class _Reading:
                 size = -1
                 try:
                     path = self._pictures.find(entry.name)
-                    facts = (self._pictures.root / path).stat()
+                    facts = os.stat(f"{self._pictures.root}/{path}")  # noqa: PTH116 - of many
                 except (ToolFailure, OSError) as error:
                     self._fault(entry, _not_found(entry, error))
                 else:

@@ -18,8 +18,12 @@ from pearl_tools.errors import BadInput, short_repr
 _CHUNK_BYTES: Final = 2**20
 #: An item beyond this is no item: a bracket is missing.
 LARGEST_ITEM_BYTES: Final = 256 * 2**20
-#: Up to the next bracket outside strings; up to a quote if its string has not ended yet.
-_BRACKET = re.compile(rb'[^"{}\[\]]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"{}\[\]]*)*(["{}\[\]])', re.DOTALL)
+#: Up to the next bracket of a kind outside strings; up to a quote if its string has not ended yet.
+#: An object ends where its braces do, a list where its brackets do: the others are inside.
+_BRACKET = {
+    b"{": re.compile(rb'[^"{}]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"{}]*)*(["{}])', re.DOTALL),
+    b"[": re.compile(rb'[^"\[\]]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"\[\]]*)*(["\[\]])', re.DOTALL),
+}
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SCALAR = re.compile(rb'[^\s,:"{}\[\]]+')
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -110,9 +114,9 @@ class _Text:
 
     def value(self, where: str, *, keep: bool = True) -> bytes:
         """The text of the value that comes next; empty if it is not to be kept."""
-        begin = self.offset
-        if self.next_byte() not in (b"{", b"["):
-            pattern = _STRING if self.next_byte() == b'"' else _SCALAR
+        first = self.next_byte()
+        if first not in (b"{", b"["):
+            pattern = _STRING if first == b'"' else _SCALAR
             # a scalar that touches the end of what is in memory may go on behind it
             while not (found := pattern.match(self._bytes, self._at)) or (
                 found.end() == len(self._bytes) and pattern is _SCALAR
@@ -123,11 +127,12 @@ class _Text:
                 raise self._refuse(f"{where}: expected a value at byte {self.offset}")
             self._at = found.end()
             return found[0]
+        begin, bracket = self.offset, _BRACKET[first]
         depth, at = 0, self._at
         while True:
-            while (found := _BRACKET.match(self._bytes, at)) and found[1] != b'"':
+            while (found := bracket.match(self._bytes, at)) and found[1] != b'"':
                 at = found.end()
-                depth += 1 if found[1] in b"{[" else -1
+                depth += 1 if found[1] == first else -1
                 if depth == 0:
                     text = self._bytes[self._at : at] if keep else b""
                     self._at = at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -525,3 +526,19 @@ def test_the_shared_cases_are_read(shared_data: Path) -> None:
             "png_flipped": {"execution.decode": 1},
         }
         assert found == expected.get(name, {}), name
+
+
+def test_stores_of_killed_processes_are_removed_and_others_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    living = source(tmp_path, document())
+    assert living.prepared
+    left = tmp_path / "pearl-annotations-abc.sqlite"
+    left.write_bytes(b"")
+    other = tmp_path / "notes.sqlite"
+    other.write_bytes(b"")
+    source(tmp_path, document())
+    assert not left.exists()
+    assert Path(living.prepared).exists()
+    assert other.exists()
