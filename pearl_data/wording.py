@@ -56,7 +56,7 @@ def without_picture_marks(text: str, pictures: int) -> str:
     r"""``text`` without the marks of at most ``pictures`` pictures at its start or its end, where
     they only say that the pictures come there. Those within a sentence stay: they are words in it.
 
-    >>> without_picture_marks("<image>\\nWhat colour?", 1)
+    >>> without_picture_marks("<image>\nWhat colour?", 1)
     'What colour?'
     """
     left = pictures
