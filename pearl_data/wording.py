@@ -21,7 +21,8 @@ _PICTURE = (
 _OTHER = (
     r"<\|[^|<>\s]{1,40}\|>|</?(?:img|image|video|audio)>|\[/?INST\]|<</?SYS>>|</?s>"
     r"|\[IMG_(?:BREAK|END)\]|<(?:bos|eos|pad|unk|mask)>|<(?:start|end)_of_(?:turn|image)>"
-    r"|</?(?:tool_call|tool_response|tools|think|box|ref|quad)>"
+    r"|</?(?:tool_call|tool_response|tools|think|box|ref|quad)>|<｜[^｜<>\s]{1,40}｜>"
+    r"|<im_(?:patch|start|end|col)>|<fake_token_around_image>"
 )
 _MARK = re.compile(f"{_PICTURE}|{_OTHER}", re.IGNORECASE)
 _AT_START = re.compile(rf"\s*(?:{_PICTURE})\s*", re.IGNORECASE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pearl_data.containment import WHOLE_SHARE, is_whole
 from pearl_data.findings import Finding, finding, from_tool_error
 from pearl_data.trajectory import Call, Evidence, Trajectory
 from pearl_tools.errors import ToolFailure, UsageError
@@ -30,8 +31,14 @@ def check_geometry(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Ite
         if medium.parent is None and medium.box_root not in (None, whole):
             path = f"media[{index}].box_root"
             yield finding("result.box_mismatch", path, list(whole), medium.box_root)  # type: ignore[arg-type]
-    for index, evidence in enumerate(trajectory.task.evidence):
-        yield from _evidence(evidence, f"task.evidence[{index}].bbox")
+    task = trajectory.task
+    looks = trajectory.origin == "expert" and task.needs_tool
+    for index, evidence in enumerate(task.evidence):
+        path = f"task.evidence[{index}].bbox"
+        yield from _evidence(evidence, path)
+        if looks and evidence.role != "pair" and is_whole(evidence.bbox):
+            expected = f"a part of the picture, at most {WHOLE_SHARE:.0%} of it"
+            yield finding("geometry.whole_image", path, expected, list(evidence.bbox))
     for i, step in enumerate(trajectory.steps):
         for j, call in enumerate(step.calls):
             if call.result.status == "ok":

@@ -77,7 +77,8 @@ def load_strictly(image: Image.Image) -> None:
 @cache
 def _listen() -> Callable[..., None] | None:
     """The handler, which must live as long as libtiff may call it."""
-    found = sorted((Path(PIL.__file__).parent.parent / "pillow.libs").glob("libtiff*"))
+    package = Path(PIL.__file__).parent
+    found = [*package.parent.glob("pillow.libs/libtiff*"), *package.glob(".dylibs/libtiff*")]
     path = str(found[0]) if found else ctypes.util.find_library("tiff")
     try:
         library, c = ctypes.CDLL(path), ctypes.CDLL(None)

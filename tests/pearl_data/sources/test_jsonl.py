@@ -89,6 +89,8 @@ def test_pixel_boxes_are_declared_and_converted(tmp_path: Path) -> None:
         ({"question": "Is <image> red?"}, "schema.pattern", "line 1.question"),
         ({"question": "<image><image> Is it red?"}, "schema.pattern", "line 1.question"),
         ({"question": "What?<|im_end|>"}, "schema.pattern", "line 1.question"),
+        ({"question": "What?<｜end▁of▁sentence｜>"}, "schema.pattern", "line 1.question"),
+        ({"question": "[INST] What? [/INST]"}, "schema.pattern", "line 1.question"),
         ({"choices": ["red", "<|image_pad|>"]}, "schema.pattern", "line 1.choices[1]"),
         ({"answer": "[IMG] red", "choices": None}, "schema.pattern", "line 1.answer"),
         ({"evidence": [{"bbox": [0, 0, 0.5, 0.5], "label": "<image>"}]}, "schema.pattern",

@@ -349,6 +349,13 @@ LATER_EDITS: list[tuple[Edit, list[tuple[str, str]]]] = [
         [("schema.pattern", "task.question")],
     ),
     (
+        lambda d: d["task"]["evidence"][0].update(bbox=[0, 0, 1, 0.95]),
+        [
+            ("geometry.whole_image", "task.evidence[0].bbox"),
+            ("semantic.unfaithful_crop", "task.evidence[0].bbox"),
+        ],
+    ),
+    (
         lambda d: d["task"]["evidence"][0].update(label="a <|image_pad|>"),
         [("schema.pattern", "task.evidence[0].label")],
     ),
