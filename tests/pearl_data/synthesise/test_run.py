@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -314,11 +315,49 @@ def test_real_coco_photographs_become_a_valid_set(shared_data: Path, tmp_path: P
 
 def test_other_pictures_are_another_set(tmp_path: Path) -> None:
     path = coco_set(tmp_path / "set")
+    synthesise(tmp_path / "out", settings(path, tmp_path / "set"))
+    first = min((tmp_path / "set").glob("*.png"))
+    shutil.copytree(tmp_path / "set", tmp_path / "other", ignore=shutil.ignore_patterns(first.name))
+    with pytest.raises(BadInput, match=r"source\.pictures"):
+        synthesise(tmp_path / "out", settings(path, tmp_path / "other"))
+
+
+def test_the_wrong_pictures_do_not_block_the_folder_for_the_right_ones(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set")
     (tmp_path / "empty").mkdir()
     nothing = synthesise(tmp_path / "out", settings(path, tmp_path / "empty"))
-    assert nothing.written == 0
-    with pytest.raises(BadInput, match=r"source\.pictures"):
-        synthesise(tmp_path / "out", settings(path, tmp_path / "set"))
+    assert (nothing.written, nothing.quarantined) == (0, 3)
+    right = settings(path, tmp_path / "set")
+    assert synthesise(tmp_path / "out", right) == synthesise(tmp_path / "direct", right)
+    assert files(tmp_path / "out") == files(tmp_path / "direct")
+
+
+@pytest.mark.parametrize(("first", "then"), [(11, 17), (20, 43), (17, None), (None, 90)])
+def test_a_finished_set_grows_to_what_one_run_makes(
+    tmp_path: Path, first: int | None, then: int | None
+) -> None:
+    path = coco_set(tmp_path / "set", images=9)
+    for name, limit, workers in (("out", first, 0), ("out", then, 2), ("direct", then, 0)):
+        asked = settings(path, tmp_path / "set", limit=limit, val_share=0.3)
+        before = samples_of(tmp_path / "out") if name == "out" and limit == then else {}
+        synthesise(tmp_path / name, asked, workers=workers)
+        after = samples_of(tmp_path / name)
+        assert {key: after[key] for key in before} == before
+    assert files(tmp_path / "out") == files(tmp_path / "direct")
+
+
+def samples_of(folder: Path) -> dict[str, dict[str, bytes]]:
+    reader = DatasetReader(folder)
+    return {key: reader.members(number) for number, key in enumerate(reader.keys())}
+
+
+def test_a_smaller_limit_than_what_is_there_is_refused(tmp_path: Path) -> None:
+    path = coco_set(tmp_path / "set")
+    synthesise(tmp_path / "out", settings(path, tmp_path / "set", limit=11))
+    before = files(tmp_path / "out")
+    with pytest.raises(BadInput, match="holds 11 trajectories, expected a limit of at least"):
+        synthesise(tmp_path / "out", settings(path, tmp_path / "set", limit=10))
+    assert files(tmp_path / "out") == before
 
 
 def test_every_one_of_many_places_is_looked_at(tmp_path: Path) -> None:
