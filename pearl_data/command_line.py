@@ -19,6 +19,9 @@ from pearl_data.terminal import say
 from pearl_data.terminated import STATUS, leave, on_interrupt, words_on_interrupt
 from pearl_tools.errors import Interrupted, PearlError, UsageError
 
+#: Open files that every command has room for, or it does not begin.
+OPEN_FILES = 64
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: A disk, a quota or a limit on a file's size has been reached.
@@ -100,6 +103,7 @@ def _interrupted(words: str, *, program: bool) -> int:
 def _status(cli: click.Command) -> int:
     try:
         _require_utf8(sys.argv[1:])
+        _require_open_files()
         # without standalone mode click returns the status of ctx.exit(), else None
         return int(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -115,9 +119,29 @@ def _status(cli: click.Command) -> int:
         return 1
     except Interrupted:
         raise
+    except MemoryError:
+        say("error: out of memory", err=True)
+        return 1
     except PearlError as error:
         say(f"error: {error}", err=True)
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _require_open_files() -> None:
+    """Raise the soft limit of open files to :data:`OPEN_FILES`, or the error that says how: the
+    libraries below panic, each in its own way, when they cannot open a file.
+    """
+    try:
+        import resource
+    except ImportError:  # only Unix has such a limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= OPEN_FILES:
+        return
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        expected = f"expected room for {OPEN_FILES} open files, got {hard}"
+        raise PearlError(f"{expected} (ulimit -n); raise the limit of this shell")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 def _require_utf8(arguments: Sequence[str]) -> None:

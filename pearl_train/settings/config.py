@@ -10,8 +10,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+#: Bounds far beyond any use. What is allocated or looped over is refused here, by name, and not by
+#: a machine that runs out of memory or stands still.
+Steps = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Warmup = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+Batch = Annotated[int, msgspec.Meta(ge=1, le=2**16)]
+Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**20)]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Rank = Annotated[int, msgspec.Meta(ge=1, le=2**16)]
+Few = Annotated[int, msgspec.Meta(ge=1, le=2**10)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+Workers = Annotated[int, msgspec.Meta(ge=0, le=2**8)]
 MOST_TOKENS = 16
 """[PRED] and pause tokens that every vocabulary gets, each: what can be asked for at most."""
 TokenCount = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
@@ -30,8 +39,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class LoraConfig(Section, frozen=True, kw_only=True):
     """Low-rank adapters on the language model's linear layers (the paper: r 64, alpha 128)."""
 
-    rank: Positive = 64
-    alpha: Positive = 128
+    rank: Rank = 64
+    alpha: Rank = 128
     dropout: Share = 0.1
     targets: str | None = None
     """Regular expression over module names; by default every linear layer of the language model."""
@@ -51,7 +60,7 @@ class ModelConfig(Section, frozen=True, kw_only=True):
     """Packed views need a mask per position, which these two take."""
     freeze_vision: bool = False
     checkpoint_activations: bool = False
-    max_pixels: Positive | None = None
+    max_pixels: Pixels | None = None
     """Pictures with more pixels are made smaller, and counted: by the model's processor, whose own
     limit this replaces (Qwen), else before it sees them. An export keeps the limit."""
     lora: LoraConfig | None = None
@@ -65,7 +74,7 @@ class DataConfig(Section, frozen=True, kw_only=True):
     """System message of every view and every objective; none if empty."""
     answers: Literal["text", "letter"] = "text"
     """Choices answered by their words, or by a letter in brackets."""
-    max_tokens: Positive = 4096
+    max_tokens: Tokens = 4096
     """Longest view: the question with what follows it, or the trajectory by itself. [PRED], pause
     and latent tokens come on top, so that every objective has the same room."""
     too_long: Literal["drop", "downscale"] = "downscale"
@@ -75,7 +84,7 @@ class DataConfig(Section, frozen=True, kw_only=True):
     """Most samples of the split, as a share, that the model's processor or tokenizer may refuse;
     each is dropped and counted, and beyond this the run stops and names them. Those dropped by
     ``max_tokens`` are counted apart."""
-    workers: NotNegative = 0
+    workers: Workers = 0
     allow_unfinished: bool = False
     """Whether a data set is read though the run that writes it has not ended."""
 
@@ -110,9 +119,9 @@ class LvrConfig(Section, frozen=True, kw_only=True):
     """Latent reconstruction as published (arXiv 2509.24251)."""
 
     weight: Weight = 0.1
-    latents: Positive = 8
+    latents: Few = 8
     """Latents fed back at inference."""
-    max_latents: Positive = 64
+    max_latents: Tokens = 64
     """Most region tokens regressed in training (published: all); larger regions are thinned out
     evenly, and counted."""
 
@@ -126,7 +135,7 @@ class ObjectiveConfig(Section, frozen=True, kw_only=True):
     last words are the answer (the paper and its release); or both, as two terms of weight 1."""
     weight: Weight = 0.2
     """lambda of the paper."""
-    warmup: NotNegative = 0
+    warmup: Warmup = 0
     """Steps over which lambda rises linearly."""
     pred_tokens: TokenCount = 4
     """K; 0 makes the predictor the identity."""
@@ -153,10 +162,10 @@ class ObjectiveConfig(Section, frozen=True, kw_only=True):
 class OptimConfig(Section, frozen=True, kw_only=True):
     """AdamW, warm-up and cosine (or constant) learning rate."""
 
-    steps: Positive = 300
-    batch: Positive = 16
+    steps: Steps = 300
+    batch: Batch = 16
     """Samples per optimizer step, over all processes and accumulated micro-batches."""
-    micro_batch: Positive = 16
+    micro_batch: Batch = 16
     """Samples per forward pass of one process."""
     lr: Annotated[float, msgspec.Meta(gt=0, le=10)] = 1e-3
     """Unless a file or an option gives it, it follows from the model: 1e-3 for nano and networks as
@@ -173,8 +182,8 @@ class OptimConfig(Section, frozen=True, kw_only=True):
 class LogConfig(Section, frozen=True, kw_only=True):
     """What is written while training."""
 
-    every: Positive = 10
-    panel_every: Positive = 50
+    every: Steps = 10
+    panel_every: Steps = 50
     """Steps between collapse panels; the first is at step 0."""
     tensorboard: bool = True
     wandb: bool = False
@@ -184,8 +193,8 @@ class LogConfig(Section, frozen=True, kw_only=True):
 class CheckpointConfig(Section, frozen=True, kw_only=True):
     """Atomic checkpoints to resume from."""
 
-    every: Positive = 100
-    keep_last: Positive = 2
+    every: Steps = 100
+    keep_last: Steps = 2
     keep_best: bool = True
     """Keep the checkpoint with the lowest loss on the validation split, where there is one."""
 
@@ -195,10 +204,10 @@ class EvaluateConfig(Section, frozen=True, kw_only=True):
 
     split: str | None = None
     """Split to evaluate; all samples if not given."""
-    max_new_tokens: Positive = 24
-    max_turns: Positive = 6
+    max_new_tokens: Tokens = 24
+    max_turns: Few = 6
     """tools only: most turns before a question counts as unanswered."""
-    tool_turn_tokens: Positive = 160
+    tool_turn_tokens: Tokens = 160
     """tools only: most tokens of one turn."""
 
     def longest_reply(self, objective: ObjectiveName) -> int:
@@ -211,7 +220,7 @@ class EvaluateConfig(Section, frozen=True, kw_only=True):
 class Config(Section, frozen=True, kw_only=True):
     """A whole run."""
 
-    seed: NotNegative = 0
+    seed: Seed = 0
     parallel: Literal["ddp", "fsdp2"] = "ddp"
     """How several processes share the work: each holds all weights, or a shard of them."""
     model: ModelConfig = ModelConfig()

@@ -124,3 +124,22 @@ def test_a_set_of_which_nothing_could_be_written_is_a_failure(tmp_path: Path) ->
     assert done.returncode == 1
     assert "1 quarantined" in done.stdout
     assert "nothing was written" in done.stderr
+
+
+@pytest.mark.parametrize(("limit", "status"), [("10", 1), ("63", 1), ("64", 0)])
+@pytest.mark.parametrize("module", ["pearl_data.cli.main", "pearl_train.cli.main"])
+def test_too_few_open_files_are_one_line_before_anything_begins(
+    module: str, limit: str, status: int
+) -> None:
+    command = f"ulimit -n {limit}; exec {sys.executable} -m {module} --help"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    if status:
+        assert done.stderr.startswith(f"error: expected room for 64 open files, got {limit} ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_soft_limit_of_open_files_is_raised() -> None:
+    command = f"ulimit -Sn 10; exec {sys.executable} -m pearl_data.cli.main --help"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False)
+    assert done.returncode == 0

@@ -357,3 +357,20 @@ def test_presets_of_the_paper_differ_in_what_their_names_say(
     assert (config.model.id, config.optim.batch, config.optim.lr) == (model, batch, 1e-5)
     assert (config.model.lora, config.objective) == (paper.model.lora, paper.objective)
     assert config.data == paper.data
+
+
+def test_every_whole_number_has_a_largest_value() -> None:
+    schema = msgspec.json.schema(Config)
+    unbounded = [
+        f"{name}.{field}"
+        for name, section in schema["$defs"].items()
+        for field, facts in section["properties"].items()
+        for each in facts.get("anyOf", [facts])
+        if each.get("type") == "integer" and not {"minimum", "maximum"} <= each.keys()
+    ]
+    assert unbounded == []
+
+
+@pytest.mark.parametrize("key", ["batch", "micro_batch", "steps"])
+def test_a_number_that_would_only_stand_still_is_refused(key: str) -> None:
+    assert f"optim.{key} (--set): expected at most" in faults([], [f"optim.{key}=2147483648"])
