@@ -164,7 +164,7 @@ class CocoSource:
                 "semantic.no_question",
                 f"images[{image.position}]",
                 "annotations that a question with these tools can be asked of",
-                f"{usable} usable annotations",
+                f"{usable} usable annotation{'' if usable == 1 else 's'}",
                 advice(facts, self._vocabulary, self._settings),
             )
             yield iter([Rejected(stem, error, _record(image))])

@@ -129,6 +129,7 @@ class _Reading:
         self._categories: list[tuple[int, dict[str, Any]]] = []
         self._licences: Counter[tuple[str, str]] = Counter()
         self._trees: list[Any] = []
+        self._other_visibility = False
         self._rows: list[tuple[Any, ...]] = []
 
     def read(self) -> None:
@@ -197,6 +198,7 @@ class _Reading:
             self._reject("annotations", entries, fields)
             return
         for entry in entries:
+            self._other_visibility |= 3 in (entry.keypoints or [])[2::3]
             box = entry.bbox if entry.numbers else (None,) * 4
             record = msgspec.msgpack.encode(entry)
             self._rows.append((index, entry.image, *box, entry.area, record))
@@ -285,6 +287,9 @@ class _Reading:
             by_id.setdefault(str(id_text(fields["id"])), []).append((index, fields))
         kinds: list[Kind] = []
         notes: list[str] = []
+        if self._other_visibility:  # AI Challenger's own: 1 visible, 2 hidden, 3 unknown
+            notes.append("keypoints not used: a visibility of 3 is not COCO's (0 unknown, 1 hidden,"
+                         " 2 visible)")  # fmt: skip
         spelled: dict[str, tuple[str, str]] = {}
         for key, same in by_id.items():
             if len({fold(fields["name"]) for _, fields in same}) > 1:
@@ -298,7 +303,7 @@ class _Reading:
             first = spelled.setdefault(fold(name), (key, name))
             if first != (key, name):
                 notes.append(f"one kind: {first[1]!r} (id {first[0]}) and {name!r} (id {key})")
-            parts = part_names(same[0][1].get("keypoints"))
+            parts = [] if self._other_visibility else part_names(same[0][1].get("keypoints"))
             kinds.append(Kind(key, plain_name(first[1]), parts))
         return kinds, notes
 

@@ -40,6 +40,8 @@ _LEAST_PART_PX = 16
 #: A part that a box does not show is at least this share of the box's side away from it.
 _CLEAR = 0.5
 _VISIBLE = 2
+#: Keypoints may lie beside their thing's box by this share of its sides: corners are rounded.
+_BESIDE = 0.1
 
 
 def details(asking: Asking) -> Iterator[Task]:
@@ -179,13 +181,22 @@ def _most_part_px(asking: Asking) -> float:
 
 
 def _named_points(thing: Thing) -> dict[str, tuple[float, float]]:
-    """The visible keypoints of ``thing`` whose names are parts, by their words."""
+    """The visible keypoints of ``thing`` whose names are parts, by their words; none if many lie
+    beside the thing's box, since they are then in another unit or of another thing.
+    """
     points: dict[str, tuple[float, float]] = {}
+    beside = 0
+    x0, y0, x1, y1 = thing.bbox
+    dx, dy = _BESIDE * (x1 - x0), _BESIDE * (y1 - y0)
     for name, (x, y, visibility) in thing.keypoints.items():
         words = part_words(name)
-        if words is not None and visibility == _VISIBLE and 0 <= x < 1 and 0 <= y < 1:
+        if words is None or visibility != _VISIBLE:
+            continue
+        if x0 - dx <= x <= x1 + dx and y0 - dy <= y <= y1 + dy:
             points[words] = (x, y)
-    return points
+        else:
+            beside += 1
+    return points if beside * 4 <= len(points) else {}
 
 
 def _others_in(box: Box, thing: Thing, things: list[Thing]) -> bool:

@@ -8,6 +8,7 @@ a question: if no family can ask evenly, one asks anyway.
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import msgspec
 
@@ -71,20 +72,28 @@ def _in_turn(asking: Asking, families: list[Family], most: int) -> list[Task]:
 
 
 def advice(facts: Facts, vocabulary: Vocabulary, settings: QuestionSettings) -> str:
-    """What to do if nothing is asked about a picture: an option that asks, or other annotations."""
-    changes: list[tuple[str, QuestionSettings]] = [
-        (
-            "its things are large enough to see; to ask also what needs no tool: --needs-tool any",
-            msgspec.structs.replace(settings, needs_tool="any"),
-        ),
-        (
-            "the order in depth is not annotated; to ask for what the map says: --depth-truth tool",
-            msgspec.structs.replace(settings, depth_truth="tool"),
-        ),
-        ("to ask about single things, enable crop or zoom: --tools crop,zoom,depth",
-         msgspec.structs.replace(settings, tools=[*settings.tools, "crop"], needs_tool="any")),
-    ]  # fmt: skip
-    for words, changed in changes:
-        if ask(facts, vocabulary, changed, Turns(0), random.Random(0)):
-            return words
-    return "add boxes of named kinds that are not crowds"
+    """Options under which a picture that nothing is asked about has questions, each with its
+    reason; or what to annotate if there is none.
+    """
+    looking = [*settings.tools, "crop"]
+    changes: dict[str, dict[str, Any]] = {
+        "its things are large enough to see; to ask also what needs no tool: --needs-tool any": {
+            "needs_tool": "any"
+        },
+        "the order in depth is not annotated; to ask for what the map says: --depth-truth tool": {
+            "depth_truth": "tool"
+        },
+        "to ask about single things, enable crop or zoom in --tools": {"tools": looking},
+        "enable crop or zoom in --tools, and --needs-tool any": {
+            "tools": looking,
+            "needs_tool": "any",
+        },
+    }
+    helping: list[str] = []
+    for words, change in changes.items():
+        if helping and "tools" in change:
+            break
+        changed = msgspec.structs.replace(settings, **change)
+        if changed != settings and ask(facts, vocabulary, changed, Turns(0), random.Random(0)):
+            helping.append(words)
+    return "; or ".join(helping) or "add boxes of named kinds that are not crowds"

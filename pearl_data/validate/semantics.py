@@ -110,6 +110,13 @@ def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[F
         hint = "call it unsupported, or correct it"
         expected = f"{task.answer}, as the task says"
         yield finding("semantic.answer_contradicts", "final.answer", expected, final.answer, hint)
+    if trajectory.origin == "expert" and final.verdict in _SAYS_RIGHT:
+        verdict = "unverified" if task.answer_source == "tool" else "supported"
+        if final.verdict != verdict:
+            hint = "what a tool alone says has nothing else that bears it out"
+            expected = f"{verdict}: the answer is from the {task.answer_source}"
+            yield finding("semantic.answer_contradicts", "final.verdict", expected, final.verdict,
+                          hint)  # fmt: skip
     for index, evidence in enumerate(task.evidence):
         medium = media.get(evidence.media)
         if medium is None or medium.parent is not None:

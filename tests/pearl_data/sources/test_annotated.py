@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,30 @@ def test_a_name_is_no_more_often_the_answer_than_it_is_a_wrong_choice(tmp_path: 
 def test_every_annotated_point_of_the_drawn_set_is_inside_its_box() -> None:
     assert len(PLACES) == len(HUMAN)
     assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in PLACES)
+
+
+def with_points(path: Path, change: Callable[[list[float]], list[float]]) -> Path:
+    document = json.loads(path.read_text())
+    for annotation in document["annotations"]:
+        annotation["keypoints"] = change(annotation["keypoints"])
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda flat: [v / 640 if k % 3 < 2 else v for k, v in enumerate(flat)],  # fractions
+        lambda flat: [v - 180 * (k % 3 == 0) for k, v in enumerate(flat)],  # of the box, not all
+        lambda flat: [3 if k == 2 else v for k, v in enumerate(flat)],  # 1 visible, 2 hidden
+        lambda flat: [min(v, 1) if k % 3 == 2 else v for k, v in enumerate(flat)],  # 0 or 1
+        lambda flat: flat[:-3],
+    ],
+)
+def test_points_that_mean_something_else_are_no_parts(
+    tmp_path: Path, change: Callable[[list[float]], list[float]]
+) -> None:
+    box = (300, 40, 240, 420)
+    assert families(asked(people(tmp_path / "plain", [[box]]), settings()))["part", True] > 0
+    path = with_points(people(tmp_path / "other", [[box], [box]]), change)
+    assert asked(path, settings()) == []

@@ -263,6 +263,8 @@ def test_only_what_needs_a_tool_must_have_called_one(
     document = copy.deepcopy(BASE)
     document["task"]["needs_tool"] = needs_tool
     document["final"]["verdict"] = verdict
+    if verdict == "unverified":
+        document["task"]["answer_source"] = "tool"
     document["media"] = document["media"][:1]
     document.update(steps=[], loss_mask=[])
     assert [each.code for each in check_text(msgspec.json.encode(document))] == codes
@@ -273,3 +275,23 @@ def test_a_record_that_does_not_say_needs_a_tool() -> None:
     document["task"].pop("needs_tool", None)
     assert check_text(msgspec.json.encode(document)) == []
     assert decode(msgspec.json.encode(document)).task.needs_tool is True
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict", "wrong"),
+    [
+        ("tool", "supported", True),
+        ("tool", "unverified", False),
+        ("annotation", "unverified", True),
+        ("annotation", "supported", False),
+        ("tool", "unchecked", False),
+    ],
+)
+def test_an_expert_calls_unverified_what_only_a_tool_says(
+    source: str, verdict: str, wrong: bool
+) -> None:
+    document = copy.deepcopy(BASE)
+    document["task"]["answer_source"] = source
+    document["final"]["verdict"] = verdict
+    found = [(each.code, each.path) for each in check_text(msgspec.json.encode(document))]
+    assert found == [("semantic.answer_contradicts", "final.verdict")] * wrong
