@@ -2,7 +2,7 @@
 
 What cannot be told apart by words cannot be learned by heart from words: whatever is before a
 learned token being equal, no model does better than to give each next token its share. That is a
-loss known beforehand (:func:`blind_loss`), and a model that goes well below it sees.
+loss known beforehand (:func:`blind`), and a model that goes well below it sees.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,26 +40,45 @@ def asked_alike(patient: Patient, most: int) -> list[EncodedSample]:
     return found
 
 
-def blind_loss(samples: Sequence[EncodedSample]) -> float:
-    """The least loss per learned token, in nats, of a model that sees no picture of ``samples``:
-    the entropy of each next token given all tokens before it. 0 where words tell all of it.
+class Blind(NamedTuple):
+    """How far words alone lead: ``loss`` is the least per learned token, in nats, of a model that
+    sees no picture; ``floor`` the same per token that words leave open; both 0 where they tell
+    everything. ``places`` numbers, for every learned token, sample by sample, the words before it
+    where these leave it open; -1 where they do not.
+    """
+
+    loss: float
+    floor: float
+    places: tuple[int, ...]
+
+    @property
+    def open(self) -> int:
+        """How many learned tokens words leave open."""
+        return sum(place >= 0 for place in self.places)
+
+
+def blind(samples: Sequence[EncodedSample]) -> Blind:
+    """What a model that sees no picture of ``samples`` can come to: it gives each next token its
+    share of what follows the same tokens.
     """
     following: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
-    learned = 0
+    places: list[tuple[int, ...]] = []
     for sample in samples:
         span = sample.branches[written(sample)]
         before = list(sample.context.ids)
         for number, learn in zip(span.ids, span.learn, strict=True):
             if learn:
-                following[tuple(before)][number] += 1
-                learned += 1
+                places.append(tuple(before))
+                following[places[-1]][number] += 1
             before.append(number)
     total = sum(
         -times * math.log(times / next_ones.total())
         for next_ones in following.values()
         for times in next_ones.values()
     )
-    return total / max(learned, 1)
+    known = {place: n for n, (place, ends) in enumerate(following.items()) if len(ends) > 1}
+    found = Blind(total / max(len(places), 1), 0.0, tuple(known.get(p, -1) for p in places))
+    return found._replace(floor=total / max(found.open, 1))
 
 
 def written(sample: EncodedSample) -> BranchName:
