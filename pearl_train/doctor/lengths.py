@@ -1,7 +1,8 @@
 """Samples read and encoded as training would: how long they are, what is left out, what is broken.
 
 Of a large split samples are taken evenly, and besides them those that are likely its longest by
-their records (:mod:`pearl_train.doctor.ranking`).
+their records (:mod:`pearl_train.doctor.ranking`). Pictures that the model refuses are looked for in
+every record (:mod:`pearl_train.doctor.refusals`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pearl_train.doctor.even import spread
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.patient import Patient
 from pearl_train.doctor.ranking import likely_longest
+from pearl_train.doctor.refusals import by_reason as lines_of
+from pearl_train.doctor.refusals import refusals
 from pearl_train.training.loader import EncodedSamples, Fault
 from pearl_train.views.batch import EncodedSample, ViewPlan
 from pearl_train.views.encode import Dropped
-from pearl_train.views.left_out import how_to_keep, how_to_leave
+from pearl_train.views.left_out import how_to_keep, how_to_leave, too_many_refused
 
 #: Changes that the run's settings lead to, as the doctor tells them.
 _CHANGES = {
@@ -85,9 +88,20 @@ def samples(patient: Patient) -> Finding:
         _add_longest(patient, scan, untried)
     rng_for(patient.config.seed, "doctor").shuffle(scan.samples)
     reasons = by_reason(scan)
+    refused = refusals(patient, patient.full_plan, patient.numbers)
+    refused.add(scan.dropped)
     told = f"{scan.tried} of {len(patient.numbers)} encoded"
-    lines = told_of(reasons)
-    figures = {"tried": scan.tried, **{reason: len(keys) for reason, keys in reasons.items()}}
+    lines = [*lines_of(refused), *told_of(reasons)]
+    figures = {
+        "tried": scan.tried,
+        "refused": refused.keys_refused,
+        **{reason: len(keys) for reason, keys in reasons.items()},
+    }
+    if wrong := too_many_refused(refused, len(patient.numbers), patient.config.data):
+        told, _, remedy = wrong.rpartition("; ")
+        return Finding(
+            check="samples", status="fail", told=told, remedy=remedy, lines=lines, figures=figures
+        )
     if scan.faults:
         told = f"{len(scan.faults)} of {scan.tried} cannot be used: {scan.faults[0]}"
         return Finding(
@@ -113,10 +127,13 @@ def samples(patient: Patient) -> Finding:
     data, objective = patient.config.data, patient.config.objective
     counts = {change: sum(change in one.notes for one in scan.samples) for change in _CHANGES}
     many = [change for change, number in counts.items() if number > scan.tried / 20]
-    if scan.dropped or many:
-        kept = [how_to_keep(reasons_of(scan), data), how_to_leave(many, data, objective)]
+    if scan.dropped or many or refused:
+        why = reasons_of(scan) | refused.keys()
+        kept = [how_to_keep(why, data), how_to_leave(many, data, objective)]
         remedy = f"{'; '.join(filter(None, kept))}; or accept it: the run counts them too"
         changed = [f"{n} {_CHANGES[name]}" for name, n in counts.items() if n]
+        every = f"{len(refused.keys_refused)} of all are refused by the model and dropped"
+        changed += [every] * bool(refused)
         told += "; " + ", ".join([f"{len(scan.dropped)} left out", *changed])
         return Finding(
             check="samples", status="warn", told=told, remedy=remedy, lines=lines, figures=figures
@@ -172,7 +189,7 @@ def lengths(patient: Patient) -> Finding:
         check="lengths",
         status="pass",
         told=f"longest sample{patient.scan.among} {longest.key}: {longest.row} + "
-        f"{longest.target} tokens, of at most {limit} in a row",
+        f"{longest.target} tokens; at most {limit} in a view",
         lines=lines,
         figures={
             "longest": longest.key,

@@ -6,6 +6,8 @@ from pearl_train.doctor.even import spread
 from pearl_train.doctor.findings import Finding
 from pearl_train.doctor.lengths import by_reason, reasons_of, scan_of, told_of
 from pearl_train.doctor.patient import Patient
+from pearl_train.doctor.refusals import by_reason as lines_of
+from pearl_train.doctor.refusals import refusals
 from pearl_train.training.assemble import MOST, VALIDATION, validation_plan
 from pearl_train.training.loader import numbers_of
 from pearl_train.views.left_out import how_to_keep
@@ -26,9 +28,15 @@ def validation(patient: Patient) -> Finding:
     measured = numbers_of(patient.reader, VALIDATION)[:MOST]
     scan = scan_of(patient, plan, spread(measured, patient.samples))
     reasons = by_reason(scan)
-    lines = told_of(reasons)
-    figures = {"tried": scan.tried, **{reason: len(keys) for reason, keys in reasons.items()}}
-    remedy = how_to_keep(reasons_of(scan), patient.config.data)
+    refused = refusals(patient, plan, measured)
+    refused.add(scan.dropped)
+    lines = [*lines_of(refused), *told_of(reasons)]
+    figures = {
+        "tried": scan.tried,
+        "refused": refused.keys_refused,
+        **{reason: len(keys) for reason, keys in reasons.items()},
+    }
+    remedy = how_to_keep(reasons_of(scan) | refused.keys(), patient.config.data)
     if scan.faults:
         return Finding(
             check="validation",
@@ -52,7 +60,7 @@ def validation(patient: Patient) -> Finding:
     told = f"{len(scan.samples)} of {scan.tried} encoded, split {VALIDATION}"
     return Finding(
         check="validation",
-        status="warn" if scan.dropped else "pass",
+        status="warn" if scan.dropped or refused else "pass",
         told=told,
         remedy=remedy,
         lines=lines,
