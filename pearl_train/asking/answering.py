@@ -110,6 +110,8 @@ class Answerer:
             self._synchronise()
             spent = time.perf_counter() - start
             ranked = self._weighed(question, before_answer)
+        except Refused as refused:
+            raise Refused(f"{question.where}{refused}", refused.reason) from refused
         except PearlError as error:
             raise type(error)(f"{question.where}{error}") from error
         return replace(answered, latency_s=spent, likelihoods=ranked)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pearl_data.formats.chat import MOST_LETTERED
 from pearl_data.trajectory import Trajectory
 from pearl_tools.errors import PearlError
 from pearl_train.doctor.patient import Patient
 from pearl_train.errors import REFUSALS
 from pearl_train.views.batch import ViewPlan
 from pearl_train.views.by_size import BlankPictures, measure
-from pearl_train.views.chat import MOST_LETTERED
 from pearl_train.views.encode import Dropped
 
 #: A picture is odd that is longer than so many times its width, or has a side of fewer pixels.
