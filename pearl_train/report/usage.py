@@ -51,7 +51,7 @@ processor = AutoProcessor.from_pretrained(folder)"""
 
 _ADAPTER = """folder = {folder}
 processor = AutoProcessor.from_pretrained(folder)
-model = AutoModelForImageTextToText.from_pretrained({base}{revision}, dtype="{dtype}")
+model = AutoModelForImageTextToText.from_pretrained({base}{revision}, dtype={dtype}
 if len(processor.tokenizer) > model.get_input_embeddings().num_embeddings:
     model.resize_token_embeddings(len(processor.tokenizer), mean_resizing=False)
 model = PeftModel.from_pretrained(model, folder)
@@ -83,8 +83,9 @@ def adapter_usage(config: Config, network: Path) -> str:
         "## Use\n\nWith plain transformers and peft, in this folder:\n\n"
         f"```python\n{_lines(config, '.', network, adapter=True)}```\n\n"
         f"{_REPLIES}{_way_of_its_own(config)}"
-        "The base gets the rows of the tokens that the trainer added, then the adapter, unmerged: "
-        "as it was trained. Merge it in float32 alone (`model.float().merge_and_unload()`).\n"
+        "The base gets the rows of the tokens that the trainer added, then the adapter, unmerged, "
+        "all in float32, in which it was asked. To merge it, stay in float32 "
+        "(`model.merge_and_unload()`): bfloat16 rounds most of a small update away.\n"
     )
 
 
@@ -141,7 +142,7 @@ def _loading(config: Config, folder: str, *, adapter: bool) -> str:
         folder=_quoted(folder),
         base="NANO" if _is_nano(config) else _quoted(config.model.id),
         revision=f", revision={_quoted(revision)}" if revision else "",
-        dtype=config.model.dtype,
+        dtype='"bfloat16").float()' if config.model.dtype == "bfloat16" else '"float32")',
     )
 
 

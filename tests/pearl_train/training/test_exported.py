@@ -272,7 +272,10 @@ def test_adapters_are_merged_without_rounding_what_was_learned(adapted: Path) ->
     assert find(str(adapted), ["model.dtype=bfloat16"]).config.model.dtype == "bfloat16"
 
 
-@pytest.mark.parametrize("family", ["llava", "qwen2_5_vl"])
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [("llava", "float32"), ("qwen2_5_vl", "float32"), ("qwen2_5_vl", "bfloat16")],
+)
 def test_an_adapter_alone_answers_as_the_run_by_the_lines_of_its_card(
     tiny_data: Path,
     tiny_folder: Callable[[str], Path],
@@ -280,10 +283,13 @@ def test_an_adapter_alone_answers_as_the_run_by_the_lines_of_its_card(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     family: str,
+    dtype: str,
 ) -> None:
     out = tmp_path / "run"
     config = load_config(
-        [], [*CHOICES, "model.lora.rank=4"], {"model.id": str(tiny_folder(family))}
+        [],
+        [*CHOICES, "model.lora.rank=4", f"model.dtype={dtype}"],
+        {"model.id": str(tiny_folder(family))},
     )
     train(config, tiny_data, out, progress=False)
     folder = export_adapter(out, tmp_path / "adapter")
