@@ -19,11 +19,30 @@ class _Together(Commands):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
+        except click.NoSuchOption as error:
+            _hint_at_set(error)
+            raise
         except RunInterrupted:
             _leave_others()
             raise
         _leave_others()
         return result
+
+
+def _hint_at_set(error: click.NoSuchOption) -> None:
+    """Raises a ``UsageError`` that names the choice which an unknown option may stand for, if the
+    command takes choices by --set and has no option of nearly that name.
+    """
+    from pearl_train.settings.faults import nearest
+
+    given, ctx = error.option_name, error.ctx
+    options = {name for param in (ctx.command.params if ctx else ()) for name in param.opts}
+    if "--set" not in options or any(name.startswith(given[:5]) for name in options):
+        return
+    hint = nearest(tuple(given.lstrip("-").replace("-", "_").split(".")))
+    if hint.startswith("did you mean"):
+        told = f"No such option {given!r}. Choices are given as --set KEY=VALUE: {hint}"
+        raise click.UsageError(told, ctx) from error
 
 
 def _leave_others() -> None:

@@ -134,7 +134,7 @@ def schema_faults(given: Given) -> list[Fault]:
                         origin=given.origin(at),
                         expected="a known key",
                         got=shown(given.value(at)),
-                        hint=_nearest(at),
+                        hint=nearest(at),
                         rests_on=(at,),
                     )
                 )
@@ -195,7 +195,7 @@ def range_faults(config: Config, given: Given) -> Iterator[Fault]:
             )
 
 
-def _nearest(key: Key) -> str:
+def nearest(key: Key) -> str:
     """The known key that ``key`` may stand for: by another trainer's name, or by a near one, of its
     own table first, then of any.
     """

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from tiny_models import drawn_picture
 
+from pearl_train.cli.group import cli
 from pearl_train.cli.main import main
 from pearl_train.errors import RunInterrupted
 
@@ -152,6 +154,22 @@ def test_a_choice_that_does_not_exist_is_misuse(command: str, ended: Ended) -> N
     status, told = ended(command, "--set", "optim.lrr=1")
     assert status == 2
     assert "did you mean optim.lr?" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--learning-rate", "Choices are given as --set KEY=VALUE: did you mean optim.lr?"),
+        ("--lora-r", "did you mean model.lora.rank?"),
+        ("--seed", "did you mean seed?"),
+        ("--dat", "'--data'"),
+    ],
+)
+def test_an_option_that_is_a_choice_is_answered_with_its_key(option: str, told: str) -> None:
+    done = CliRunner().invoke(cli, ["run", option, "1"])
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert ("--set KEY" in done.stderr) is (option != "--dat")
 
 
 @pytest.mark.parametrize("command", ["predict", "eval"])
