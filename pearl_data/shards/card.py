@@ -60,10 +60,26 @@ def dataset_card(
 each record (`source.licence`). `datasets` rounds the numbers in `json` to ten decimals;
 `pearl_data.shards.DatasetReader` gives them as they are.
 
-{_lines(fields, shards)}{"Quarantined, by reason:" if reasons else "Nothing was quarantined."}
+{_lines(fields, shards)}{_notes(header)}\
+{"Quarantined, by reason:" if reasons else "Nothing was quarantined."}
 
 {reasons}""".rstrip().encode()
         + b"\n"
+    )
+
+
+def _notes(header: HeaderLine) -> str:
+    """What the source noted while it was read, as a block of code: it quotes other people's files.
+
+    An empty text if it noted nothing.
+    """
+    source = header.config.get("source")
+    notes = source.get("notes") if isinstance(source, dict) else None
+    lines = [" ".join(str(note).split()) for note in notes] if isinstance(notes, list) else []
+    return (
+        "How the source was read:\n\n" + "".join(f"    {n}\n" for n in lines) + "\n"
+        if lines
+        else ""
     )
 
 

@@ -409,3 +409,21 @@ def _lives(session: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_what_was_not_asked_is_said_at_once_and_on_the_card(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = coco_set(tmp_path / "set")
+    document = json.loads(path.read_text())
+    for number, item in enumerate(document["annotations"]):
+        item["attributes"] |= {"track_id": number, "lit": "yes"}
+    path.write_text(json.dumps(document))
+    synthesise(tmp_path / "out", settings(path, tmp_path / "set"), workers=2)
+    lines = ["attributes not asked (yes and no only): lit",
+             "attributes not asked (bookkeeping): track_id"]  # fmt: skip
+    assert [line for line in capfd.readouterr().err.splitlines() if "not asked" in line] == [
+        f"synth: {line}" for line in lines
+    ]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "How the source was read:\n\n    " + "\n    ".join(lines) + "\n\n" in card
