@@ -23,7 +23,7 @@ from typing import Final, NoReturn
 from pearl_data.terminal import harmless
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-GRACE_S: Final = 1.5
+GRACE_S: Final = 1.75
 """From the first signal to the end of the process at the latest, unless it takes its time."""
 AGAIN_S: Final = 0.3
 """The same from the second signal, whatever the process does."""

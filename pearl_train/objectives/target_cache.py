@@ -28,6 +28,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from pearl_data.terminated import taking_time
 from pearl_data.trajectory import canonical_json
 from pearl_tools.errors import BadInput, listed
 from pearl_train.model.backbone import Backbone
@@ -295,7 +296,8 @@ def fill(
                 if tell:
                     tell(done)
     finally:
-        write()
+        with taking_time():
+            write()
     return done
 
 

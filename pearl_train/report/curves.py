@@ -28,6 +28,12 @@ class Chart(NamedTuple):
     apart: str | None = None
 
 
+def import_matplotlib() -> None:
+    """Import what draws, before somebody waits for a run to stop: it takes longer than drawing."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+
 def draw_curves(metrics: Path, out: Path, title: str = "") -> Path | None:
     """Draw the lines of a ``metrics.jsonl`` to ``out``; None if it holds nothing to draw."""
     figure = figure_of(read_metrics(metrics), title)

@@ -31,7 +31,7 @@ from pearl_train.run.folder import NOT_COMMON, OF_VALIDATION, DataFacts, RunFold
 from pearl_train.settings.config import Config
 from pearl_train.training.collapse import Panel
 from pearl_train.training.ingredients import Ingredients, no_targets
-from pearl_train.training.interrupt import wish_to_stop
+from pearl_train.training.interrupt import GivenUp, wish_to_stop
 from pearl_train.training.loader import TrainingData, numbers_of
 from pearl_train.training.processes import first_process, from_all, said_by_first
 from pearl_train.views.batch import Batch, ViewPlan
@@ -217,7 +217,13 @@ def _cached_targets(
 
             wanted = {keys[key] for key in lacking}
             batches = (batch for some in whole.once(wanted=wanted) for batch in some)
-            fill(cache, backbone, batches, config, tally=whole.tally, tell=tell)
+            try:
+                with wish.giving_up(allowed=accelerator.num_processes == 1):
+                    fill(cache, backbone, batches, config, tally=whole.tally, tell=tell)
+            except GivenUp:
+                raise _interrupted(
+                    len(keys) - len(cache.missing(keys)), len(keys), folder
+                ) from None
         accelerator.wait_for_everyone()
         cache.refresh()
     return cache

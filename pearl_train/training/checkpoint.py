@@ -84,14 +84,15 @@ def write_checkpoint(
 ) -> Path:
     """Write ``snapshot`` into ``folder`` as ``step-N``; ``beside`` may add files of its own.
 
-    A torn folder of the same name is replaced; a whole one is left as it is. Raises ``CannotWrite``
-    naming the file that a full disk, or another, refuses; then ``folder`` holds what it held.
+    A torn folder of the same name is replaced; a whole one is left as it is, unless it lacks the
+    ``validation`` of this one. Raises ``CannotWrite`` naming the file that a full disk, or another,
+    refuses; then ``folder`` holds what it held.
     """
     path = folder / f"step-{snapshot.step:06d}"
     if path.exists():
-        if isinstance(whole(path), Checkpoint):
+        found = whole(path)
+        if isinstance(found, Checkpoint) and found.manifest.validation == snapshot.validation:
             return path
-        _remove(path)
     temporary = folder / f".{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -109,6 +110,8 @@ def write_checkpoint(
                 beside(temporary)
             obey_umask(temporary)
             _write_manifest(temporary, snapshot)
+            if path.exists():
+                _remove(path)
             temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -9,10 +9,15 @@ Left out: what a sample becomes (:mod:`pearl_train.views.encode`).
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import sys
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
+from types import TracebackType
 from typing import NamedTuple
 
 import torch
@@ -20,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pearl_data.randomness import rng_for
 from pearl_data.shards import DatasetReader
+from pearl_data.terminated import end_with_parent, leave_signals_to_parent
 from pearl_tools.errors import BadInput, PearlError
 from pearl_train.settings.passes import passes
 from pearl_train.training.splits import numbers_of, shared_questions
@@ -215,6 +221,7 @@ class TrainingData:
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         return DataLoader(
             self.samples,
+            worker_init_fn=_as_worker,
             batch_sampler=shares,
             collate_fn=self.samples.gather,
             num_workers=self.workers,
@@ -250,6 +257,37 @@ class TrainingData:
                     return self._stand_in
             self.tally.merge(tried)
         return self._stand_in
+
+
+def end_workers() -> None:
+    """End the workers of every loader of this process, now: they keep nothing.
+
+    One that was killed can leave another one waiting for ever for a lock that it held.
+    """
+    workers = multiprocessing.active_children()
+    if not workers:
+        return
+    main = threading.current_thread() is threading.main_thread()
+    # torch's own handler would raise for each
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if main else None
+    for worker in workers:
+        worker.kill()
+        worker.join()
+    if main:
+        signal.signal(signal.SIGCHLD, handler)
+
+
+def _as_worker(number: int) -> None:
+    """A worker ends with this process, which alone hears Ctrl-C."""
+    leave_signals_to_parent()
+    end_with_parent()
+    sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback of a thread of a worker, unless this process stopped listening to it."""
+    if not isinstance(error, EOFError | OSError | multiprocessing.AuthenticationError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _counted(micro: Micro, tally: Tally) -> Batch | None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from pearl_data.terminated import taking_time
 from pearl_tools.errors import UsageError
 from pearl_train.errors import CannotWrite, RunInterrupted, writing
 from pearl_train.model.manifest import damage
@@ -75,7 +74,7 @@ def train(
         first_process(folder.must_be_free)
     opened: list[DataFacts] = []
     main = accelerator.is_main_process
-    with taking_time(), told_if_stopped(folder, main=main) as session:
+    with told_if_stopped(folder, main=main) as session:
         try:
             made = assemble(
                 config,
@@ -93,15 +92,20 @@ def train(
             raise
         first_process(lambda: _begin(folder, config, made.facts, without))
         session.counts_with(made.left_out.counts)
-        found = fit(
-            made.ingredients,
-            config,
-            folder,
-            resume=resume,
-            progress=progress,
-            accelerator=accelerator,
-            began=lambda step: session.began(_session(accelerator, step)),
-        )
+        try:
+            found = fit(
+                made.ingredients,
+                config,
+                folder,
+                resume=resume,
+                progress=progress,
+                accelerator=accelerator,
+                began=lambda step: session.began(_session(accelerator, step)),
+            )
+        except KeyboardInterrupt:  # too late for the last update to obey
+            if _reached(folder) == config.optim.steps:
+                session.has_trained()
+            raise
         session.has_trained()
         # what a release that kept it in no checkpoint wrote at the end of this run stays told
         left_out = folder.read_data().with_left_out(made.left_out.counts()).left_out

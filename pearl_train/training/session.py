@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from typing import Any
 
 import torch
 
-from pearl_tools.errors import BadInput, listed
+from pearl_data.terminated import on_interrupt, taking_time
+from pearl_tools.errors import BadInput, PearlError, listed
 from pearl_train.errors import CannotWrite, Collapsed, Diverged, RunInterrupted
 from pearl_train.model.load import not_finite
 from pearl_train.run.folder import RunFolder
@@ -37,7 +38,8 @@ from pearl_train.training.checkpoint import (
 )
 from pearl_train.training.collapse import SPAN
 from pearl_train.training.ingredients import Ingredients, Watcher
-from pearl_train.training.interrupt import Wish, wish_to_stop
+from pearl_train.training.interrupt import GivenUp, Wish, wish_to_stop
+from pearl_train.training.loader import end_workers
 from pearl_train.training.optim import learning_rate, make_optimizer, set_learning_rate
 from pearl_train.training.pace import Pace
 from pearl_train.training.processes import (
@@ -138,8 +140,11 @@ class _Session:
             clip=config.optim.clip,
             targets=ingredients.targets,
         )
+        #: one of several processes cannot leave the others in an exchange
+        self.alone = self.machine.world == 1
         self.step = 0
         self.saved = -1
+        self.unvalidated = False
         self.samples = self.tokens = self.refused = 0
         self.window = Window()
         self.losses: dict[str, float] = {}
@@ -174,12 +179,34 @@ class _Session:
 
     def run(self) -> RunResult:
         """All updates that are left."""
-        options, began, tokens_before = self.config.optim, time.monotonic(), self.tokens
+        began, tokens_before = time.monotonic(), self.tokens
+        with nullcontext() if self.alone else taking_time():
+            try:
+                self._steps()
+            except GivenUp:
+                self._stop()
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                msg = (
+                    f"step {self.step}: a worker of the data loader died, often for lack of "
+                    f"memory ({error}); go on with fewer data.workers, or none: pearl-train run "
+                    f"--resume {self.folder.path}"
+                )
+                raise PearlError(msg) from error
+            finally:
+                end_workers()
+        return self._result(time.monotonic() - began, self.tokens - tokens_before)
+
+    def _steps(self) -> None:
+        options = self.config.optim
+        if self.unvalidated:  # somebody stopped it then
+            self._validate_and_save()
         self.machine.model.train()
         stream = self.parts.batches(self.step)
         self.pace = Pace()
         while self.step < options.steps:
-            with self.pace.waiting():
+            with self.pace.waiting(), self.wish.giving_up(allowed=self.alone):
                 micro_batches = next(stream)
             done = self._update(micro_batches)
             last = self.step == options.steps
@@ -192,7 +219,6 @@ class _Session:
                 self._look_at_refused()
             if done.stop and not last:
                 self._stop()
-        return self._result(time.monotonic() - began, self.tokens - tokens_before)
 
     def _update(self, micro_batches: Sequence[Batch]) -> Update:
         """One update with its panel, its values and its line."""
@@ -207,12 +233,19 @@ class _Session:
         watching = Watching(self.machine, panel, gradients=due) if panel and near else None
         if panel and not step:
             later = partial(self.parts.batches, 1)
-            with self.pace.outside():
+            with self.pace.outside(), self.wish.giving_up(allowed=self.alone):
                 see_before_training(self.machine, panel, micro_batches, later, moment)
         met = self.parts.left_out is not None and len(self.parts.left_out.refused) != self.refused
-        done = update(
-            self.machine, micro_batches, moment, stop=self.wish.stop, refused=met, look=watching
-        )
+        with self.wish.giving_up(allowed=self.alone):
+            done = update(
+                self.machine,
+                micro_batches,
+                moment,
+                stop=self.wish.stop,
+                refused=met,
+                look=watching,
+                before_change=self.wish.keep,
+            )
         if watching:
             watching.share()
         self.parts.after_update()
@@ -258,12 +291,12 @@ class _Session:
 
     def _validate_and_save(self) -> None:
         """Measure the validation split, if there is one; write a checkpoint."""
-        loss = None
-        values = (
-            evaluate_loss(self.machine, self.parts.validation(), self.step)
-            if self.parts.validation
-            else {}
-        )
+        loss, values = None, {}
+        if self.parts.validation:
+            self.unvalidated = True
+            with self.wish.giving_up(allowed=self.alone):
+                values = evaluate_loss(self.machine, self.parts.validation(), self.step)
+            self.unvalidated = False
         if values:
             loss = values["loss"]
             self.best = loss if self.best is None else min(self.best, loss)
@@ -278,6 +311,10 @@ class _Session:
         """
         if self.saved == self.step:
             return
+        with taking_time():
+            self._write_checkpoint(validation)
+
+    def _write_checkpoint(self, validation: float | None) -> None:
         state = capture(self.machine.model, self.optimizer, self.kept)
         # all processes stop for what the first one holds: it alone has every weight whole
         if broken := said_by_first(self.accelerator, not_finite(state.weights)):
@@ -310,6 +347,7 @@ class _Session:
                     "base": self.base,
                     "panel": panel_state,
                     "left_out": left_out,
+                    "unvalidated": self.unvalidated,
                 },
                 validation=validation,
             )
@@ -364,6 +402,9 @@ class _Session:
         if self.parts.left_out:
             self.parts.left_out.add(state.get("left_out", {}))  # earlier releases kept none
         self.step = self.saved = found.step
+        self.unvalidated = state.get("unvalidated", False)  # earlier releases kept none
+        if self.unvalidated:
+            self.saved = -1  # it is written again, with its validation
         self.samples, self.tokens = state["samples"], state["tokens"]
         self.window = Window(state["window"])
         self.losses, self.best = state["losses"], state["best"]
@@ -372,12 +413,23 @@ class _Session:
 
     def _stop(self) -> None:
         """Leave on somebody's wish, in a state that can be resumed."""
+        resume = f"pearl-train run --resume {self.folder.path}"
+        if not self.step:
+            raise RunInterrupted(
+                f"interrupted before the first step: nothing is lost. Go on with: {resume}"
+            )
+        self.narrator.note(
+            f"stopping after step {self.step}, with a checkpoint; a second Ctrl-C ends at once, "
+            "without one"
+        )
         with self.pace.outside():
             self._save(None)
-        raise RunInterrupted(
+        words = (
             f"interrupted after step {self.step} of {self.config.optim.steps}; a checkpoint is "
-            f"written. Go on with: pearl-train run --resume {self.folder.path}"
+            f"written. Go on with: {resume}"
         )
+        on_interrupt(words)
+        raise RunInterrupted(words)
 
     def leave(self) -> None:
         """Write the updates since the last line; whoever resumes cuts that line off again."""

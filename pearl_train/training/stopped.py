@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from pearl_data.terminal import say
+from pearl_data.terminated import on_interrupt, taking_time
 from pearl_tools.errors import PearlError
 from pearl_train.errors import Diverged, RunInterrupted
 from pearl_train.model.whole import is_whole
 from pearl_train.report.card import write_card
+from pearl_train.report.curves import draw_curves, import_matplotlib
 from pearl_train.run.environment import Stop, last_stop, note_session, note_stop
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.metrics import read_metrics
@@ -42,11 +44,14 @@ class Session:
         """It has a step to go on from; ``entry`` is added to ``environment.json``."""
         if self._main:
             note_session(self._folder.environment, entry)
+            import_matplotlib()
         self.begun = True
+        on_interrupt(str(_at_once(self._folder, self)))
 
     def has_trained(self) -> None:
         """Its last step is done and in a checkpoint."""
         self.trained = True
+        on_interrupt(str(_at_once(self._folder, self)))
 
 
 @contextmanager
@@ -112,8 +117,6 @@ def show(folder: RunFolder) -> None:
 
 def draw(folder: RunFolder) -> None:
     """Draw the curves of what was logged, if anything was."""
-    from pearl_train.report.curves import draw_curves  # takes as long as drawing
-
     draw_curves(folder.metrics, folder.curves, title=folder_name(folder.path))
 
 
@@ -124,14 +127,16 @@ def _tell(folder: RunFolder, error: Exception, session: Session) -> None:
         if lines or isinstance(error, RunInterrupted | Diverged):
             step = max((int(line["step"]) for line in lines), default=0)
             kind = _kind(error, trained=session.trained)
-            note_stop(folder.environment, Stop(step=step, why=why(error), kind=kind))
-            session.note_left_out()
+            with undisturbed(), taking_time():
+                note_stop(folder.environment, Stop(step=step, why=why(error), kind=kind))
+                session.note_left_out()
+                write_card(folder)
             try:
                 draw(folder)
+                with undisturbed():
+                    write_card(folder)  # with the curves
             except KeyboardInterrupt:
                 say("interrupted again: the curves are not drawn", err=True)
-            with undisturbed():
-                write_card(folder)
     except (OSError, PearlError) as failure:  # a full disk may be what stopped the run
         say(f"curves and card cannot be written: {failure}", err=True)
 

@@ -70,9 +70,12 @@ def update(
     stop: bool = False,
     refused: bool = False,
     look: Look | None = None,
+    before_change: Callable[[], None] | None = None,
 ) -> Update:
     """Change the weights once. ``look`` sees the number of each micro-batch, its terms and the
     micro-batch itself before they are differentiated; in all processes, whoever is in it.
+    ``before_change`` is called when only the change of the weights is left; whatever ends the
+    update earlier has changed nothing.
 
     Raises ``Diverged`` before any weight is changed if a loss or the gradient is not finite.
     """
@@ -107,6 +110,8 @@ def update(
     if not all(math.isfinite(value) for value in values.values()):
         batches = [batch for _, batch in ready]
         raise Diverged(blame(machine, moment, values, local, batches))
+    if before_change:
+        before_change()
     machine.optimizer.step()
     machine.optimizer.zero_grad(set_to_none=True)
     return Update(values, int(counts["samples"]), int(counts["tokens"]), wants, met)

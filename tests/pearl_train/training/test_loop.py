@@ -259,7 +259,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(run: RunFolder) -> Non
 
     with pytest.raises(RunInterrupted, match=r"pearl-train run --resume .*run"):
         fit(toy_ingredients(config, batches=batches), config, run, progress=False)
-    assert isinstance(whole(run.checkpoints / "step-000006"), Checkpoint)
+    assert isinstance(whole(run.checkpoints / "step-000005"), Checkpoint), "the last whole update"
     assert signal.getsignal(signal.SIGINT) is before
 
 

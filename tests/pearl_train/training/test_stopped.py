@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from toy_run import Toy, ToyPanel, toy_batches, toy_config, toy_ingredients
+from toy_run import Toy, ToyPanel, toy_batch, toy_batches, toy_config, toy_ingredients
 
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.asking.trained import find
@@ -27,9 +27,11 @@ from pearl_train.run.folder import DataFacts, RunFolder
 from pearl_train.run.metrics import read_metrics
 from pearl_train.settings.config import Config, TargetConfig
 from pearl_train.settings.load import load_config
+from pearl_train.training.checkpoint import manifests, write_checkpoint
 from pearl_train.training.ingredients import Ingredients
 from pearl_train.training.loop import train
 from pearl_train.training.session import fit
+from pearl_train.training.state import capture
 from pearl_train.training.stopped import show, told_if_stopped
 from pearl_train.views.batch import Batch
 
@@ -77,12 +79,12 @@ def test_an_interrupted_run_shows_what_it_reached(run: RunFolder) -> None:
         go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
     assert run.curves.is_file()
     losses = [line for line in read_metrics(run.metrics) if "loss" in line]
-    assert [line["step"] for line in losses] == [3, 5], "the two since the last line as well"
+    assert [line["step"] for line in losses] == [3, 4], "the one since the last line as well"
     card = run.card.read_text()
-    assert "**Not finished**: it stopped after step 5 of 12. Somebody interrupted it" in card
+    assert "**Not finished**: it stopped after step 4 of 12. Somebody interrupted it" in card
     assert "pearl-train run --resume run" in card
-    assert "5 of 12 steps of 6 samples" in card
-    assert "- from step 0 to 5: 1 process(es)" in card
+    assert "4 of 12 steps of 6 samples" in card
+    assert "- from step 0 to 4: 1 process(es)" in card
     assert f"| vlm | {losses[-1]['vlm']:.4g} |" in card
     assert "](curves.png)" in card
     assert "## Use" not in card
@@ -102,13 +104,26 @@ def test_who_resumes_ends_with_the_lines_of_one_that_never_stopped(tmp_path: Pat
     assert lines[0] == lines[1]
 
 
-def test_a_second_ctrl_c_leaves_the_same_without_a_checkpoint(run: RunFolder) -> None:
-    def twice() -> None:
-        terminated()
-        terminated()
+def test_a_second_ctrl_c_leaves_the_same_without_a_checkpoint(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        save = write_checkpoint
+        saved: list[int] = []
 
-    with pytest.raises(RunInterrupted, match=r"at once: .*pearl-train run --resume .*run$"):
-        go(run, toy_ingredients(CONFIG, batches=batches_until(6, twice)))
+        def captured(*arguments: Any) -> Any:
+            if saved == [4]:
+                terminated()  # while the checkpoint of the stop is made
+            return capture(*arguments)
+
+        def written(folder: Path, snapshot: Any, *more: Any) -> Any:
+            saved.append(snapshot.step)
+            return save(folder, snapshot, *more)
+
+        patch.setattr("pearl_train.training.session.capture", captured)
+        patch.setattr("pearl_train.training.session.write_checkpoint", written)
+        with pytest.raises(RunInterrupted, match=r"at once: .*pearl-train run --resume .*run$"):
+            go(run, toy_ingredients(CONFIG, batches=batches_until(6, terminated)))
     assert run.curves.is_file()
     card = run.card.read_text()
     assert "after step 6 of 12. Somebody interrupted it (Ctrl-C or SIGTERM), at once" in card
@@ -117,16 +132,79 @@ def test_a_second_ctrl_c_leaves_the_same_without_a_checkpoint(run: RunFolder) ->
     go(run, toy_ingredients(CONFIG), resume=True)
 
 
+class Signalling(Toy):
+    """Somebody asks to stop in the middle of an update."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, batch: Batch, moment: Moment, targets: Tensor | None) -> Terms:
+        terms = super().forward(batch, moment, targets)
+        if moment.step == self.step:
+            terminated()
+        return terms
+
+
+def test_the_update_at_hand_is_given_up_and_done_again(tmp_path: Path) -> None:
+    weights = []
+    for name, at in (("whole", 99), ("halves", 7)):
+        folder = RunFolder(tmp_path / name)
+        folder.create(CONFIG, FACTS)
+        trainee: Toy = Signalling(at)
+        try:
+            go(folder, toy_ingredients(CONFIG, trainee=trainee))
+        except RunInterrupted:
+            assert manifests(folder.checkpoints).keys() >= {folder.checkpoints / "step-000007"}
+            trainee = Toy()
+            go(folder, toy_ingredients(CONFIG, trainee=trainee), resume=True)
+        weights.append([p.detach().clone() for p in trainee.parameters()])
+        assert [line["step"] for line in read_metrics(folder.metrics) if "loss" in line][-1] == 12
+    assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
+
+
+def test_before_the_first_step_there_is_nothing_to_keep(run: RunFolder) -> None:
+    with pytest.raises(RunInterrupted, match=r"before the first step: nothing is lost. Go on with"):
+        go(run, toy_ingredients(CONFIG, trainee=Signalling(0)))
+    assert not list(run.checkpoints.iterdir())
+
+
+def test_a_validation_that_is_interrupted_is_made_up_for(tmp_path: Path) -> None:
+    found = []
+    for name, at in (("whole", 99), ("halves", 1)):
+        folder = RunFolder(tmp_path / name)
+        folder.create(CONFIG, FACTS)
+        measured = 0
+
+        def validation(at: int = at) -> Iterator[list[Batch]]:
+            nonlocal measured
+            measured += 1
+            if measured == at:
+                terminated()
+            yield [toy_batch([40, 41, 42])]
+
+        try:
+            go(folder, toy_ingredients(CONFIG, validation=validation))
+        except RunInterrupted:
+            (kept,) = manifests(folder.checkpoints).values()
+            assert (kept.step, kept.validation) == (4, None)
+            go(folder, toy_ingredients(CONFIG, validation=validation), resume=True)
+        scores = {path.name: m.validation for path, m in manifests(folder.checkpoints).items()}
+        found.append((folder.metrics.read_bytes(), scores))
+    assert found[0] == found[1]
+    assert all(value is not None for value in found[0][1].values())
+
+
 def test_a_second_ctrl_c_while_curves_are_drawn_leaves_the_card(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def again(*args: Any, **options: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("pearl_train.report.curves.draw_curves", again)
+    monkeypatch.setattr("pearl_train.training.stopped.draw_curves", again)
     with pytest.raises(RunInterrupted, match=r"a checkpoint is written. Go on with: "):
         go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
-    assert "stopped after step 5 of 12. Somebody interrupted it" in run.card.read_text()
+    assert "stopped after step 4 of 12. Somebody interrupted it" in run.card.read_text()
     assert "the curves are not drawn" in capsys.readouterr().err
 
 
@@ -287,11 +365,11 @@ def test_ctrl_c_while_targets_are_made_keeps_them(
     run = RunFolder(tmp_path / "run")
     with pytest.raises(RunInterrupted, match=r"Go on with: pearl-train run --resume .*run$"):
         train(config, tiny_data, run.path, progress=False)
-    kept = 4 if signals == 1 else 2
+    kept = 2  # the batch at hand is given up
     card = run.card.read_text()
     assert "**Not finished**: it stopped before the first of 1 steps. Somebody interrupted" in card
     if signals == 1:
-        assert f"while targets were made: 4 of {run.read_data().samples} targets are kept." in card
+        assert f"while targets were made: 2 of {run.read_data().samples} targets are kept." in card
 
     made.clear()
     signals = 0
