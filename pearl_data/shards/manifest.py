@@ -8,6 +8,7 @@ files written with it; the summary carries the hash of all lines before it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -168,13 +169,29 @@ def summarise(
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of dataset ``folder``; raises ``BadInput`` naming the line that is wrong."""
     path = folder / MANIFEST
+    *whole, torn = _read(folder).split(b"\n")
+    return _ordered(list(_lines(whole, path)), torn, path)
+
+
+def header_alone(folder: Path) -> Manifest:
+    """The header of an altered manifest, without the shards: a wrong number in any line would be
+    believed, since only the summary vouches for all. Raises ``BadInput`` for a wrong header.
+    """
+    first, newline, _ = _read(folder).partition(b"\n")
+    lines = list(_lines([first] if newline else [], folder / MANIFEST))
+    return _ordered(lines, b"", folder / MANIFEST)
+
+
+def _read(folder: Path) -> bytes:
     try:
-        data = read_regular(inside(folder, MANIFEST))
+        return read_regular(inside(folder, MANIFEST))
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-    *whole, torn = data.split(b"\n")
-    lines: list[Line] = []
-    for number, text in enumerate(whole, 1):
+        raise BadInput(f"{folder / MANIFEST}: cannot be read: {error.strerror}") from error
+
+
+def _lines(texts: list[bytes], path: Path) -> Iterator[Line]:
+    """The whole lines; raises ``BadInput`` at the first that is none."""
+    for number, text in enumerate(texts, 1):
         try:
             line: Line = decode_json(text, Line)
         except msgspec.DecodeError as error:
@@ -183,8 +200,7 @@ def read_manifest(folder: Path) -> Manifest:
             ) from error
         if encode_line(line) != text + b"\n":
             raise BadInput(f"{path}, line {number}: expected canonical JSON, got an altered line")
-        lines.append(line)
-    return _ordered(lines, torn, path)
+        yield line
 
 
 def _ordered(lines: list[Line], torn: bytes, path: Path) -> Manifest:

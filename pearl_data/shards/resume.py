@@ -30,6 +30,7 @@ from pearl_data.shards.manifest import (
     ShardLine,
     SummaryLine,
     encode_line,
+    header_alone,
     read_manifest,
     summarise,
 )
@@ -64,10 +65,11 @@ def restore(out: Path, header: HeaderLine) -> Restored:
         write_whole(out / MANIFEST, encode_line(header))
         (out / "shards").mkdir(exist_ok=True)
         return Restored([], None, {}, [])
-    manifest = read_manifest(out)
+    manifest, altered = _manifest(out)
     for folder in FOLDERS:
         inside(out, folder)
     kept, changed = _kept_under(out, manifest, header)
+    changed += altered
     (out / "shards").mkdir(exist_ok=True)
     look = _Look(out)
     sums = _sums_of(out, manifest, changed)
@@ -81,9 +83,7 @@ def restore(out: Path, header: HeaderLine) -> Restored:
         kept = kept[:-1]  # one split of a commit whose last line is not there
     whole_set = len(kept) == len(manifest.shards) and manifest.header == header
     summary = manifest.summary if whole_set else None
-    if manifest.torn:
-        changed.append(f"{MANIFEST}: the last line was not finished")
-    if not whole_set or manifest.torn:
+    if not whole_set or manifest.torn or altered:
         dropped = manifest.shards[len(kept) :]
         sums = _without(out, sums, [*map(_timings, dropped), PAGE])
         for name in [n for shard in dropped for n in (*shard.files(), timings_name(shard.number))]:
@@ -116,6 +116,16 @@ def with_card(out: Path, summary: SummaryLine, header: HeaderLine, shards: list[
 def card_is_whole(out: Path, summary: SummaryLine) -> bool:
     """If the card is there as it was written; earlier versions kept no hash of it."""
     return summary.card_sha256 is None or whole(out, CARD, summary.card_sha256)
+
+
+def _manifest(out: Path) -> tuple[Manifest, list[str]]:
+    """The manifest as far as it is right, and what is wrong with it."""
+    try:
+        manifest = read_manifest(out)
+    except BadInput as error:
+        return header_alone(out), [f"{error}; everything is written again"]
+    torn = [f"{MANIFEST}: the last line was not finished"] if manifest.torn else []
+    return manifest, torn
 
 
 def _kept_under(
@@ -197,7 +207,9 @@ class _Look:
                 path = inside(self.out, name)
                 if name == shard.name:
                     found = path.stat()
-                    if found.st_size == shard.bytes and found.st_ctime_ns < self._before_ns:
+                    if found.st_size != shard.bytes:
+                        return f"{name} does not have the size of the manifest"
+                    if found.st_ctime_ns < self._before_ns:
                         continue
                     self.hashed = True
                 if file_sha256(path) != sha256:

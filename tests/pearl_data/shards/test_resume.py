@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -27,9 +28,15 @@ BLOCKS = 8
 VAL = 3
 
 
+@cache
+def built(index: int) -> BlockResult:
+    """Block ``index``, made once."""
+    return build_block(index)
+
+
 def block(index: int, room: int | None = None) -> BlockResult:
     """Block ``index`` with two splits, cut after the sample that fills ``room``."""
-    whole = build_block(index)
+    whole = built(index)
     samples = []
     for trajectory, members in whole.samples[:room]:
         split = "val" if int(trajectory.id[1:]) % VAL == 0 else "train"
@@ -212,6 +219,26 @@ def test_every_file_of_a_finished_set_is_repaired(whole: Path, tmp_path: Path, h
         write(out)
         assert contents(out) == contents(whole), name
         assert not path.is_symlink(), name
+
+
+def test_an_altered_manifest_is_repaired_unless_its_header_is_lost(
+    whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "set"
+    data = (whole / "manifest.jsonl").read_bytes()
+    header = data.index(b"\n") + 1
+    for offset in range(header, len(data), 397):
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(whole, out)
+        flipped = bytes([data[offset] ^ 1])
+        (out / "manifest.jsonl").write_bytes(data[:offset] + flipped + data[offset + 1 :])
+        write(out)
+        assert contents(out) == contents(whole), (offset, data[offset - 20 : offset + 20])
+    (out / "manifest.jsonl").write_bytes(b"x" + data[1:])
+    before = contents(out)
+    with pytest.raises(BadInput, match="line 1: expected a manifest line"):
+        write(out)
+    assert contents(out) == before
 
 
 def test_a_folder_of_the_writer_that_is_a_link_out_is_refused(whole: Path, tmp_path: Path) -> None:
