@@ -164,7 +164,9 @@ def named_media(call: Call) -> list[str]:
     unknown tool or arguments that could not be read.
     """
     tool = TOOLS.get(call.tool)
-    return [name for _, name in tool.named_media(call.arguments or {})] if tool else []
+    if tool is None or not call.arguments:
+        return []
+    return [name for _, name in tool.named_media(call.arguments)]
 
 
 def canonical_json(value: Any) -> bytes:

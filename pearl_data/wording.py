@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 #: Where a picture stands, in the templates of every family that is known here.
 _PICTURE = (
@@ -32,6 +33,7 @@ NO_MARKS = "words without marks of a chat template"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)\Z")
 
 
+@lru_cache(maxsize=4096)  # choices are words of a few kinds
 def alike(text: str) -> str:
     """A key that texts share if nobody could tell them apart as answers.
 

@@ -6,13 +6,14 @@ Each tool checks its own stored calls from arguments and media records; no pixel
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from pearl_data.containment import WHOLE_SHARE, is_whole
 from pearl_data.findings import Finding, finding, from_tool_error
 from pearl_data.trajectory import Call, Evidence, Trajectory
 from pearl_tools.errors import ToolFailure, UsageError
 from pearl_tools.executor import ExecutorSettings
-from pearl_tools.geometry import check_aspect_ratio
+from pearl_tools.geometry import MAX_ASPECT_RATIO, check_aspect_ratio
 from pearl_tools.regions import near
 from pearl_tools.registry import TOOLS
 from pearl_tools.tool import Output
@@ -23,26 +24,28 @@ def check_geometry(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Ite
     """Boxes that cannot be, and calls, media and evidence whose boxes do not fit each other."""
     for index, medium in enumerate(trajectory.media):
         if medium.kind in PICTURE_KINDS:
-            try:
-                check_aspect_ratio(medium.width, medium.height, f"media[{index}]")
-            except ToolFailure as failure:
-                yield from_tool_error(failure.error, "")
-        whole = (0.0, 0.0, float(medium.width), float(medium.height))
-        if medium.parent is None and medium.box_root not in (None, whole):
-            path = f"media[{index}].box_root"
-            yield finding("result.box_mismatch", path, list(whole), medium.box_root)  # type: ignore[arg-type]
+            sides = (medium.width, medium.height)
+            if max(sides) > MAX_ASPECT_RATIO * min(sides):
+                yield from _thin(*sides, f"media[{index}]")
+        if medium.parent is None and medium.box_root is not None:
+            whole = [0.0, 0.0, float(medium.width), float(medium.height)]
+            if [*medium.box_root] != whole:
+                path = f"media[{index}].box_root"
+                yield finding("result.box_mismatch", path, str(whole), medium.box_root)
     task = trajectory.task
     looks = trajectory.origin == "expert" and task.needs_tool
     for index, evidence in enumerate(task.evidence):
+        x0, y0, x1, y1 = evidence.bbox
         path = f"task.evidence[{index}].bbox"
-        yield from _evidence(evidence, path)
+        if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+            yield from _evidence(evidence, path)
         if looks and evidence.role != "pair" and is_whole(evidence.bbox):
             expected = f"a part of the picture, at most {WHOLE_SHARE:.0%} of it"
             yield finding("geometry.whole_image", path, expected, list(evidence.bbox))
     for i, step in enumerate(trajectory.steps):
         for j, call in enumerate(step.calls):
             if call.result.status == "ok":
-                yield from _call(trajectory, call, f"steps[{i}].calls[{j}]", media)
+                yield from _call(trajectory, (i, j), media)
 
 
 def settings_of(call: Call) -> ExecutorSettings:
@@ -57,36 +60,54 @@ def settings_of(call: Call) -> ExecutorSettings:
 
 
 def _call(
-    trajectory: Trajectory, call: Call, where: str, media: dict[str, MediaRecord]
+    trajectory: Trajectory, place: tuple[int, int], media: dict[str, MediaRecord]
 ) -> Iterator[Finding]:
+    call = trajectory.steps[place[0]].calls[place[1]]
     arguments, recorded, tool = call.arguments, call.effective, TOOLS[call.tool]
     assert arguments is not None  # the schema says so of an ok call
     assert recorded is not None
-    named = [name for _, name in tool.named_media(arguments)]
-    if not all(name in media for name in named):
+    sources = tuple([media.get(name) for _, name in tool.named_media(arguments)])
+    if not _all_there(sources):
         return  # the reference stage has said so
-    sources = tuple(media[name] for name in named)
     try:
         errors = list(tool.check_record(arguments, sources, recorded))
     except UsageError as error:
-        yield finding("result.box_mismatch", f"{where}.effective", "possible settings", error)
+        path = f"{_where(place)}.effective"
+        yield finding("result.box_mismatch", path, "possible settings", error)
         return
     for each in errors:
-        yield from_tool_error(each, where)
+        yield from_tool_error(each, _where(place))
     if isinstance(recorded, tool.effects):  # otherwise said above
-        yield from _outputs(trajectory, call, tool.outputs(recorded, sources), where, media)
+        yield from _outputs(trajectory, call, tool.outputs(recorded, sources), place, media)
+
+
+def _all_there(
+    sources: tuple[MediaRecord | None, ...],
+) -> TypeGuard[tuple[MediaRecord, ...]]:
+    return None not in sources
+
+
+def _where(place: tuple[int, int]) -> str:
+    return f"steps[{place[0]}].calls[{place[1]}]"
+
+
+def _thin(width: int, height: int, path: str) -> Iterator[Finding]:
+    try:
+        check_aspect_ratio(width, height, path)
+    except ToolFailure as failure:
+        yield from_tool_error(failure.error, "")
 
 
 def _outputs(
     trajectory: Trajectory,
     call: Call,
     outputs: Sequence[Output],
-    where: str,
+    place: tuple[int, int],
     media: dict[str, MediaRecord],
 ) -> Iterator[Finding]:
     """The media of a result are those that its call makes: kind, parent, size and place."""
     if len(call.result.media) != len(outputs):
-        path = f"{where}.result.media"
+        path = f"{_where(place)}.result.media"
         yield finding("result.missing_media", path, f"{len(outputs)}", f"{len(call.result.media)}")
         return
     for name, output in zip(call.result.media, outputs, strict=True):

@@ -73,36 +73,38 @@ def _calls(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Fi
             result = call.result
             if result.status == "error" or call.arguments is None:
                 continue
-            where = f"steps[{i}].calls[{j}]"
             if trajectory.origin == "expert":  # imported texts keep the dialect they came in
-                yield from _raw(call.arguments_raw, call.arguments, f"{where}.arguments_raw")
+                yield from _raw(call.arguments_raw, call.arguments, (i, j))
             tool = TOOLS[call.tool]
             for argument, source in tool.named_media(call.arguments):
-                path = f"{where}.arguments.{argument}"
                 kinds = tool.kinds_of(argument)
+                if source in there and media[source].kind in kinds:
+                    continue
+                path = f"steps[{i}].calls[{j}].arguments.{argument}"
                 if source not in there:
                     yield _absent(path, source, media, there)
-                elif media[source].kind not in kinds:
+                else:
                     expected = "a picture" if kinds <= PICTURE_KINDS else " or ".join(sorted(kinds))
                     got = f"{source}, a {media[source].kind}"
                     yield finding("reference.wrong_kind", path, expected, got)
             for k, name in enumerate(result.media):
-                path = f"{where}.result.media[{k}]"
-                made = media.get(name)
-                if made is None:
+                if name in media and name not in there:
+                    there.add(name)
+                    continue
+                path = f"steps[{i}].calls[{j}].result.media[{k}]"
+                if name not in media:
                     hint = "a result names media that the record lists under media"
                     yield finding("result.missing_media", path, _one_of(media), name, hint)
-                elif name in there:
+                else:
                     expected = "a medium that no earlier call made"
                     yield finding("reference.duplicate_id", path, expected, name)
-                else:
-                    there.add(name)
     if len(set(ids)) != len(ids):
         yield from _doubled_calls(trajectory)
 
 
-def _raw(text: str, arguments: dict[str, Any], path: str) -> Iterator[Finding]:
+def _raw(text: str, arguments: dict[str, Any], place: tuple[int, int]) -> Iterator[Finding]:
     """The text of an ok call says what was understood."""
+    path = f"steps[{place[0]}].calls[{place[1]}].arguments_raw"
     try:
         said = decode_json(text)
     except msgspec.DecodeError as error:

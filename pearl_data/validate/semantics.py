@@ -129,6 +129,10 @@ def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[F
 
 def _words(task: Task) -> Iterator[Finding]:
     """Marks of a chat template among the words."""
+    words = [task.question, task.answer, *task.choices, *(each.label for each in task.evidence)]
+    joined = "\n".join(words)
+    if "<" not in joined and "[" not in joined:
+        return
     texts = {"task.question": task.question, "task.answer": task.answer}
     texts |= {f"task.choices[{i}]": choice for i, choice in enumerate(task.choices)}
     texts |= {f"task.evidence[{i}].label": each.label for i, each in enumerate(task.evidence)}
@@ -140,17 +144,17 @@ def _words(task: Task) -> Iterator[Finding]:
 def _repeated(trajectory: Trajectory) -> Iterator[Finding]:
     if sum(len(step.calls) for step in trajectory.steps) < 2:
         return
-    seen: dict[bytes, str] = {}
+    seen: dict[bytes, tuple[int, int]] = {}
     for i, step in enumerate(trajectory.steps):
         for j, call in enumerate(step.calls):
             error = call.result.error
             if call.arguments is None or (error and error.fault_owner == "environment"):
                 continue
-            where = f"steps[{i}].calls[{j}]"
-            first = seen.setdefault(canonical_json([call.tool, call.arguments]), where)
-            if first != where:
-                got = f"the call of {first} again"
-                yield finding("semantic.repeated_call", where, "a call that was not made", got)
+            first = seen.setdefault(canonical_json([call.tool, call.arguments]), (i, j))
+            if first != (i, j):
+                path, got = f"steps[{i}].calls[{j}]", "the call of steps[{}].calls[{}] again"
+                expected = "a call that was not made"
+                yield finding("semantic.repeated_call", path, expected, got.format(*first))
 
 
 def _unused(trajectory: Trajectory) -> Iterator[Finding]:
@@ -177,24 +181,23 @@ def _unused(trajectory: Trajectory) -> Iterator[Finding]:
 
 
 def _dangling(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[Finding]:
-    made: set[str] = set()
-    taken: set[str] = {evidence.media for evidence in trajectory.task.evidence}
-    for step in trajectory.steps:
-        for call in step.calls:
-            made.update(call.result.media)
-            taken.update(named_media(call))
-    roots = [medium for medium in media.values() if medium.kind in ROOT_KINDS]
-    # people's own questions may show pictures beside the one that the answer lies in
-    context = trajectory.task.family in ("given", "other") and any(m.id in taken for m in roots)
+    calls = [call for step in trajectory.steps for call in step.calls]
+    made = {name for call in calls for name in call.result.media}
+    roots = [medium.id for medium in media.values() if medium.kind in ROOT_KINDS]
+    needless: set[str] = set()
+    if len(roots) > 1:
+        taken = {evidence.media for evidence in trajectory.task.evidence}
+        taken.update(name for call in calls for name in named_media(call))
+        # people's own questions may show pictures beside the one that the answer lies in
+        context = trajectory.task.family in ("given", "other") and not taken.isdisjoint(roots)
+        needless = set() if context else set(roots) - taken
     for index, medium in enumerate(trajectory.media):
-        path = f"media[{index}]"
-        if medium.kind not in ROOT_KINDS:
-            if medium.id not in made:
-                got = f"{medium.id}, which no call returned"
-                yield finding("semantic.dangling_media", path, "a call that made it", got)
-        elif len(roots) > 1 and medium.id not in taken and not context:
-            got = f"{medium.id}, which nothing names"
-            yield finding("semantic.dangling_media", path, "a call or evidence that uses it", got)
+        if medium.kind not in ROOT_KINDS and medium.id not in made:
+            got, expected = f"{medium.id}, which no call returned", "a call that made it"
+            yield finding("semantic.dangling_media", f"media[{index}]", expected, got)
+        elif medium.id in needless and medium.kind in ROOT_KINDS:
+            got, expected = f"{medium.id}, which nothing names", "a call or evidence that uses it"
+            yield finding("semantic.dangling_media", f"media[{index}]", expected, got)
 
 
 def _insufficient(trajectory: Trajectory, done: list[Call]) -> Iterator[Finding]:

@@ -119,6 +119,9 @@ def box_in_root(box_px: Sequence[float], source: MediaFacts) -> Box:
     ``box_root``.
     """
     left, top, right, bottom = root_box(source)
+    if (left, top, right, bottom) == (0, 0, source.width, source.height):
+        x0, y0, x1, y1 = box_px
+        return (float(x0), float(y0), float(x1), float(y1))
 
     def along(value: float, start: float, end: float, size: int) -> float:
         return end if value == size else start + value * ((end - start) / size)

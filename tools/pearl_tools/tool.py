@@ -106,6 +106,10 @@ class ToolContext(Protocol):
         ...
 
 
+#: Settings under which a tool that knows no others may have worked.
+_ANY_SETTINGS = ExecutorSettings(min_side_px=1)
+
+
 class Tool(ABC):
     """One tool. Subclasses set the class attributes and implement the abstract methods.
 
@@ -167,7 +171,7 @@ class Tool(ABC):
 
         A record is checked without the settings of its run. Raises ``UsageError`` if none fit.
         """
-        return ExecutorSettings(min_side_px=1)
+        return _ANY_SETTINGS
 
     def check_record(
         self, arguments: dict[str, Any], sources: tuple[MediaFacts, ...], recorded: Effective
