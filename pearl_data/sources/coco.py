@@ -322,9 +322,10 @@ def _merged(thing: Thing, twin: Thing) -> Thing:
 
 
 def _record(item: ImageEntry | Annotation) -> dict[str, Any]:
-    """An item of the file as the quarantine keeps it."""
+    """An item of the file as the quarantine keeps it: without what was found out about it here."""
     record: dict[str, Any] = msgspec.to_builtins(item)
-    return {key: value for key, value in record.items() if key not in ("fault", "numbers")}
+    found_out = ("fault", "numbers", "path", "file")
+    return {key: value for key, value in record.items() if key not in found_out}
 
 
 def named_points(

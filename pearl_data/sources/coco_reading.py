@@ -41,7 +41,7 @@ from pearl_data.sources.foreign import refuse_foreign
 from pearl_data.sources.json_lists import read_lists
 from pearl_data.sources.keys import slug
 from pearl_data.sources.kinds import Kind, id_text, part_names, plain_name, related
-from pearl_data.sources.pictures import PictureFolder, name_parts
+from pearl_data.sources.pictures import PictureFolder, name_parts, read_picture
 from pearl_tools.errors import BadInput, ToolError, ToolFailure, listed, tool_error
 from pearl_tools.files import open_regular
 
@@ -51,11 +51,13 @@ _MEGABYTE = 10**6
 #: Smaller files are read before anyone looks at a progress line.
 _LARGE_BYTES = 20 * _MEGABYTE
 _BATCH = 5_000
+#: Pictures without a size in the file that are opened to judge the unit of its boxes.
+_MEASURED = 50
 _PREFIX, _SUFFIX = "pearl-annotations-", ".sqlite"
-#: A unit is sure if it fits this share of a file's boxes, and ours does not.
-_NEARLY_ALL = 0.95
+#: Another unit is sure if it fits so large a share of a file's boxes, and ours only so small a one.
+_NEARLY_ALL, _TOO_FEW = 0.95, 0.9
 _UNITS = """
-    SELECT count(*),
+    SELECT count(*), count(width),
         total(max(abs(x), abs(y), w, h) <= 1),
         total(width > 0 AND x >= -1 AND y >= -1 AND x + w <= width + 1 AND y + h <= height + 1),
         total(width > 0 AND x >= -1 AND y >= -1 AND w > x AND h > y AND w <= width + 1
@@ -245,9 +247,14 @@ class _Reading:
         self._db.execute("CREATE INDEX by_image ON annotation (image)")
         self._db.execute("CREATE INDEX by_key ON image (key)")
         kinds, notes = self._kinds()
-        self._check_units()
         self._images_once()
         pictures = self._find_pictures(notes)
+        self._check_units()
+        self._db.execute("CREATE INDEX by_file ON image (file)")
+        self._same_file()
+        self._db.execute(
+            "INSERT INTO entry SELECT row_number() OVER (ORDER BY position), position FROM image"
+        )
         self._orphans()
         asked, not_asked = self._attributes.chosen(attributes)
         reasons: dict[str, list[str]] = {}
@@ -309,7 +316,7 @@ class _Reading:
 
     def _check_units(self) -> None:
         """Raises ``BadInput`` if the file's boxes are no [x, y, width, height] in pixels."""
-        boxes, fractions, fit, corners, area_fits, area_corners = self._db.execute(
+        boxes, known, fractions, fit, corners, area_fits, area_corners = self._db.execute(
             _UNITS
         ).fetchone()
         got = ""
@@ -320,12 +327,12 @@ class _Reading:
             boxes
             and area_fits < boxes / 2
             and (
-                (corners >= _NEARLY_ALL * boxes and fit <= _NEARLY_ALL * boxes)
+                (corners >= _NEARLY_ALL * known and fit <= _TOO_FEW * known and known)
                 or area_corners >= _NEARLY_ALL * boxes
             )
         ):
             got = (
-                f"corners [x0, y0, x1, y1]: read so, {corners:.0f} of {boxes} boxes lie in their "
+                f"corners [x0, y0, x1, y1]: read so, {corners:.0f} of {known} boxes lie in their "
                 f"pictures and {area_corners:.0f} have the area that the file says; read as "
                 f"[x, y, width, height], {fit:.0f} and {area_fits:.0f}"
             )
@@ -368,7 +375,7 @@ class _Reading:
 
     def _find_pictures(self, notes: list[str]) -> str:
         """Finds the file of every entry; returns a hash of which pictures are there."""
-        digest, by_tail, last = hashlib.sha256(), 0, -1
+        digest, by_tail, measured, last = hashlib.sha256(), 0, 0, -1
         while entries := self._entries("position > ?", last, _BATCH):
             last = entries[-1].position
             for entry in entries:
@@ -383,11 +390,20 @@ class _Reading:
                     by_tail += path != entry.name
                     file = f"{facts.st_dev}:{facts.st_ino}"
                     self._save(msgspec.structs.replace(entry, path=path, file=file))
+                    if None in (entry.width, entry.height) and measured < _MEASURED:
+                        measured += 1
+                        self._measure(entry.position, path)
                 digest.update(f"{entry.name!r} {size}\n".encode())
         if by_tail:
-            notes.append(f"{by_tail} pictures found by the tail of their name")
-        self._same_file()
+            notes.append(f"pictures found by another spelling of their name: {by_tail}")
         return digest.hexdigest()
+
+    def _measure(self, position: int, path: str) -> None:
+        """Notes the size of a picture that the file does not say, to judge its boxes' unit."""
+        with contextlib.suppress(ToolFailure):
+            facts = read_picture(self._pictures, path, frame="upright").facts
+            sql = "UPDATE image SET width = ?, height = ? WHERE position = ?"
+            self._db.execute(sql, (facts.width, facts.height, position))
 
     def _same_file(self) -> None:
         """Refuses entries that name different pictures of which only one is there."""

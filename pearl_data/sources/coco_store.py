@@ -25,6 +25,7 @@ SCHEMA = """
         record BLOB);
     CREATE TABLE annotation (position INTEGER, image TEXT, x REAL, y REAL, w REAL, h REAL,
         area REAL, record BLOB);
+    CREATE TABLE entry (place INTEGER PRIMARY KEY, position INTEGER);
     CREATE TABLE rejected (place INTEGER PRIMARY KEY, record BLOB);
     CREATE TABLE head (record BLOB);
 """
@@ -69,8 +70,11 @@ class CocoStore:
 
     def images(self, first: int, number: int) -> list[ImageEntry]:
         """Up to ``number`` entries of pictures in the file's order, from the ``first`` on."""
-        query = "SELECT record FROM image ORDER BY position LIMIT ? OFFSET ?"
-        rows = self._db.execute(query, (number, first))
+        query = (
+            "SELECT record FROM entry JOIN image USING (position)"
+            " WHERE place > ? AND place <= ? ORDER BY place"
+        )
+        rows = self._db.execute(query, (first, first + number))
         return [msgspec.msgpack.decode(record, type=ImageEntry) for (record,) in rows]
 
     def of(self, image: ImageEntry) -> list[Annotation]:
@@ -93,7 +97,7 @@ class CocoStore:
 
     def rejected(self, first: int, number: int) -> Iterator[Rejected]:
         """Up to ``number`` items that belong to no picture, from the ``first`` on."""
-        query = "SELECT record FROM rejected ORDER BY place LIMIT ? OFFSET ?"
-        for (record,) in self._db.execute(query, (number, first)):
+        query = "SELECT record FROM rejected WHERE place > ? AND place <= ? ORDER BY place"
+        for (record,) in self._db.execute(query, (first, first + number)):
             entry = msgspec.msgpack.decode(record, type=RejectedRecord)
             yield Rejected(entry.stem, entry.reason, entry.record)

@@ -375,6 +375,21 @@ def test_boxes_in_another_unit_are_refused_with_the_evidence(
         source(tmp_path, content)
 
 
+def test_corners_are_found_where_the_file_has_no_sizes(tmp_path: Path) -> None:
+    content = document(images=[{"id": 1, "file_name": "1.png"}])
+    for item, (x, y, w, h) in zip(content["annotations"], BOXES, strict=True):
+        item["bbox"] = [x, y, x + w, y + h]
+    with pytest.raises(BadInput, match=r"corners .*\[geometry.wrong_unit\]"):
+        source(tmp_path, content)
+
+
+def test_large_things_and_a_few_boxes_beyond_the_edge_are_no_corners(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"] = [annotation(k, 1, (k, k, 500, 400)) for k in range(20)]
+    content["annotations"].append(annotation(99, 2, (20, 20, 625, 300)))
+    assert codes(source(tmp_path, content))["geometry.partly_outside"] == 1
+
+
 def test_areas_that_mean_nothing_do_not_matter(tmp_path: Path) -> None:
     for area in (0, -1, 1e9, None, "large", float("nan"), [1]):
         content = document()
@@ -488,16 +503,20 @@ def test_a_cut_file_says_where_it_ends(tmp_path: Path, cut: int) -> None:
 def test_workers_read_what_was_prepared_and_it_goes_with_its_maker(tmp_path: Path) -> None:
     content = document()
     content["annotations"] += [{"id": 5}, 7, {"image_id": 99, "bbox": [1, 2, 3, 4]}]
+    content["images"].append({"id": 2, "file_name": "2.png"})  # nothing to ask of it
     maker = source(tmp_path, content)
     (tmp_path / "a.json").unlink()  # nobody reads it again
     other = CocoSource(tmp_path / "a.json", tmp_path / "img", ALL, maker.prepared)
     assert items(other) == items(maker)
     assert other.config() == maker.config()
     assert codes(other) == {
-        "schema.missing_field": 1, "schema.type": 1, "reference.unknown_medium": 1
+        "schema.missing_field": 1, "schema.type": 1, "reference.unknown_medium": 1,
+        "semantic.no_question": 1,
     }  # fmt: skip
     assert maker.prepared
     prepared = Path(maker.prepared)
+    text = json.dumps([item.record for item in items(maker) if isinstance(item, Rejected)])
+    assert f":{(tmp_path / 'img' / '1.png').stat().st_ino}" not in text
     assert prepared.exists()
     del maker, other
     assert not prepared.exists()
