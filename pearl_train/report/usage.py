@@ -25,6 +25,8 @@ with contextlib.suppress(KeyError, OSError, ImageCms.PyCMSError):  # without a p
         mode = "RGBA" if picture.mode == "RGBA" else "RGB"
         srgb = ImageCms.createProfile("sRGB")
         picture = ImageCms.profileToProfile(picture, profile, srgb, outputMode=mode)
+if picture.mode.startswith("I;16"):  # to 8 bits: plain conversion cuts off
+    picture = picture.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
 if picture.has_transparency_data:
     picture = picture.convert("RGBA")
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
@@ -91,8 +93,7 @@ def adapter_usage(config: Config, network: Path) -> str:
 
 _REPLIES = (
     "Replies are decoded greedily, without the tokens that the trainer added: "
-    "`generation_config.json` says so. A picture of 16 bits a sample is to be made one of 8 bits "
-    "first (`pearl-train predict` divides by 257; Pillow cuts off).\n\n"
+    "`generation_config.json` says so.\n\n"
 )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from made_media import other_profile
@@ -49,6 +50,7 @@ def pictures() -> dict[str, tuple[str, Image.Image, dict[str, Any]]]:
     exif = Image.Exif()
     exif[0x0112] = 6
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    deep = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21
     clear = drawn_picture(2, 120, 90).convert("RGBA")
     clear.paste((0, 0, 0, 0), (0, 0, 60, 90))
     half = drawn_picture(1, 90, 120).convert("LA")
@@ -63,6 +65,7 @@ def pictures() -> dict[str, tuple[str, Image.Image, dict[str, Any]]]:
         "profile": ("PNG", drawn_picture(1, 90, 120), {"icc_profile": other_profile()}),
         "profile-clear": ("PNG", clear, {"icc_profile": other_profile()}),
         "profile-large": ("JPEG", drawn_picture(3, 1200, 900), {"icc_profile": other_profile()}),
+        "grey-16": ("PNG", Image.fromarray(deep), {}),
         "profile-srgb": ("PNG", drawn_picture(1, 90, 70), {"icc_profile": srgb}),
         "profile-unfit": ("PNG", drawn_picture(1, 90, 120), {"icc_profile": b"none"}),
     }
