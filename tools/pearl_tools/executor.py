@@ -78,7 +78,9 @@ class ToolExecutor:
         """The observation of one call on ``media``; ``naming`` words its errors."""
         return self.run_many([ToolRequest(call, media, naming)])[0]
 
-    def run_many(self, requests: Sequence[ToolRequest]) -> list[Observation]:
+    def run_many(
+        self, requests: Sequence[ToolRequest | tuple[ToolCall, MediaMap]]
+    ) -> list[Observation]:
         """The observations of independent calls, in order, equal to :meth:`run` on each.
 
         Each request names its new medium from its own media map. Equal work is done once. Depth is
@@ -109,7 +111,9 @@ class ToolExecutor:
             observations.append(self._observe(item, known[item.key], "hit" if hit else "miss"))
         return observations
 
-    def _prepare(self, call: ToolCall, media: MediaMap, naming: Naming) -> Job | Observation:
+    def _prepare(
+        self, call: ToolCall, media: MediaMap, naming: Naming = OWN_NAMING
+    ) -> Job | Observation:
         """The stages before execution: a job, or the observation of the first failure."""
         try:
             arguments = parse_arguments(call.arguments)
