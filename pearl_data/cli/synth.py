@@ -41,21 +41,27 @@ from pearl_data.terminated import on_interrupt
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10**9),
     help="Most trajectories to write. [default: 100 for rendered scenes, else all]",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(-(10**12), 10**12),
+    help="Seed of everything random.",
+)
 @click.option(
     "--workers",
     default=1,
     show_default=True,
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 256),
     help="Processes that compute. One that dies is replaced, its input kept out if it dies there "
     "again. 0: this process computes, and a picture that ends it ends the run.",
 )
 @click.option(
     "--stall-after",
-    type=FiniteRange(min=0, min_open=True),
+    type=FiniteRange(0, 10**7, min_open=True),
     metavar="SECONDS",
     help="Replace a worker that makes no progress for so long; one that is stopped or hangs, after "
     "at most 30 s. [default: 600]",
@@ -64,7 +70,7 @@ from pearl_data.terminated import on_interrupt
     "--per-image",
     default=6,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10**6),
     help="Most questions on one annotated picture.",
 )
 @click.option(
@@ -94,14 +100,14 @@ from pearl_data.terminated import on_interrupt
     "--small-px",
     default=48,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10**6),
     help="Longer side, at the model's resolution, up to which a thing counts as too small to read.",
 )
 @click.option(
     "--model-px",
     default=448,
     show_default=True,
-    type=click.IntRange(min=16),
+    type=click.IntRange(16, 10**6),
     help="Longer side to which the model shrinks pictures.",
 )
 @click.option(
@@ -119,7 +125,7 @@ from pearl_data.terminated import on_interrupt
     type=FiniteRange(0, 1),
     help="Share of pictures whose trajectories get the split val.",
 )
-@click.option("--samples-per-shard", default=256, show_default=True, type=click.IntRange(min=1))
+@click.option("--samples-per-shard", default=256, show_default=True, type=click.IntRange(1, 10**6))
 @json_option
 @click.pass_context
 def synth(

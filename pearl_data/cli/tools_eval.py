@@ -68,7 +68,7 @@ def evaluation() -> None:
     type=click.IntRange(min=1, max=10_000_000),
     help="Random pixel pairs a picture; a million take about 0.1 GB.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 10**9))
 @click.option("--by-picture", is_flag=True, help="Print a table for every picture too.")
 @click.option(
     "--html",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @config_options
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10**6),
     default=200,
     show_default=True,
     metavar="N",

@@ -24,7 +24,7 @@ from pearl_train.cli.choices import asking_sets_option, checkpoint_option, data_
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for a line per question and the scores. [default: in RUN/eval, if it is a run]",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many questions.")
+@click.option("--limit", type=click.IntRange(1, 10**9), help="Only the first so many questions.")
 @checkpoint_option
 @asking_sets_option
 @allow_unfinished_option

@@ -13,6 +13,7 @@ import pytest
 from drawn import picture
 
 from pearl_data.cli.group import cli
+from pearl_train.cli.group import cli as trainer
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -143,3 +144,20 @@ def test_a_soft_limit_of_open_files_is_raised() -> None:
     command = f"ulimit -Sn 10; exec {sys.executable} -m pearl_data.cli.main --help"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False)
     assert done.returncode == 0
+
+
+def test_every_whole_number_of_the_command_line_has_a_largest_value() -> None:
+    def options(command: click.Command, path: str) -> list[str]:
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            names = command.list_commands(context)
+            inner = [(name, command.get_command(context, name)) for name in names]
+            return [o for name, one in inner if one for o in options(one, f"{path} {name}")]
+        return [
+            f"{path} {option.name}"
+            for option in command.params
+            if isinstance(option.type, click.types.IntParamType)
+            and getattr(option.type, "max", None) is None
+        ]
+
+    assert options(cli, "pearl-data") + options(trainer, "pearl-train") == []
