@@ -265,7 +265,7 @@ def _refuse_other_things(out: Path) -> None:
 
 
 def _refuse_other_config(out: Path, there: HeaderLine, asked: HeaderLine) -> None:
-    old, new = _flat(_comparable(there)), _flat(_comparable(asked))
+    old, new = _flat(_without_limit(there)), _flat(_without_limit(asked))
     absent = "absent"
     differences = [
         f"{key}: {old.get(key, absent)!r} there, {new.get(key, absent)!r} asked"
