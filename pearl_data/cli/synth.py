@@ -93,7 +93,7 @@ from pearl_data.terminated import on_interrupt
     show_default=True,
     type=click.Choice(["annotation", "tool"]),
     help="Who says which of two things is nearer: the annotation alone, or, where it has no"
-    " depth_rank, the depth map if the two differ by 10 % of its range or more;"
+    " depth_rank, the depth map if the two differ by 20 % of its range or more;"
     " such records are marked unverified.",
 )
 @click.option(

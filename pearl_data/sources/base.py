@@ -15,9 +15,12 @@ from pearl_data.trajectory import Source, Task
 from pearl_tools.errors import ToolError
 from pearl_tools.types import Medium, Record
 
-DEPTH_TRUTH_MARGIN: Final = 0.1
+DEPTH_TRUTH_MARGIN: Final = 0.2
 """Share of a depth map's range by which two readings must differ for the map itself to be the truth
-(``depth_truth`` tool). Where people annotated the order, the map only has to agree with them."""
+(``depth_truth`` tool). Where people annotated the order, the map only has to agree with them.
+
+On 30 rendered scenes the shipped network is right about 80 % of the 584 pairs with a margin of .1,
+85 % of the 386 with .2, and no more beyond: hence the verdict ``unverified``."""
 
 
 class Candidate(NamedTuple):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pearl_data.experts.base import Conclusion, ExpertSettings, PlannedStep, Unsupported
 from pearl_data.experts.grounded import GroundedExpert
+from pearl_data.sources.base import DEPTH_TRUTH_MARGIN
 from pearl_data.trajectory import Evidence, Task
 from pearl_tools.executor import ToolExecutor
 from pearl_tools.media import open_image
@@ -196,8 +197,8 @@ def test_a_depth_map_that_decides_by_too_little_says_no_answer() -> None:
         carry_out(question, ["depth"])
     error = caught.value.error
     assert (error.code, error.path) == ("semantic.ambiguous", "task.answer")
-    assert "differ by 10%" in error.expected
-    assert 0 <= float(error.got.rstrip("%")) < 10
+    assert f"differ by {DEPTH_TRUTH_MARGIN:.0%}" in error.expected
+    assert 0 <= float(error.got.rstrip("%")) < 100 * DEPTH_TRUTH_MARGIN
 
 
 def test_more_or_fewer_than_two_things_are_not_compared() -> None:
