@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from made_media import file_of
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
 
 from pearl_tools.media import MediaError, open_image
 
@@ -78,6 +78,28 @@ def test_a_cut_file_is_truncated_wherever_it_is_cut(
         assert code_of(data[:length]) in ("parse.truncated", "execution.decode"), length
     assert code_of(data[: len(data) * 2 // 3]) == "parse.truncated"
     assert capfd.readouterr().err == ""
+
+
+FILLED = {name: ENDED[name] for name in ("jp2", "j2k", "webp lossless", "jpeg", "jpeg grey")} | (
+    {"avif": file_of(COARSE, "AVIF")} if features.check("avif") else {}
+)
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_a_file_filled_up_with_zeros_is_truncated(name: str) -> None:
+    data = FILLED[name]
+    for share in (0.5, 0.8):
+        length = int(share * len(data))
+        end = data[-2:] if name.startswith("j") else b""
+        zeros = bytes(len(data) - length - len(end))
+        assert code_of(data[:length] + zeros + end) == "parse.truncated", share
+
+
+def test_flat_pictures_are_whole() -> None:
+    flat = Image.new("RGB", (2000, 1500), (255, 255, 255))
+    for picture_format in ("WEBP", "JPEG2000", "JPEG"):
+        assert code_of(file_of(flat, picture_format)) is None
+    assert code_of(file_of(flat, "WEBP", lossless=True)) is None
 
 
 def test_a_flipped_picture_is_refused_though_asking_for_its_exif_loads_it() -> None:

@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Callable
 
 _PNG_END = b"IEND\xaeB`\x82"
+#: No coder that is checked ends in so many zeros.
+_ZERO_TAIL = 64
 #: TIFF field type -> bytes of an item.
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
                16: 8, 17: 8, 18: 8}  # fmt: skip
@@ -85,6 +87,8 @@ def _webp(data: bytes) -> None:
     stated = 8 + int.from_bytes(data[4:8], "little")
     if stated > len(data) + 1:
         raise FileFault(f"{len(data)} of {stated} bytes", cut=True)
+    if data[12:16] == b"VP8L":
+        _check_tail(data)
 
 
 def _boxes(data: bytes) -> None:
@@ -97,6 +101,8 @@ def _boxes(data: bytes) -> None:
         end = at + size if size else len(data)
         if not kind or end > len(data):
             raise FileFault(f"box at byte {at} beyond the end of the file", cut=True)
+        if kind == b"mdat":
+            _check_tail(data[at:end])
         if kind == b"jp2c":
             _codestream(data[at:end])
         at = max(end, at + 8)
@@ -105,6 +111,15 @@ def _boxes(data: bytes) -> None:
 def _codestream(data: bytes) -> None:
     if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         raise FileFault("no end mark after the codestream", cut=True)
+    _check_tail(data.rstrip(b"\0")[:-2])
+
+
+def _check_tail(coded: bytes) -> None:
+    """Coded pixels that end in zeros: room was made for a file that never came whole. The coders of
+    AVIF, JPEG 2000 and lossless WebP end in other bytes; that of lossy WebP may not, if flat.
+    """
+    if coded.endswith(bytes(_ZERO_TAIL)):
+        raise FileFault(f"{_ZERO_TAIL} zeros at the end of the coded pixels", cut=True)
 
 
 def _tiff(data: bytes) -> None:
