@@ -20,7 +20,7 @@ from pearl_data.trajectory import Call, Fault, Origin, Result, Step
 from pearl_data.trajectory import Final as Conclusion
 from pearl_tools.arguments import parse_arguments
 from pearl_tools.dialects import BrokenCall, Dialect, ParsedCall
-from pearl_tools.errors import ToolError, ToolFailure
+from pearl_tools.errors import ToolError, ToolFailure, writable
 from pearl_tools.executor import ToolExecutor, ToolRequest
 from pearl_tools.types import MediaMap, Medium, Observation, ToolCall
 
@@ -168,7 +168,7 @@ async def _take_step(policy: Policy, episode: Episode, turn: Turn, queue: CallQu
         episode.fault = Fault(code=turn.fault, step=len(episode.steps), recovered_at=None)
     elif episode.fault is not None and episode.fault.recovered_at is None:
         episode.fault = msgspec.structs.replace(episode.fault, recovered_at=len(episode.steps))
-    episode.steps.append(Step(thought=turn.thought, calls=recorded))
+    episode.steps.append(Step(thought=writable(turn.thought), calls=recorded))
     episode.loss_mask.append(1 if turn.learn else 0)
     episode.seen.append(seen)
 
@@ -197,7 +197,7 @@ def _record(
     return Call(
         id=observation.call_id,
         tool=call.tool if isinstance(call, ToolCall) else observation.tool,
-        arguments_raw=item.raw,
+        arguments_raw=writable(item.raw),
         arguments=understood if isinstance(understood, dict) else None,
         effective=observation.effective,
         result=Result(

@@ -10,7 +10,7 @@ from typing import Any
 from made_media import FakeDepth, photo
 
 from pearl_data.episode import CallQueue, Episode, Turn, run_episode
-from pearl_data.trajectory import Final, Origin
+from pearl_data.trajectory import Final, Origin, canonical_json
 from pearl_tools.dialects import DIALECTS, Dialect, calls_in
 from pearl_tools.errors import fail
 from pearl_tools.executor import ToolExecutor
@@ -172,3 +172,13 @@ def test_a_fault_made_on_purpose_is_data_and_so_is_its_recovery() -> None:
         2,
     )
     assert episode.loss_mask == [1, 0, 1]
+
+
+def test_half_a_character_of_a_model_ends_in_a_record_that_can_be_written() -> None:
+    lines = ["\ud800", "<tool_call>\ud800</tool_call>", call("crop", image="\ud800")]
+    turn = Turn(text="x", thought="hm \udfff", calls=calls_in(lines[1], DIALECTS["pearl"]))
+    (episode,) = run(Scripted(*lines, turn, "answer"))
+    codes = [one.result.error and one.result.error.code for s in episode.steps for one in s.calls]
+    assert codes == ["parse.no_call", "parse.not_json", "schema.type", "parse.not_json"]
+    assert b"\\\\ud800" in canonical_json(episode.steps)
+    assert b"hm \\\\udfff" in canonical_json(episode.steps)

@@ -189,8 +189,17 @@ def short_repr(value: Any, limit: int = 120) -> str:
     """
     whole = _text(value)
     start = whole[: 8 * limit]  # the time does not grow with what is not shown
-    text = " ".join(start.split()).encode("utf-8", "backslashreplace").decode()
+    text = writable(" ".join(start.split()))
     return text if len(text) <= limit and start == whole else text[: limit - 1] + "…"
+
+
+def writable(text: str) -> str:
+    r"""``text`` with half characters as escapes, so that any encoder takes it; else as it is.
+
+    >>> writable("a\ud800")
+    'a\\ud800'
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _text(value: Any) -> str:
