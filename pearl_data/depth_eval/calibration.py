@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pearl_tools.errors import BadInput, UsageError
+from pearl_tools.files import read_regular
 from pearl_tools.strict_json import parse_json
 
 FORM: Final = "focal_px=..,baseline_mm=..,offset_px=.."
@@ -77,7 +78,7 @@ def find_calibration(truth: Path) -> Calibration:
 
 def _calibration_file(path: Path) -> Calibration:
     try:
-        text = path.read_text("utf-8")
+        text = read_regular(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: expected a calibration, got {error}") from error
     if path.suffix.lower() == ".json":

@@ -27,6 +27,7 @@ from typing import Any, Final, NamedTuple
 from PIL import Image
 
 from pearl_tools.errors import BadInput, ToolFailure
+from pearl_tools.files import read_regular
 from pearl_tools.media import open_image, read_file
 from pearl_tools.strict_json import parse_json
 
@@ -75,7 +76,7 @@ def read_point_pairs(path: Path, images: Path | None = None) -> dict[Path, list[
 
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_regular(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(
             f"{path}: expected text in UTF-8, got byte 0x{error.object[error.start]:02x} at "
