@@ -196,10 +196,12 @@ def test_a_loss_over_nothing_names_the_samples(
 def test_samples_too_long_are_counted_with_the_reason(examined: Examine) -> None:
     report = examined("llava", "data.max_tokens=300", until="samples", samples=12).report
     found = failed(report, "samples")
-    assert "text-too-long" in found.told
+    lost = {name: n for name, n in found.figures.items() if name.startswith("left out")}
+    assert lost == {"left out, no-room-beside-i0": 1, "left out, text-too-long": 7}
+    assert "8 of 12 are left out" in found.told
     assert "data.max_tokens (300)" in found.remedy
     _, patient = examined("llava", until="samples", samples=12)
-    longest = max(max(one.row, one.target) for one in patient.scan.samples)
+    longest = max(one.target for one in patient.scan.samples)
     limit = f"data.max_tokens={longest - 1}"
     few = examined("llava", limit, "data.too_long=drop", until="samples", samples=12).report
     assert few.checks[-1].status == "warn"
