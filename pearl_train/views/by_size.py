@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from pearl_data.trajectory import Trajectory
-from pearl_train.errors import Refused
 from pearl_train.views.batch import EncodedSample, ViewPlan
 from pearl_train.views.encode import Dropped, Encoder, encode_with
 from pearl_train.views.pictures import PicturePreparer, Prepared, shrunk_size
@@ -51,15 +50,6 @@ def measure(
     the right shape and no values. ``blanks`` are made by the preparer of ``encoder``.
     """
     return encode_with(_OfRecord(record, encoder, blanks), record, shard, plan, encoder)
-
-
-def refuses(blanks: BlankPictures, size: tuple[int, int]) -> bool:
-    """Whether the processor refuses pictures of ``size``."""
-    try:
-        blanks.of(size, "")
-    except Refused:
-        return True
-    return False
 
 
 class _OfRecord:

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tiny_samples import tiny_sample, with_picture
+from tiny_samples import changed, tiny_sample, with_picture
 
 from pearl_data.shards import BlockResult, DatasetWriter
 from pearl_tools.errors import BadInput, UsageError
 from pearl_train.cli.run import run as run_command
-from pearl_train.errors import BY_PROCESSOR, REFUSALS
+from pearl_train.errors import BY_PROCESSOR, BY_TOKENIZER, REFUSALS, UNLETTERED
 from pearl_train.run.folder import RunFolder
 from pearl_train.settings.config import Config, DataConfig
 from pearl_train.settings.load import load_config
 from pearl_train.training.checkpoint import newest_whole
 from pearl_train.training.loop import train
+from pearl_train.views.encode import Encoder
 from pearl_train.views.left_out import too_many_refused
 from pearl_train.views.tally import Account, Tally
 
@@ -81,6 +82,39 @@ def test_a_refused_picture_is_a_drop_up_to_the_share_then_an_error_that_can_be_r
     assert RunFolder(tmp_path / "run").read_data().left_out == straight.left_out
     card = (tmp_path / "run" / "README.md").read_text()
     assert f"- dropped: {BY_PROCESSOR}: 1 samples" in card
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_words_that_the_tokenizer_refuses_and_choices_beyond_the_alphabet(
+    workers: int, tmp_path: Path, tiny_folder: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the model does not take is a drop with its reason; also from a loader's worker."""
+    many = [f"colour {number}" for number in range(27)]
+    made = [tiny_sample(number) for number in range(12)]
+    made[2] = changed(made[2], task__choices=many, task__answer=many[0])
+    made[7] = changed(made[7], task__question="Where is the \N{SNOWMAN}?")
+    with DatasetWriter.open(tmp_path / "set", {}, tools={}) as writer:
+        writer.add_block(0, BlockResult(len(made), made, [], []))
+        writer.close()
+    ids = Encoder.ids
+
+    def strict(encoder: Encoder, text: str) -> list[int]:
+        tokenizer = encoder.tokenizer
+        encoder.tokenizer = refusing if "\N{SNOWMAN}" in text else tokenizer
+        try:
+            return ids(encoder, text)
+        finally:
+            encoder.tokenizer = tokenizer
+
+    def refusing(text: str, **options: bool) -> None:
+        raise ValueError("no such character")
+
+    monkeypatch.setattr(Encoder, "ids", strict)
+    sets = ["data.max_dropped_share=0.2", "data.answers=letter", f"data.workers={workers}"]
+    config = configured(tiny_folder, "objective.name=sft", *sets)
+    result = train(config, tmp_path / "set", tmp_path / "run", progress=False)
+    assert result.left_out == {f"dropped: {BY_TOKENIZER}": 1, f"dropped: {UNLETTERED}": 1}
+    assert result.samples == 20
 
 
 def test_choices_of_training_stay_as_they_were_when_a_run_is_resumed(
