@@ -66,9 +66,9 @@ def run(
     flags = {"model.id": model, "objective.name": objective, "log.on_collapse": on_collapse,
              "data.allow_unfinished": allow_unfinished or None}  # fmt: skip
     if resume is not None:
+        _alone(configs, sets, {**flags, "out": out})
         folder = RunFolder(resume)
         config = folder.read_config()
-        _alone(configs, sets, {**flags, "out": out})
         if sets:
             config = load_config([str(folder.config)], sets, {})
         result = train(config, data or Path(folder.read_data().path), resume, resume=True)
