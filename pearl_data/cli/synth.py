@@ -15,7 +15,6 @@ from pearl_data.cli.output import (
 )
 from pearl_data.command_line import FiniteRange, json_option
 from pearl_data.progress import stage
-from pearl_data.sources.pictures import Frame
 from pearl_data.terminal import one_line, print_json, say
 from pearl_data.terminated import on_interrupt
 
@@ -144,7 +143,7 @@ def synth(
     depth_truth: Literal["annotation", "tool"],
     small_px: int,
     model_px: int,
-    annotation_frame: Frame | None,
+    annotation_frame: Literal["stored", "upright"] | None,
     depth_model: str,
     device: str,
     val_share: float,

@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 from made_media import FakeDepth, file_of, gradient
 from PIL import Image
 
-from pearl_data.cli import tools as module
+from pearl_data.cli import one_call
 from pearl_data.cli.tools import tools
 from pearl_data.depth_eval.selftest import pictures
 from pearl_tools.errors import BadInput, UsageError
-from pearl_tools.executor import ExecutorSettings, ToolExecutor
+from pearl_tools.executor import ToolExecutor
 from pearl_tools.media import decode_member, open_image
 
 
@@ -106,11 +106,11 @@ def test_box_partly_outside_is_clamped_and_recorded_on_request(photo: Path) -> N
 def test_depth_writes_the_map_and_a_picture_of_it(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def executor(settings: ExecutorSettings) -> ToolExecutor:
-        assert settings.depth_model == "some/model"
-        return ToolExecutor(settings, depth_model=Signed(1))
+    def model(executor: ToolExecutor) -> Signed:
+        assert executor.settings.depth_model == "some/model"
+        return Signed(1)
 
-    monkeypatch.setattr(module, "ToolExecutor", executor)
+    monkeypatch.setattr(ToolExecutor, "depth_model", model)
     exit_code, record = run_json(
         photo, "depth", {}, "--out", tmp_path, "--depth-model", "some/model"
     )
@@ -148,9 +148,7 @@ class Signed(FakeDepth):
 def test_depth_of_the_opposite_sign_is_refused_and_an_unclear_one_warned_of(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: float, told: str
 ) -> None:
-    monkeypatch.setattr(
-        module, "ToolExecutor", lambda settings: ToolExecutor(settings, depth_model=Signed(sign))
-    )
+    monkeypatch.setattr(ToolExecutor, "depth_model", lambda _: Signed(sign))
     out = tmp_path / "out"
     result = invoke("run", "depth", photo, "--arguments", "{}", "--out", out)
     if sign < 0:
@@ -168,10 +166,8 @@ def test_one_call_runs_on_one_thread_as_the_calls_of_a_job_do(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[bool] = []
-    monkeypatch.setattr(module, "one_thread", lambda *, depth: threads.append(depth))
-    monkeypatch.setattr(
-        module, "ToolExecutor", lambda settings: ToolExecutor(settings, depth_model=Signed(1))
-    )
+    monkeypatch.setattr(one_call, "one_thread", lambda *, depth: threads.append(depth))
+    monkeypatch.setattr(ToolExecutor, "depth_model", lambda _: Signed(1))
     run_json(photo, "depth", {})
     run_json(photo, "crop", {"bbox": [0, 0, 1, 1]})
     run_json(photo, "nothing", {})
