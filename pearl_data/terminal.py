@@ -13,15 +13,18 @@ from typing import Any
 
 #: What may need an escape: all but printable ASCII and line ends, so that plain text is quick.
 _SUSPECT = re.compile(r"[^\n -~]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _JOINERS = "\u200c\u200d"
 _BLANKS = dict.fromkeys(map(ord, "\n\t\r"), " ")
 
 
 def say(text: str, *, err: bool = False) -> None:
     """Print ``text`` on stdout, or on stderr, with a line end."""
-    import click
-
-    click.echo(harmless(text), err=err)  # noqa: TID251 - the one place
+    shown = harmless(text)
+    try:
+        _echo(shown, err=err)
+    except UnicodeEncodeError:  # a terminal that is not UTF-8
+        _echo(_BEYOND_ASCII.sub(lambda found: _escape(found[0]), shown), err=err)
 
 
 def print_json(value: Any) -> None:
@@ -29,12 +32,20 @@ def print_json(value: Any) -> None:
 
     Exact JSON: what could steer a terminal is written as the escape that JSON has for it.
     """
-    import click
     import msgspec
 
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     shown = _SUSPECT.sub(lambda found: _shown(found, text, _json_escape), text)
-    click.echo(shown)  # noqa: TID251 - the one place
+    try:
+        _echo(shown)
+    except UnicodeEncodeError:
+        _echo(_BEYOND_ASCII.sub(lambda found: _json_escape(found[0]), shown))
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    import click
+
+    click.echo(text, err=err)  # noqa: TID251 - the one place
 
 
 def harmless(text: str) -> str:

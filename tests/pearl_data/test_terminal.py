@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import unicodedata
@@ -60,6 +61,19 @@ def test_json_is_exact_and_steers_nothing(capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(printed) == value
     say(EVIL, err=True)
     assert steers(capsys.readouterr().err) == []
+
+
+def test_a_terminal_that_is_not_utf8_shows_what_it_cannot_as_escapes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream, "latin-1"))
+    say("é 漢")
+    print_json({"é": "👩"})
+    sys.stdout.flush()
+    line, _, rest = stream.getvalue().decode("latin-1").partition("\n")
+    assert line == "\\xe9 \\u6f22"
+    assert json.loads(rest) == {"é": "👩"}
 
 
 def evil_record(**changes: Any) -> bytes:
