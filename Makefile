@@ -48,7 +48,7 @@ nano-model: $(INSTALLED)  ## render, pre-train, replace and measure the embedded
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,photos]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,photos,train]'
 	touch $@
 
 clean:  ## remove what the targets made, but not the virtual environment

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 import click
 
 from pearl_data.command_line import Commands
+from pearl_tools.errors import UsageError
 from pearl_train.errors import RunInterrupted
+
+#: What the extra ``train`` installs.
+_EXTRA = ("accelerate", "peft", "tensorboard")
 
 
 class _Together(Commands):
@@ -68,3 +73,14 @@ def cli() -> None:
 
     Example: pearl-train run --data scenes --out run
     """
+    _require_extra()
+
+
+def _require_extra() -> None:
+    """Raise ``UsageError`` unless the packages of the extra ``train`` are installed."""
+    absent = [name for name in _EXTRA if find_spec(name) is None]
+    if absent:
+        raise UsageError(
+            f"pearl-train: expected the packages of its extra, got no {', '.join(absent)}; "
+            "install them with: pip install 'pearl-toolkit[train]'"
+        )
