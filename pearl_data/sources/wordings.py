@@ -44,7 +44,7 @@ PRESENCE_ANYWHERE = (
     "Does the picture show {one}?",
 )
 WHOLE = (
-    "Does the box {box} (fractions of the picture) hold all that shows of the {name}?",
+    "Does the box {box} (fractions of the picture) hold all of the {name} that can be seen?",
     "Is everything that can be seen of the {name} in the box {box} (fractions of the picture)?",
     "Is the {name}, as far as it shows, wholly inside the box {box} (fractions of the picture)?",
 )
