@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import os
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from pearl_data.progress import Progress
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected, Slot
 from pearl_data.sources.foreign import foreign_row, refuse_foreign
 from pearl_data.sources.keys import slug
@@ -34,11 +37,13 @@ from pearl_data.sources.pictures import (
 from pearl_data.sources.rows import Row, as_text, box_fraction, check_part, check_row, read_row
 from pearl_data.trajectory import Evidence, Source, Task
 from pearl_tools.errors import BadInput, ToolFailure, fail, tool_error
-from pearl_tools.files import read_regular
+from pearl_tools.files import open_regular
 from pearl_tools.strict_json import decode_error, decode_json
 from pearl_tools.types import Medium
 
 ROWS_PER_BLOCK = 8
+#: What is read to see what a file is; a larger one is read with progress.
+_HEAD_BYTES = 20_000_000
 
 
 class JsonlSource:
@@ -53,18 +58,14 @@ class JsonlSource:
         self.notes: list[str] = []
         self._pictures, self._settings = PictureFolder(images), settings
         try:
-            data = read_regular(rows)
+            self._rows = _RowFile(rows)
         except OSError as error:
-            msg = f"--source jsonl:{rows}: cannot be read: {error.strerror}"
+            msg = f"--source jsonl:{rows}: cannot be read: {error.strerror or error}"
             raise BadInput(msg) from error
-        self._file_sha256 = hashlib.sha256(data).hexdigest()
-        data = data.removeprefix(codecs.BOM_UTF8)
-        refuse_foreign(data, rows, "jsonl")
-        self._lines = _rows(data)
 
     def blocks(self) -> int:
         """Blocks of :data:`ROWS_PER_BLOCK` rows."""
-        return -(-len(self._lines) // ROWS_PER_BLOCK)
+        return -(-len(self._rows) // ROWS_PER_BLOCK)
 
     def most_in_block(self) -> int:
         """A slot a row."""
@@ -75,12 +76,12 @@ class JsonlSource:
         return {
             "kind": "jsonl",
             "name": self.name,
-            "sha256": self._file_sha256,
+            "sha256": self._rows.sha256,
             "pictures": pictures_sha256(self._pictures, self._picture_names()),
         }
 
     def _picture_names(self) -> Iterator[str]:
-        for _, line in self._lines:
+        for _, line in self._rows.read(0, len(self._rows)):
             try:
                 row = msgspec.json.decode(line, type=dict[str, Any])
             except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
@@ -91,8 +92,9 @@ class JsonlSource:
 
     def block(self, index: int) -> list[Slot]:
         """One slot per row."""
-        lines = self._lines[index * ROWS_PER_BLOCK : (index + 1) * ROWS_PER_BLOCK]
-        return [self._slot(number, line) for number, line in lines]
+        first = index * ROWS_PER_BLOCK
+        rows = self._rows.read(first, first + ROWS_PER_BLOCK)
+        return [self._slot(number, line) for number, line in rows]
 
     def _slot(self, number: int, line: bytes) -> Slot:
         yield self._row(number, line)  # opened only when its turn comes
@@ -151,17 +153,58 @@ class JsonlSource:
         return Evidence(media=item.media, label=item.label, bbox=upright, role=item.role)
 
 
-def _rows(data: bytes) -> list[tuple[int, bytes]]:
-    """The rows with their numbers from 1: the lines that are not blank, or an array's items."""
-    if data.lstrip()[:1] == b"[":
-        try:
-            items = msgspec.json.decode(data, type=list[msgspec.Raw])
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            pass  # lines, of which one is broken
-        else:
-            return list(enumerate(map(bytes, items), start=1))
-    numbered = enumerate(data.splitlines(), start=1)
-    return [(number, line) for number, line in numbered if line.strip()]
+class _RowFile:
+    """The rows of a file with their numbers from 1: the lines that are not blank, or the items of
+    one array. Of lines only their places are held, so that a file may be of any size.
+
+    Raises ``OSError``, and :class:`BadInput` for a file of another tool.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._starts, self._numbers, self._items = array("Q"), array("Q"), list[bytes]()
+        digest = hashlib.sha256()
+        with open_regular(path) as stream:
+            head = stream.read(_HEAD_BYTES)
+            refuse_foreign(head.removeprefix(codecs.BOM_UTF8), path, "jsonl")
+            if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
+                self._items = _items((head + stream.read()).removeprefix(codecs.BOM_UTF8))
+            stream.seek(0)
+            size, place = os.fstat(stream.fileno()).st_size, 0
+            large = size > _HEAD_BYTES
+            progress = Progress(f"reading {path.name}", size // 10**6, "MB") if large else None
+            for number, line in enumerate(stream, start=1):
+                digest.update(line)
+                if line.strip():
+                    self._starts.append(place)
+                    self._numbers.append(number)
+                place += len(line)
+                if progress and place // 10**6 > progress.done:
+                    progress.advance(place // 10**6 - progress.done)
+        self.sha256 = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._items or self._starts)
+
+    def read(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        """(number, text) of the rows from ``first`` up to ``last``, counted from 0."""
+        if self._items:
+            yield from enumerate(self._items[first:last], start=first + 1)
+            return
+        with open_regular(self._path) as stream:
+            for index in range(first, min(last, len(self))):
+                start = self._starts[index]
+                stream.seek(start)
+                line = stream.readline()
+                yield self._numbers[index], line if start else line.removeprefix(codecs.BOM_UTF8)
+
+
+def _items(data: bytes) -> list[bytes]:
+    """The items of the array that ``data`` is; none if it is lines, of which one is broken."""
+    try:
+        return [bytes(item) for item in msgspec.json.decode(data, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return []
 
 
 def _answer_type(answer: str) -> Literal["number", "text"]:

@@ -177,13 +177,17 @@ def pictures_sha256(pictures: PictureFolder, names: Iterable[str | None]) -> str
     """Hash of which pictures are there, by name and size in bytes: a run that resumes with other
     ones would mix two sets. What is inside is hashed when a picture is read.
     """
+
+    @functools.lru_cache(maxsize=10_000)  # many rows ask about one picture
+    def size(name: str | None) -> int:
+        try:
+            return (pictures.root / pictures.find(name)).stat().st_size
+        except (ToolFailure, OSError):
+            return -1
+
     digest = hashlib.sha256()
     for name in names:
-        try:
-            size = (pictures.root / pictures.find(name)).stat().st_size
-        except (ToolFailure, OSError):
-            size = -1
-        digest.update(f"{name!r} {size}\n".encode())
+        digest.update(f"{name!r} {size(name)}\n".encode())
     return digest.hexdigest()
 
 

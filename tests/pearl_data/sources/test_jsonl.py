@@ -250,7 +250,8 @@ def test_a_key_given_twice_costs_the_row(tmp_path: Path) -> None:
 
 
 def test_an_array_of_rows_is_read(tmp_path: Path) -> None:
-    first, second, third = read(tmp_path, json.dumps([ROW, 5, {**ROW, "id": 1.0}], indent=1))
+    text = json.dumps([ROW, 5, {**ROW, "id": 1.0}], indent=1)
+    first, second, third = read(tmp_path, "\ufeff" + text)
     assert isinstance(first, Candidate)
     assert isinstance(second, Rejected)
     assert (second.reason.code, second.reason.path) == ("schema.type", "line 2")
