@@ -1,6 +1,6 @@
 """Shards: datasets of trajectories as WebDataset tars with a manifest and an offset index.
 
-:class:`DatasetWriter` makes one, block by block, and goes on with an interrupted one;
+:class:`DatasetWriter` makes one, block by block, and resumes or extends one;
 :class:`DatasetReader` reads samples by number or key and finds every altered byte.
 """
 

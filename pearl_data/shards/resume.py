@@ -160,7 +160,7 @@ def _kept_under(
     kept = manifest.shards[:position]
     keeps = sum(shard.samples for shard in kept)
     told = f"limit {_or_all(old)} is now {_or_all(new)}"
-    return kept, [f"{told}: {keeps} of {written} trajectories stay, the others are made again"]
+    return kept, [f"{told}; {written - keeps} of {written} trajectories are made anew, the same"]
 
 
 def _or_all(limit: object) -> str:

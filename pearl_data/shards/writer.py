@@ -110,7 +110,7 @@ class DatasetWriter:
             for line in index_lines(out, self._shards):
                 self._note(line)
             self.summary = with_card(out, self.summary, header, self._shards, self._card())
-            self.dropped.append(f"{CARD} was lost or altered: written again")
+            self.dropped.append(f"{CARD} was lost or altered")
         self._pending = _Pending(self.next_block)
         self._release = weakref.finalize(self, os.close, lock)
 
@@ -212,7 +212,7 @@ class DatasetWriter:
         return self.summary
 
     def abandon(self) -> None:
-        """Let go of the folder without what was not committed; a later run goes on from there."""
+        """Let go of the folder without what was not committed; a later run resumes there."""
         for tar in self._pending.tars.values():
             tar.file.discard()
         self._release()

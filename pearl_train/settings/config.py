@@ -86,7 +86,7 @@ class DataConfig(Section, frozen=True, kw_only=True):
     ``max_tokens`` are counted apart."""
     workers: Workers = 0
     allow_unfinished: bool = False
-    """Whether a data set is read though the run that writes it has not ended."""
+    """A data set is read before the run that writes it has ended."""
 
 
 class TargetConfig(Section, frozen=True, kw_only=True):
