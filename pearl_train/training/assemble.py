@@ -105,7 +105,9 @@ def assemble(
     cached: Callable[[Batch], Any] = no_targets
     if "cache" in needs(config.objective):
         whole = samples(target_plan(config.objective), config.data.split, without=apart)
-        cached = _cached_targets(config, backbone, whole, folder, accelerator, shared_targets)
+        cached = _cached_targets(
+            config, backbone, whole, folder, accelerator, shared_targets, apart
+        )
         train.samples.beforehand = _without_target(cached, whole, accelerator)
     tallies = {TRAINING: train.tally}
     tallies |= {OF_VALIDATION: validation.tally} if validation else {}
@@ -183,6 +185,7 @@ def _cached_targets(
     folder: RunFolder,
     accelerator: Any,
     shared: Path | None,
+    apart: Collection[str],
 ) -> TargetCache:
     """All targets of the samples of ``whole``, computed now where they are not there yet."""
     keys = _numbers_by_key(whole)
@@ -192,6 +195,8 @@ def _cached_targets(
     if shared is not None:  # only those that this run would make itself, to the last bit
         device, size = accelerator.device.type, config.optim.micro_batch
         made_by = {"identity": identity.sha256, "device": device, "micro_batch": size}
+        if apart:  # what shares a batch with a sample may change its last bits
+            made_by["without"] = sorted(apart)
         shared = shared_folder(shared, made_by)
     cache = TargetCache(folder.targets, identity, _record_hashes(whole), shared=shared)
     first_process(lambda: cache.borrow(keys))

@@ -376,7 +376,7 @@ class _Session:
         if counted is None:
             return
         self._left_out()
-        refused = counted.refused
+        refused, told = counted.refused, self.refused
         self.refused = len(refused)
         if wrong := counted.too_many_refused():
             with self.pace.outside():
@@ -385,8 +385,9 @@ class _Session:
                 f"step {self.step}: {wrong}. Resume with: pearl-train run --resume "
                 f"{self.folder.path} --set data.max_dropped_share=SHARE"
             )
-        named = listed([f"{key} ({text})" for key, text in sorted(refused.items())])
-        self.narrator.note(f"step {self.step}: refused by the model and dropped: {named}")
+        if len(refused).bit_length() > told.bit_length():  # the first, then as often as they double
+            named = listed([f"{key} ({text})" for key, text in sorted(refused.items())])
+            self.narrator.note(f"step {self.step}: refused by the model and dropped: {named}")
 
     def _restore(self, found: Checkpoint) -> int:
         """Take up ``found``; the length that metrics.jsonl had then."""
