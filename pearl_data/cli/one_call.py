@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from pearl_data.progress import stage
 from pearl_data.report.pictures import depth_for_eyes, encode, show_medium
 from pearl_tools.arguments import parse_arguments
 from pearl_tools.dialects import DIALECTS, ParsedCall
@@ -35,7 +36,10 @@ def observe(
     if not isinstance(call, ToolCall):
         return _failed(name, call)
     tool = TOOLS.get(call.tool)
-    one_thread(depth=tool is not None and tool.uses_depth_model)
+    learned = tool is not None and tool.uses_depth_model
+    if learned:
+        stage("tools run", f"loading the depth model {executor.settings.depth_model}")
+    one_thread(depth=learned)
     return executor.run(call, known, naming=dialect.naming_on(known))
 
 

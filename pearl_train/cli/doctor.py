@@ -83,6 +83,7 @@ def doctor(
             "data.allow_unfinished": allow_unfinished or None,
         },
     )
+    stage("doctor", f"opening {data} and the model {config.model.id}")
     report, patient = examine(data, config, samples=samples, tell=tell)
     written = write_files(report, patient.sheet, out) if out else []
     if as_json:

@@ -52,6 +52,7 @@ def evaluate(
     from pearl_train.report.scores import scores_text
     from pearl_train.training.at_checkpoint import network_at
 
+    stage("eval", f"loading the model {run}")
     with network_at(run, checkpoint) as at:
         found = examine(
             run,

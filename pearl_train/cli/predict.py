@@ -57,6 +57,7 @@ def predict(
     from pearl_train.training.at_checkpoint import network_at
 
     offered = _offered(choices)
+    stage("predict", f"loading the model {run}")
     with network_at(run, checkpoint) as at:
         found = predict_one(run, images, question, offered, sets=sets, at=at)
     if as_json:

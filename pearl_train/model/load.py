@@ -19,7 +19,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pearl_data.progress import stage
 from pearl_tools.errors import BadInput, UsageError, listed
 from pearl_train.model.manifest import check_manifest
 from pearl_train.settings.config import ModelConfig
@@ -48,7 +47,6 @@ def load_model(config: ModelConfig) -> tuple[nn.Module, Any]:
     weights are not finite, or whose files are not those that were exported, naming it.
     """
     place = _place(config.id)
-    stage("model", f"loading {config.id}")
     if Path(place).is_dir():
         check_manifest(Path(place))
     family = _family(config, place)

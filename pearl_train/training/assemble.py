@@ -76,6 +76,7 @@ def assemble(
     sha256 = data_sha256(data)
     reader = DatasetReader(data, allow_unfinished=config.data.allow_unfinished)
     numbers_of(reader, config.data.split)  # before minutes are spent on a large model
+    stage("run", f"loading the model {config.model.id}")
     backbone = build_trained(config)
     encoder = Encoder(
         backbone.processor,
