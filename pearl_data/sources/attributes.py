@@ -22,6 +22,7 @@ _ENOUGH_THINGS, _NAMES_SHARE = 10, 0.8
 #: Values counted for one attribute: beyond, it is dropped for their number anyway.
 _COUNTED = 20_000
 _LONGEST_VALUE = 40
+_LARGEST = 1e15
 
 
 def _folded(words: str) -> frozenset[str]:
@@ -90,7 +91,7 @@ class Attributes:
             text = str(value).lower()
         elif isinstance(value, int | float):
             self._numbers[name] += 1
-            text = f"{value:g}"
+            text = f"{value:g}" if abs(value) < _LARGEST else ""
         elif isinstance(value, str):
             text = " ".join(value.split())
         else:

@@ -37,6 +37,8 @@ _GROUP: Final = frozenset({
     "iscrowd", "crowd", "isgroupof", "groupof", "isgroup", "ignore", "isignore", "ignored",
     "difficult", "isdepiction",
 })  # fmt: skip
+#: A longer side is a wrong one, whatever it says.
+_LONGEST_SIDE: Final = 2**31
 _FALSE: Final = ("", "0", "0.0", "false", "no", "none", "null", "n")
 _STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
 
@@ -103,9 +105,8 @@ def read_item(text: bytes, where: str, index: int) -> tuple[dict[str, Any], Tool
             names = Counter(key for key, _ in twice)
             got = f"{names.most_common(1)[0][0]!r} twice in one object"
             fault = tool_error("parse.duplicate_key", path, "every key once", got)
-            fields["image_id"] = [v for key, v in twice if _read_as(key, where) == "image_id"] or (
-                fields.get("image_id")
-            )
+            images = [v for key, v in twice if _read_as(key, where) == "image_id"]
+            fields["image_id"] = _writable(images)[0] or fields.get("image_id")
     return fields, fault
 
 
@@ -121,14 +122,19 @@ def _leniently(
         fault = tool_error("parse.not_json", path, "a JSON object", problem)
         return {"text": text.decode("utf-8", "replace")}, fault
     if not isinstance(value, dict):
+        value = _writable(value)[0]
         return {"value": value}, tool_error("schema.type", path, "a JSON object", value)
     fields = {name: v for k, v in value.items() if (name := _read_as(k, where)) is not None}
-    written = json.dumps(fields, ensure_ascii=False)
+    fields, broken = _writable(fields)
+    return fields, tool_error("parse.not_json", path, "UTF-8", problem) if broken else None
+
+
+def _writable(value: Any) -> tuple[Any, bool]:
+    """A JSON value without half characters and infinities, and if it had or has broken ones."""
+    written = json.dumps(value, ensure_ascii=False)
     clean = written.encode("utf-8", "replace").decode()  # half a character becomes ?
     broken = clean != written or "\ufffd" in clean
-    return json.loads(clean), (
-        tool_error("parse.not_json", path, "UTF-8", problem) if broken else None
-    )
+    return json.loads(clean, parse_constant=lambda _: None), broken
 
 
 def _loads(text: bytes, twice: list[tuple[str, Any]]) -> Any:
@@ -204,12 +210,13 @@ def read_annotation(
     flags = [value for name, value in fields.items() if name in _GROUP]
     if isinstance(known, dict):  # some exporters put flags there
         flags += [value for name, value in known.items() if fold(name) in _GROUP]
-    writable = not isinstance(own, int) or abs(own) < 2**63
+    if isinstance(own, bool) or (isinstance(own, int) and abs(own) >= 2**63):
+        own = None
     annotation = Annotation(
         position=position,
         image=next(iter(images)) or "",
         category=None if fault else id_text(fields.get("category_id")),
-        id=own if writable and isinstance(own, int | float | str) else None,
+        id=own if isinstance(own, int | float | str) else None,
         bbox=box if numbers else record_of({"bbox": bbox})["bbox"],
         numbers=numbers,
         area=number(fields.get("area")),
@@ -252,7 +259,7 @@ def number(value: Any) -> float | None:
 def _size(value: Any) -> int | None:
     """A side in pixels; None if there is none: tools write 0 or -1 for sizes that they lack."""
     side = number(value)
-    return None if side is None or side <= 0 else round(side)
+    return None if side is None or side <= 0 else round(min(side, _LONGEST_SIDE))
 
 
 def _no_id(path: str, got: Any) -> ToolError:

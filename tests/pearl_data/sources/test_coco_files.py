@@ -15,7 +15,7 @@ from drawn import picture
 from pearl_data.sources.base import Candidate, QuestionSettings, Rejected
 from pearl_data.sources.coco import CocoSource
 from pearl_data.sources.facts import Facts
-from pearl_data.trajectory import Task
+from pearl_data.trajectory import Task, canonical_json
 from pearl_tools.errors import BadInput, UsageError
 
 ALL = QuestionSettings(tools=["crop", "zoom"], per_image=50)
@@ -466,6 +466,35 @@ def test_null_is_absent_everywhere(tmp_path: Path) -> None:
     opened = source(tmp_path, content)
     assert codes(opened) == {}
     assert facts(opened)[0].complete == ["bird", "cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"width": 640', f'"width": 1{"0" * 40}', {"result.size_mismatch": 1}),
+        ('"id": 1, "image_id"', f'"id": 1{"0" * 40}, "image_id"', {}),
+        ('"id": 1, "image_id"', '"id": true, "image_id"', {}),
+        ('"bbox": [60', f'"bbox": [1{"0" * 400}', {"schema.type": 1}),
+        ('"bbox": [60', '"bbox": [NaN', {"schema.type": 1}),
+        ('"bbox": [60', '"bbox": [1e999', {"schema.type": 1}),
+        ('"bbox": [60', f'"attributes": {{"size": 1{"0" * 400}}}, "bbox": [60', {}),
+        ('"bbox": [60', '"description": "\\ud800", "bbox": [60', {"parse.not_json": 1}),
+        ('"bbox": [60', '"caption": "\\ud800", "bbox": [60', {}),
+        ('{"id": 1, "name"', '"\\ud800", {"id": 1, "name"', {"schema.type": 1}),
+        ('{"id": 1, "name"', '{"id": 7, "name": 7}, {"id": 1, "name"', {"schema.type": 1}),
+        ('{"id": 1, "name"', '{"id": 7, "name": " _"}, {"id": 1, "name"',
+         {"schema.missing_field": 1}),
+    ],
+)  # fmt: skip
+def test_an_odd_value_costs_its_item_at_most(
+    tmp_path: Path, old: str, new: str, expected: dict[str, int]
+) -> None:
+    text = json.dumps(document())
+    opened = source(tmp_path, text.replace(old, new, 1))
+    assert codes(opened) == expected
+    for item in items(opened):
+        if isinstance(item, Rejected):
+            canonical_json([item.reason, item.record])
 
 
 def test_one_key_twice_costs_its_item_and_its_pictures_counts(tmp_path: Path) -> None:
