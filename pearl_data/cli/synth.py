@@ -157,8 +157,9 @@ def synth(
     Memory is bounded whatever the source's size: for pictures of up to 12 megapixels and the
     shipped depth model by 1.5 GB with one worker, by 0.7 GB and 1.3 GB a worker with several;
     another model adds its own to every worker. A larger picture takes 9 bytes a pixel more while it
-    is opened; beyond 64 megapixels (JPEG 2000 29, WebP and AVIF 36) it is refused. Exit 1 if
-    nothing could be written.
+    is opened; beyond 64 megapixels (JPEG 2000 29, WebP and AVIF 36) it is refused. A COCO file is
+    read once, into a temporary file of 150 to 200 bytes a box, in TMPDIR. Exit 1 if nothing could
+    be written.
     """
     on_interrupt("interrupted; run the same command again to resume")
     stage("synth", f"loading what the source {source} needs")
