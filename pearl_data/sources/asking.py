@@ -25,6 +25,10 @@ SAME_ANSWER = 2
 HARD_TO_SEE = 2
 
 
+#: A box to look into has at least so many pixels a side: tools refuse much smaller ones.
+_LEAST_PX = 12
+
+
 class Turns:
     """Gives each family its answers and their positions in turn, so that none is worth guessing.
 
@@ -87,6 +91,11 @@ class Asking:
     settings: QuestionSettings
     turns: Turns
     rng: random.Random
+
+    @property
+    def smallest(self) -> tuple[float, float]:
+        """The least width and height of a box to look into, as fractions of the picture."""
+        return _LEAST_PX / self.facts.width, _LEAST_PX / self.facts.height
 
     @property
     def only_hard(self) -> bool:

@@ -99,8 +99,8 @@ def presences(asking: Asking) -> Iterator[Task]:
         if thing.name not in asking.facts.complete:
             continue
         same = [other.bbox for other in asking.facts.things if other.name == thing.name]
-        around = loose_box(thing.bbox, asking.rng)
-        beside = empty_box(thing.bbox, same, asking.rng)
+        around = loose_box(thing.bbox, asking.rng, asking.smallest)
+        beside = empty_box(thing.bbox, same, asking.rng, asking.smallest)
         if beside is None:
             continue  # only a yes were possible: the size of the box would tell
         yes = asking.turns.wants_yes("presence")
@@ -116,7 +116,8 @@ def any_presence(asking: Asking) -> Iterator[Task]:
     """
     for thing, hard in asking.things(HARD_TO_SEE):
         turn = asking.turns.take_yes_or_no("presence", yes=True)
-        box = loose_box(thing.bbox, asking.rng, most=0.1 if hard else 0.35)
+        most = 0.1 if hard else 0.35
+        box = loose_box(thing.bbox, asking.rng, asking.smallest, most=most)
         if area_share(box) > _LARGEST_REGION and not hard:
             box = (0.0, 0.0, 1.0, 1.0)
         task = tasks.presence_task(box, thing.name, True, turn, "annotation", asking.rng)
@@ -130,7 +131,10 @@ def wholes(asking: Asking) -> Iterator[Task]:
         if thing.name not in asking.facts.complete or len(of_kind) > 1 or is_plural(thing.name):
             continue
         # little room, so that a picture has place to move the box off its thing
-        holding = loose_box(thing.bbox, asking.rng, least=0.02, most=0.12)
+        width, height = thing.bbox[2] - thing.bbox[0], thing.bbox[3] - thing.bbox[1]
+        if width < asking.smallest[0] or height < asking.smallest[1]:
+            continue  # nobody sees if a few pixels are cut
+        holding = loose_box(thing.bbox, asking.rng, asking.smallest, least=0.02, most=0.12)
         cutting = cut_box(holding, thing.bbox, asking.rng)
         if cutting is None or area_share(holding) > _LARGEST_REGION:
             continue

@@ -38,7 +38,7 @@ def plural(name: str) -> str:
     counted, rest = _split(name)
     if not (counted[-1:].isascii() and counted[-1:].isalpha()):
         return name  # a number, or another language's word
-    if counted.split()[-1].isupper():
+    if _is_acronym(counted.split()[-1]):
         return f"{counted}s{rest}"
     return _plurals().pluralize(counted) + rest
 
@@ -67,10 +67,14 @@ def one(name: str) -> str:
     """
     if is_plural(name):
         return f"some {name}"
-    first = name.split(maxsplit=1)[0] if name.split() else name
-    if first.isupper() and first != "I" and len(first) > 1:
+    first = (name.split(maxsplit=1) or [""])[0]
+    if _is_acronym(first):
         return f"{'an' if first[0] in 'AEFHILMNORSX' else 'a'} {name}"
     return f"{'an' if _VOWEL.match(name) else 'a'} {name}"
+
+
+def _is_acronym(word: str) -> bool:
+    return word.isupper() and 1 < len(word) <= 4  # longer ones are words in capitals
 
 
 def is_there(name: str) -> str:

@@ -61,23 +61,34 @@ def inside(things: Sequence[Thing], region: Box) -> list[Thing]:
     return [thing for thing in things if intersection_share(thing.bbox, region) > WHOLE]
 
 
-def loose_box(box: Box, rng: random.Random, *, least: float = 0.05, most: float = 0.35) -> Box:
-    """A box around ``box``, on thousandths, with room on every side: ``least`` to ``most`` times
-    the longer side of ``box``.
+def loose_box(
+    box: Box,
+    rng: random.Random,
+    smallest: tuple[float, float],
+    *,
+    least: float = 0.05,
+    most: float = 0.35,
+) -> Box:
+    """A box around ``box``, its sides on thousandths outward, with room on every side: ``least`` to
+    ``most`` times the longer side of ``box``, and more for a width or height under ``smallest``.
     """
-    unit = max(box[2] - box[0], box[3] - box[1])
+    width, height = box[2] - box[0], box[3] - box[1]
+    unit = max(width, height)
     left, top, right, bottom = (rng.uniform(least, most) * unit for _ in range(4))
+    more_x, more_y = max(0.0, smallest[0] - width) / 2, max(0.0, smallest[1] - height) / 2
     return (
-        max(0.0, round(box[0] - left, 3)),
-        max(0.0, round(box[1] - top, 3)),
-        min(1.0, round(box[2] + right, 3)),
-        min(1.0, round(box[3] + bottom, 3)),
+        max(0.0, math.floor((box[0] - left - more_x) * 1000) / 1000),
+        max(0.0, math.floor((box[1] - top - more_y) * 1000) / 1000),
+        min(1.0, math.ceil((box[2] + right + more_x) * 1000) / 1000),
+        min(1.0, math.ceil((box[3] + bottom + more_y) * 1000) / 1000),
     )
 
 
-def empty_box(like: Box, taken: Sequence[Box], rng: random.Random) -> Box | None:
+def empty_box(
+    like: Box, taken: Sequence[Box], rng: random.Random, smallest: tuple[float, float]
+) -> Box | None:
     """A box about as large as ``like`` that touches none of ``taken``, or None."""
-    loose = loose_box(like, rng)
+    loose = loose_box(like, rng, smallest)
     return free_box((loose[2] - loose[0], loose[3] - loose[1]), taken, rng, decimals=3)
 
 

@@ -237,3 +237,14 @@ def test_points_that_mean_something_else_are_no_parts(
     assert families(asked(people(tmp_path / "plain", [[box]]), settings()))["part", True] > 0
     path = with_points(people(tmp_path / "other", [[box], [box]]), change)
     assert asked(path, settings()) == []
+
+
+def test_boxes_around_specks_are_large_enough_to_look_into(tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "speck"}]
+    path = write(tmp_path, categories, [[{"category_id": 1, "bbox": [300, 100, 1, 1]}]] * 4)
+    found = asked(path, settings())
+    assert {task.family for _, task in found} == {"presence"}  # a cut pixel is not asked about
+    for _, task in found:
+        x0, y0, x1, y1 = box_in(task)
+        assert min(x1 - x0, y1 - y0) >= 12
+        assert (x0 <= 300 and x1 >= 301 and y0 <= 100 and y1 >= 101) == (task.answer == "yes")
