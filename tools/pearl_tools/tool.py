@@ -34,6 +34,7 @@ from pearl_tools.types import (
     Whole,
 )
 
+_ANY_SIZE = ExecutorSettings(min_side_px=1)
 #: Evidence that a result can give: pixels of a place close up, or distances.
 Evidence = Literal["view", "depth"]
 

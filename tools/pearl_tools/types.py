@@ -28,12 +28,13 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 #: Integers beyond this are not exact in every JSON reader, nor in float64; none of ours comes near.
 MAX_NUMBER = 2**53 - 1
 Integer = Annotated[int, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Number = Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
 #: Calls that one text, or one step of a trajectory, may make.
 MAX_CALLS = 256
 BoxPx = tuple[Integer, Integer, Integer, Integer]
-Box = tuple[float, float, float, float]
+Box = tuple[Number, Number, Number, Number]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +45,7 @@ class FramePosition(Record, frozen=True, kw_only=True):
     """Where in a video a frame lies."""
 
     index: Count
-    pts_s: float
+    pts_s: Number
 
 
 class MediaRecord(Record, frozen=True, kw_only=True):
@@ -100,7 +101,7 @@ class Frames(Record, frozen=True, kw_only=True, tag="frames", tag_field="kind"):
 
     stream: Count
     indices: list[Count]
-    pts_s: list[float]
+    pts_s: list[Number]
 
 
 class Whole(Record, frozen=True, kw_only=True, tag="whole", tag_field="kind"):
@@ -125,7 +126,7 @@ class ExecRecord(Record, frozen=True, kw_only=True):
     seed: Integer | None = None
     cache: Literal["hit", "miss"] | None = None
     attempts: Positive | None = None
-    duration_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    duration_ms: Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)] | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from trajectories import HEIGHT, WIDTH, build_sample
 
 from pearl_data.shards import Sample
 from pearl_data.trajectory import Trajectory, canonical_json
 from pearl_data.validate import Finding, check_sample, check_text, semantics
+from pearl_data.validate.schema import plainly_valid, validator
 from pearl_tools.executor import ExecutorSettings
 from pearl_tools.media import encode_npy, encode_png
 
@@ -549,3 +553,36 @@ def test_an_id_is_named_as_a_word_and_not_inside_another(said: str, *, unused: b
     found = {(each.code, each.path) for each in check_text(canonical_json(document))}
     path = "steps[0].calls[0].result.media[0]"
     assert (("semantic.unused_observation", path) in found) == unused
+
+
+LEAVES = st.sampled_from(
+    [None, True, 0, 1, -1, 1.0, 0.5, 1e300, 2**60, "", "i0", "o1", "i0\n", "crop", "<", [], {}]
+)
+
+
+@given(data=st.data())
+def test_the_short_way_passes_only_what_the_schema_passes(data: st.DataObject) -> None:
+    document = json.loads(canonical_json(BASE))
+    for _ in range(data.draw(st.integers(1, 2))):
+        node, key = document, data.draw(st.sampled_from(sorted(document)))
+        while isinstance(node[key], dict | list) and node[key] and data.draw(st.integers(0, 4)):
+            node = node[key]
+            keys = range(len(node)) if isinstance(node, list) else sorted(node)
+            key = data.draw(st.sampled_from(list(keys)))
+        change = data.draw(st.sampled_from(["set", "drop", "add"]))
+        if change == "set":
+            node[key] = data.draw(LEAVES)
+        elif change == "drop":
+            del node[key]
+        elif isinstance(node, dict):
+            node["added"] = data.draw(LEAVES)
+        if not document:
+            return
+    text = canonical_json(document)
+    if plainly_valid(text) is not None:
+        assert validator().is_valid(json.loads(text))
+
+
+def test_the_short_way_is_the_usual_one() -> None:
+    assert plainly_valid(canonical_json(BASE)) is not None
+    assert plainly_valid(json.dumps(json.loads(canonical_json(BASE))).encode()) is None
