@@ -69,12 +69,15 @@ from pearl_data.terminated import is_program, like_ctrl_c, on_interrupt, taking_
 def main():
     on_interrupt("interrupted; what was written stays")
     with like_ctrl_c(program=is_program(main)), {around}:
-        print("ready", flush=True)
+        ready = False
         while True:
             try:
+                if not ready:
+                    ready = True
+                    print("ready", flush=True)
                 time.sleep(60)
             except KeyboardInterrupt:  # as a library may do
-                print("swallowed", flush=True)
+                continue
 
 main()
 """
