@@ -27,22 +27,23 @@ from pearl_data.progress import Progress
 from pearl_data.sources.attributes import Attributes
 from pearl_data.sources.coco_items import (
     Annotation,
-    ImageEntry,
     read_annotation,
     read_category,
     read_image,
     read_item,
     record_of,
 )
+from pearl_data.sources.coco_pictures import find_pictures
 from pearl_data.sources.coco_store import SCHEMA, CocoStore, Head, RejectedRecord
+from pearl_data.sources.coco_units import check_units
 from pearl_data.sources.converting import open_as_coco
 from pearl_data.sources.facts import fold
 from pearl_data.sources.foreign import refuse_foreign
 from pearl_data.sources.json_lists import read_lists
 from pearl_data.sources.keys import slug
 from pearl_data.sources.kinds import Kind, id_text, part_names, plain_name, related
-from pearl_data.sources.pictures import PictureFolder, name_parts, read_picture
-from pearl_tools.errors import BadInput, ToolError, ToolFailure, listed, tool_error
+from pearl_data.sources.pictures import PictureFolder
+from pearl_tools.errors import BadInput, ToolError, listed, tool_error
 from pearl_tools.files import open_regular
 
 _LISTS = ("images", "annotations", "categories")
@@ -51,21 +52,7 @@ _MEGABYTE = 10**6
 #: Smaller files are read before anyone looks at a progress line.
 _LARGE_BYTES = 20 * _MEGABYTE
 _BATCH = 5_000
-#: Pictures without a size in the file that are opened to judge the unit of its boxes.
-_MEASURED = 50
 _PREFIX, _SUFFIX = "pearl-annotations-", ".sqlite"
-#: Another unit is sure if it fits so large a share of a file's boxes, and ours only so small a one.
-_NEARLY_ALL, _TOO_FEW = 0.95, 0.9
-_UNITS = """
-    SELECT count(*), count(width),
-        total(max(abs(x), abs(y), w, h) <= 1),
-        total(width > 0 AND x >= -1 AND y >= -1 AND x + w <= width + 1 AND y + h <= height + 1),
-        total(width > 0 AND x >= -1 AND y >= -1 AND w > x AND h > y AND w <= width + 1
-            AND h <= height + 1),
-        total(abs(area - w * h) <= 0.02 * area),
-        total(abs(area - (w - x) * (h - y)) <= 0.02 * area)
-    FROM annotation JOIN image ON image.key = annotation.image WHERE w > 0 AND h > 0
-"""
 
 
 def prepare(
@@ -247,14 +234,9 @@ class _Reading:
         self._db.execute("CREATE INDEX by_image ON annotation (image)")
         self._db.execute("CREATE INDEX by_key ON image (key)")
         kinds, notes = self._kinds()
-        self._images_once()
-        pictures = self._find_pictures(notes)
-        self._check_units()
-        self._db.execute("CREATE INDEX by_file ON image (file)")
-        self._same_file()
-        self._db.execute(
-            "INSERT INTO entry SELECT row_number() OVER (ORDER BY position), position FROM image"
-        )
+        found = find_pictures(self._db, self._pictures)
+        notes += found.notes
+        check_units(self._db, self._path)
         self._orphans()
         asked, not_asked = self._attributes.chosen(attributes)
         reasons: dict[str, list[str]] = {}
@@ -271,7 +253,7 @@ class _Reading:
         licences = Counter(key for key, _ in self._licences)
         head = Head(
             sha256=self._digest.hexdigest(),
-            pictures=pictures,
+            pictures=found.sha256,
             images=self._one("SELECT count(*) FROM image"),
             rejected=self._one("SELECT count(*) FROM rejected"),
             kinds=kinds,
@@ -314,115 +296,6 @@ class _Reading:
             kinds.append(Kind(key, plain_name(first[1]), parts))
         return kinds, notes
 
-    def _check_units(self) -> None:
-        """Raises ``BadInput`` if the file's boxes are no [x, y, width, height] in pixels."""
-        boxes, known, fractions, fit, corners, area_fits, area_corners = self._db.execute(
-            _UNITS
-        ).fetchone()
-        got = ""
-        if boxes and fractions >= _NEARLY_ALL * boxes:
-            got = f"fractions: {fractions:.0f} of {boxes} boxes lie within 0..1"
-            hint = "multiply x and width by the picture's width, y and height by its height"
-        elif (
-            boxes
-            and area_fits < boxes / 2
-            and (
-                (corners >= _NEARLY_ALL * known and fit <= _TOO_FEW * known and known)
-                or area_corners >= _NEARLY_ALL * boxes
-            )
-        ):
-            got = (
-                f"corners [x0, y0, x1, y1]: read so, {corners:.0f} of {known} boxes lie in their "
-                f"pictures and {area_corners:.0f} have the area that the file says; read as "
-                f"[x, y, width, height], {fit:.0f} and {area_fits:.0f}"
-            )
-            hint = "write x1 - x0 and y1 - y0 as width and height"
-        if got:
-            raise BadInput(
-                f"{self._path}: annotations[].bbox: expected [x, y, width, height] in pixels, got "
-                f"{got} [geometry.wrong_unit]; {hint}"
-            )
-
-    def _images_once(self) -> None:
-        """An entry given twice counts once; entries that share an id and differ mean nothing."""
-        twice = self._db.execute(
-            "SELECT key FROM image GROUP BY key HAVING count(*) > 1"
-        ).fetchall()
-        for (key,) in twice:
-            entries = self._entries("key = ?", key)
-            first = entries[0]
-            if all(msgspec.structs.replace(e, position=first.position) == first for e in entries):
-                for entry in entries[1:]:
-                    self._db.execute("DELETE FROM image WHERE position = ?", (entry.position,))
-                continue
-            for entry in entries:
-                path, expected = f"images[{entry.position}].id", "an id that no other image has"
-                self._fault(entry, tool_error("reference.duplicate_id", path, expected, key))
-
-    def _entries(self, where: str, value: Any, most: int = -1) -> list[ImageEntry]:
-        query = f"SELECT record FROM image WHERE {where} ORDER BY position LIMIT {most}"  # noqa: S608 - our own text
-        rows = self._db.execute(query, (value,))
-        return [msgspec.msgpack.decode(record, type=ImageEntry) for (record,) in rows]
-
-    def _fault(self, entry: ImageEntry, fault: ToolError) -> None:
-        self._save(msgspec.structs.replace(entry, fault=entry.fault or fault))
-
-    def _save(self, entry: ImageEntry) -> None:
-        self._db.execute(
-            "UPDATE image SET file = ?, record = ? WHERE position = ?",
-            (entry.file, msgspec.msgpack.encode(entry), entry.position),
-        )
-
-    def _find_pictures(self, notes: list[str]) -> str:
-        """Finds the file of every entry; returns a hash of which pictures are there."""
-        digest, by_tail, measured, last = hashlib.sha256(), 0, 0, -1
-        while entries := self._entries("position > ?", last, _BATCH):
-            last = entries[-1].position
-            for entry in entries:
-                size = -1
-                try:
-                    path = self._pictures.find(entry.name)
-                    facts = os.stat(f"{self._pictures.root}/{path}")  # noqa: PTH116 - of many
-                except (ToolFailure, OSError) as error:
-                    self._fault(entry, _not_found(entry, error))
-                else:
-                    size = facts.st_size
-                    by_tail += path != entry.name
-                    file = f"{facts.st_dev}:{facts.st_ino}"
-                    self._save(msgspec.structs.replace(entry, path=path, file=file))
-                    if None in (entry.width, entry.height) and measured < _MEASURED:
-                        measured += 1
-                        self._measure(entry.position, path)
-                digest.update(f"{entry.name!r} {size}\n".encode())
-        if by_tail:
-            notes.append(f"pictures found by another spelling of their name: {by_tail}")
-        return digest.hexdigest()
-
-    def _measure(self, position: int, path: str) -> None:
-        """Notes the size of a picture that the file does not say, to judge its boxes' unit."""
-        with contextlib.suppress(ToolFailure):
-            facts = read_picture(self._pictures, path, frame="upright").facts
-            sql = "UPDATE image SET width = ?, height = ? WHERE position = ?"
-            self._db.execute(sql, (facts.width, facts.height, position))
-
-    def _same_file(self) -> None:
-        """Refuses entries that name different pictures of which only one is there."""
-        shared = self._db.execute(
-            "SELECT file FROM image WHERE file NOT NULL GROUP BY file HAVING count(*) > 1"
-        ).fetchall()
-        for (file,) in shared:
-            entries = self._entries("file = ?", file)
-            parts = {e.position: name_parts(e.name or "")[-1] for e in entries}
-            longest = max(parts.values(), key=len)
-            if all(longest[-len(own) :] == own for own in parts.values()):
-                continue
-            names = listed([repr(entry.name) for entry in entries])
-            for entry in entries:
-                if entry.path != entry.name:
-                    path, expected = f"images[{entry.position}].file_name", "a picture of its own"
-                    got = f"{entry.path} for {names}"
-                    self._fault(entry, tool_error("semantic.ambiguous", path, expected, got))
-
     def _orphans(self) -> None:
         """Annotations whose picture the file does not have go to the rejected ones."""
         rows = self._db.execute(
@@ -435,11 +308,3 @@ class _Reading:
             expected = "the id of an image of the file"
             error = tool_error("reference.unknown_medium", path, expected, entry.image)
             self._reject("orphan", error, msgspec.to_builtins(entry))
-
-
-def _not_found(entry: ImageEntry, error: ToolFailure | OSError) -> ToolError:
-    where = f"images[{entry.position}].file_name"
-    if isinstance(error, ToolFailure):
-        return msgspec.structs.replace(error.error, path=where)
-    expected, got = f"a picture named {entry.name!r}", error.strerror or str(error)
-    return tool_error("reference.no_such_file", where, expected, got)

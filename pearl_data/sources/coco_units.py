@@ -1,0 +1,53 @@
+"""Whether the boxes of an annotation file are [x, y, width, height] in pixels, as all of them say.
+
+Fractions and corners look like boxes one by one; a whole file of them does not. Left out: a single
+box that lies wrong (:mod:`.coco`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from pearl_tools.errors import BadInput
+
+#: Another unit is sure if it fits so large a share of a file's boxes, and ours only so small a one.
+_NEARLY_ALL, _TOO_FEW = 0.95, 0.9
+_UNITS = """
+    SELECT count(*), count(width),
+        total(max(abs(x), abs(y), w, h) <= 1),
+        total(width > 0 AND x >= -1 AND y >= -1 AND x + w <= width + 1 AND y + h <= height + 1),
+        total(width > 0 AND x >= -1 AND y >= -1 AND w > x AND h > y AND w <= width + 1
+            AND h <= height + 1),
+        total(abs(area - w * h) <= 0.02 * area),
+        total(abs(area - (w - x) * (h - y)) <= 0.02 * area)
+    FROM annotation JOIN image ON image.key = annotation.image WHERE w > 0 AND h > 0
+"""
+
+
+def check_units(db: sqlite3.Connection, path: Path) -> None:
+    """Raises ``BadInput`` if the file's boxes are no [x, y, width, height] in pixels."""
+    boxes, known, fractions, fit, corners, area_fits, area_corners = db.execute(_UNITS).fetchone()
+    got = ""
+    if boxes and fractions >= _NEARLY_ALL * boxes:
+        got = f"fractions: {fractions:.0f} of {boxes} boxes lie within 0..1"
+        hint = "multiply x and width by the picture's width, y and height by its height"
+    elif (
+        boxes
+        and area_fits < boxes / 2
+        and (
+            (corners >= _NEARLY_ALL * known and fit <= _TOO_FEW * known and known)
+            or area_corners >= _NEARLY_ALL * boxes
+        )
+    ):
+        got = (
+            f"corners [x0, y0, x1, y1]: read so, {corners:.0f} of {known} boxes lie in their "
+            f"pictures and {area_corners:.0f} have the area that the file says; read as "
+            f"[x, y, width, height], {fit:.0f} and {area_fits:.0f}"
+        )
+        hint = "write x1 - x0 and y1 - y0 as width and height"
+    if got:
+        raise BadInput(
+            f"{path}: annotations[].bbox: expected [x, y, width, height] in pixels, got "
+            f"{got} [geometry.wrong_unit]; {hint}"
+        )
