@@ -127,6 +127,12 @@ class _Text:
                 raise self._refuse(f"{where}: expected a value at byte {self.offset}")
             self._at = found.end()
             return found[0]
+        if first == b"{":  # most items: one object, and no brace in its strings
+            end = self._bytes.find(b"}", self._at) + 1
+            text = self._bytes[self._at : end]
+            if text.count(b"{") == 1 and text.count(b'"') % 2 == 0 and b"\\" not in text:
+                self._at = end
+                return text
         begin, bracket = self.offset, _BRACKET[first]
         depth, at = 0, self._at
         while True:
