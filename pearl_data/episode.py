@@ -3,7 +3,7 @@
 A *policy* is asked for one turn at a time: the text that it writes, with calls or with an answer.
 The loop runs the calls, adds what they returned, and asks again, until an answer, a budget or a
 fault. Episodes are coroutines: a policy that waits for a server blocks no other, and the calls of
-all episodes meet in one :class:`CallQueue`, so that depth calls share batches. Left out: which
+all episodes meet in one :class:`CallQueue`, so that depth calls share batches. Not here: which
 question is asked, and where the result is stored.
 """
 

@@ -1,7 +1,7 @@
 """The one shared record: a question, the tool calls an expert made, what they showed, the answer.
 
 Everything that is written to a shard is one :class:`Trajectory` as canonical JSON beside the bytes
-of its media. Left out: pixels, checking (:mod:`pearl_data.validate`) and storage
+of its media. Not here: pixels, checking (:mod:`pearl_data.validate`) and storage
 (:mod:`pearl_data.shards`). Facts of one run (durations, cache hits, attempts) are not part of the
 record: they live in the dataset's ``timings`` files.
 """

@@ -24,7 +24,7 @@
                           null without a proper box
     media_count    u32    media that came back
 
-Left out: finding the calls of a quarantine entry (:mod:`pearl_data.audit.kept_out`) and any
+Not here: finding the calls of a quarantine entry (:mod:`pearl_data.audit.kept_out`) and any
 counting (:mod:`pearl_data.audit.count`).
 """
 

@@ -2,7 +2,7 @@
 
 A quarantine entry's record may be a whole trajectory (a check refused it), a question with the
 steps taken so far (the expert gave up), or a row of the source as it was read (no call was made
-yet). So each fact is looked for by itself. Left out: counting (:mod:`pearl_data.audit.count`).
+yet). So each fact is looked for by itself. Not here: counting (:mod:`pearl_data.audit.count`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every rule has one signature: it takes an :class:`Asked` (a question, the sizes of its pictures and
 the answers of other questions) and returns its credit 0..1, or None where it does not apply. Ties
-share the credit. Left out: what the rules score over a set (:mod:`pearl_data.audit.shortcuts`) and
+share the credit. Not here: what the rules score over a set (:mod:`pearl_data.audit.shortcuts`) and
 rules that need a trained model (a blind language model, say).
 """
 

@@ -1,7 +1,7 @@
 """Trajectories from wherever they lie: dataset folders, tar shards, ``.json`` and ``.jsonl`` files.
 
 Every record found comes out as one :class:`Entry`: read, or unreadable with its reason. Nothing is
-dropped in silence. Left out: checking what the records say (:mod:`pearl_data.validate`).
+dropped in silence. Not here: checking what the records say (:mod:`pearl_data.validate`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Three groups never mix. *No call*: a trajectory that called nothing, or a call entry in which no
 call could be found (``parse.no_call``). *Bad call*: a call that returned an error. *Unreadable*: a
-record that could not be read at all. Left out: how the figures are counted
+record that could not be read at all. Not here: how the figures are counted
 (:mod:`pearl_data.audit.count`) and how they are printed (:mod:`pearl_data.audit.text`).
 """
 

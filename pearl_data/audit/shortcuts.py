@@ -1,6 +1,6 @@
 """What lazy rules score on a set, against chance, so that a set that can be gamed shows it.
 
-Left out: the rules themselves (:mod:`pearl_data.audit.lazy_rules`).
+Not here: the rules themselves (:mod:`pearl_data.audit.lazy_rules`).
 """
 
 from __future__ import annotations

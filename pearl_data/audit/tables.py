@@ -1,6 +1,6 @@
 """The audit as tables of words and figures, for the terminal and for HTML pages alike.
 
-Left out: how a table looks (:mod:`pearl_data.audit.text`, :mod:`pearl_data.html`).
+Not here: how a table looks (:mod:`pearl_data.audit.text`, :mod:`pearl_data.html`).
 """
 
 from __future__ import annotations

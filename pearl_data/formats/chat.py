@@ -2,7 +2,7 @@
 
 Pure words and names of pictures; no tokens, no pixels. The *context* is all that exists at
 inference: the root pictures and the question. The others are what may follow it, or, for the
-target R, stand alone. Left out: templates and tokens, which are a model's own.
+target R, stand alone. Not here: templates and tokens, which are a model's own.
 
 Only the roles system, user and assistant are used: many templates drop the pictures of a tool turn.
 """

@@ -2,7 +2,7 @@
 
 Pillow's own face covers ASCII and little more, so other letters are written as their nearest ASCII
 form (``é`` as ``e``) and what has none as ``?``. The JSON keeps the exact text; pages and terminals
-show it. Left out: right-to-left and vertical scripts.
+show it. Not here: right-to-left and vertical scripts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A trajectory as people follow it: its calls numbered, each with its root picture and its colour.
 
-The text, the figure and the HTML page all tell the same story from this. Left out: pixels
+The text, the figure and the HTML page all tell the same story from this. Not here: pixels
 (:mod:`pearl_data.report.pictures`).
 """
 

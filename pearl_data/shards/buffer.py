@@ -1,7 +1,7 @@
 """The bytes of a tar, read where they are asked for and never held: plain, or unpacked from gz.
 
 A mapped file counts as memory of whoever reads it, and a file cut off under a map ends the process;
-so bytes are read by their place. Left out: what the bytes mean (:mod:`pearl_data.shards.tar`).
+so bytes are read by their place. Not here: what the bytes mean (:mod:`pearl_data.shards.tar`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A dataset folder is read by its manifest and offset index, so a file that is not in the manifest
 is never seen, nor one outside the folder; a set whose run has not ended is refused. A bare tar is
 scanned once for its members. Members are checked against the hashes in the index as they are read;
-what does not match raises, it is never delivered. Left out: decoding pictures
+what does not match raises, it is never delivered. Not here: decoding pictures
 (:mod:`pearl_tools.media`) and judging records (:mod:`pearl_data.validate`).
 """
 

@@ -4,7 +4,7 @@ Writing: plain ustar headers with mtime 0, ids 0, mode 0644, so that equal membe
 Reading: the archive is scanned over a buffer; header checksums, sizes and the end marker are
 checked, links, devices and names that leave the folder are reported and skipped, nothing is ever
 written to disk by the name that a tar gives. Foreign archives (pax and GNU long names) are read
-too. Left out: sparse files, multi-volume archives, repairing what lies behind a broken header.
+too. Not here: sparse files, multi-volume archives, repairing what lies behind a broken header.
 """
 
 from __future__ import annotations

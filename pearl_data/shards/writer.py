@@ -4,7 +4,7 @@ Which sample goes to which shard follows from the order of the blocks alone, nev
 that computed them, so any number of workers writes the same bytes. A tar holds samples of one
 split, so that other loaders can tell the splits apart. A commit makes, in this order, a tar for
 each split, its index, what was quarantined and dropped, the run's timings, and at last the manifest
-lines that say they exist. Left out: computing blocks, and the order in which they are computed.
+lines that say they exist. Not here: computing blocks, and the order in which they are computed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Asking about one picture: its facts, the set's vocabulary, and turns that keep answers even.
 
-Left out: which questions there are (:mod:`pearl_data.sources.looking`,
+Not here: which questions there are (:mod:`pearl_data.sources.looking`,
 :mod:`pearl_data.sources.comparing`).
 """
 

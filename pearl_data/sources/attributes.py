@@ -1,7 +1,7 @@
 """Which attributes of annotated things are asked about: those that a picture shows.
 
 Tools keep books in attributes too: ids, orders, scores, flags, and words for "no value". These are
-not asked, and :class:`Attributes` says so. Left out: the questions (:mod:`.tasks`).
+not asked, and :class:`Attributes` says so. Not here: the questions (:mod:`.tasks`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The pictures of an annotation file: one entry each, and the file that each entry means.
 
-Left out: reading them to ask about them (:mod:`.coco`).
+Not here: reading them to ask about them (:mod:`.coco`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each item becomes a small record, whatever the file's size; then what only the whole file tells is
 checked: which names are one kind, which file each picture is, whether the boxes are in pixels. Ids
-are compared as text, so that 1, 1.0 and "1" are one; annotations need none. Left out: single boxes.
+are compared as text, so that 1, 1.0 and "1" are one; annotations need none. Not here: single boxes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A COCO or LVIS annotation file as a store from which any process takes one picture's annotations.
 
 The store is a temporary SQLite file, made once (:mod:`.coco_reading`) and removed with the process
-that made it. What the file says is kept, usable or not. Left out: judging a box (:mod:`.coco`).
+that made it. What the file says is kept, usable or not. Not here: judging a box (:mod:`.coco`).
 """
 
 from __future__ import annotations

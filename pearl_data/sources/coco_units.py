@@ -1,6 +1,6 @@
 """Whether the boxes of an annotation file are [x, y, width, height] in pixels, as all of them say.
 
-Fractions and corners look like boxes one by one; a whole file of them does not. Left out: a single
+Fractions and corners look like boxes one by one; a whole file of them does not. Not here: a single
 box that lies wrong (:mod:`.coco`).
 """
 

@@ -2,7 +2,7 @@
 CreateML, a file or a folder of them.
 
 Only what they say is taken over: a shape that is no box or polygon stays without a box, so that its
-kind is neither counted nor denied on its picture. Left out: video tracks, and YOLO's labels, whose
+kind is neither counted nor denied on its picture. Not here: video tracks, and YOLO's labels, whose
 names and sizes lie elsewhere.
 """
 

@@ -1,7 +1,7 @@
 """What a source knows to be true of one picture, before any question is asked.
 
 A :class:`Thing` is one object with its box and whatever is known of it; :class:`Facts` are the
-things of one picture with their provenance. Left out: questions (:mod:`pearl_data.sources.tasks`)
+things of one picture with their provenance. Not here: questions (:mod:`pearl_data.sources.tasks`)
 and pixels.
 """
 

@@ -1,6 +1,6 @@
 """Files of other tools, recognised by how they begin, so that an error names them and a way on.
 
-Left out: reading them.
+Not here: reading them.
 """
 
 from __future__ import annotations

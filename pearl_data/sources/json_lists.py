@@ -1,7 +1,7 @@
 """The lists of one JSON object, item by item: a file of any size in the memory of its largest item.
 
 Finds where each item ends by its brackets and strings alone, so that an item that is no sound JSON
-(NaN, another encoding) costs itself only; its reader decodes it. Left out: what the items mean.
+(NaN, another encoding) costs itself only; its reader decodes it. Not here: what the items mean.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 ``Traffic_Light`` and ``traffic light`` are one kind. A kind and a broader one (``man``, ``person``)
 both fit the same thing, so neither is a wrong choice beside the other. Broader kinds come from
 ``supercategory`` and fields like it, from a hierarchy beside the categories, and from names that
-end alike (``teddy bear``, ``bear``). Left out: part-of.
+end alike (``teddy bear``, ``bear``). Not here: part-of.
 """
 
 from __future__ import annotations

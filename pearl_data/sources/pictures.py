@@ -2,7 +2,7 @@
 
 Tools write names as they saw the files: with the folders of another machine, backslashes, as
 addresses. The longest tail of such a name that one file of the folder has means that file; if two
-files have it, nothing is guessed. Left out: decoding (:mod:`pearl_tools.media`).
+files have it, nothing is guessed. Not here: decoding (:mod:`pearl_tools.media`).
 """
 
 from __future__ import annotations

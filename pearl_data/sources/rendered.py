@@ -4,7 +4,7 @@ Nothing of one's own is needed. Each slot fixes beforehand what a lazy rule coul
 answer stands among the choices, the choices of a count before its number, and for a pair whether
 the bigger, the lower and the more central thing is the nearer one. Scenes are then drawn until one
 fits and the expert's depth call agrees with it, so that every rule scores as chance over the whole
-set. Left out: how scenes are drawn (:mod:`pearl_data.rendering`).
+set. Not here: how scenes are drawn (:mod:`pearl_data.rendering`).
 """
 
 from __future__ import annotations

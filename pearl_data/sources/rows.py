@@ -3,7 +3,7 @@
 A field that is null is absent. Numbers are answers, choices and ids as well as text. Columns that
 are not used are kept (``source.extra``), unless their name looks like a slip for one that is. Marks
 for pictures at the ends of a question are removed, and the question as it came is kept beside.
-Left out: files and pictures (:mod:`pearl_data.sources.jsonl`), other tools' rows
+Not here: files and pictures (:mod:`pearl_data.sources.jsonl`), other tools' rows
 (:mod:`pearl_data.sources.foreign`).
 """
 

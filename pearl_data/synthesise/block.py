@@ -1,9 +1,8 @@
-"""One block of work: its slots side by side, so that depth calls of one round share batches.
+"""One block of work: its slots run concurrently, so that their depth calls share batches.
 
-A block's result depends on the block alone: the executor's cache is emptied before it, and which
-slots go side by side depends on their numbers and pictures, never on how many samples are wanted or
-on which worker did what before; so neither does the make-up of the depth batches, and with it the
-last bit of every map.
+The result depends on the block alone. The executor's cache is cleared first, and the grouping of
+slots depends only on their numbers and pictures, not on the number of samples wanted or on earlier
+work of the worker. So depth batches, and with them the last bit of every map, are always the same.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from pearl_data.shards import CallTiming, Quarantined, Sample
 from pearl_data.sources.base import Candidate, QuestionSource, Slot
 from pearl_data.sources.keys import slug
 from pearl_data.sources.pictures import while_opening
-from pearl_data.synthesise.at_hand import AtHand, Place
+from pearl_data.synthesise.current_input import CurrentInput, InputPlace
 from pearl_data.synthesise.outcome import key_of, outcome, timings_of
 from pearl_tools.executor import ToolExecutor
 
 PIXELS_AT_ONCE: Final = 48_000_000
-"""Slots are worked on side by side until their pictures have so many pixels: bounds memory."""
+"""Slots run concurrently while their pictures have fewer pixels than this: bounds memory."""
 
 
 class SlotResult(NamedTuple):
-    """What became of one slot: what was tried in vain, and the sample if one was found."""
+    """The result of one slot: the quarantined candidates, and the sample if there is one."""
 
     sample: Sample | None
     quarantined: list[Quarantined]
@@ -34,12 +33,12 @@ class SlotResult(NamedTuple):
 
     @property
     def inputs(self) -> int:
-        """How many inputs the slot consumed."""
+        """The number of inputs that the slot consumed."""
         return len(self.quarantined) + (self.sample is not None)
 
 
 class _OpenSlot:
-    """A slot while it is being worked on: its candidates are tried in turn until one is written."""
+    """A slot in progress: its candidates are tried in turn until one yields a sample."""
 
     def __init__(self, number: int, slot: Slot) -> None:
         self.number = number
@@ -50,12 +49,12 @@ class _OpenSlot:
         self.timings: list[CallTiming] = []
 
     @property
-    def place(self) -> Place:
-        """Where it is, with the key of the candidate that is tried."""
-        return Place(slot=self.number, key=self.candidate.key_stem if self.candidate else None)
+    def place(self) -> InputPlace:
+        """The slot's number, with the key of the current candidate."""
+        return InputPlace(slot=self.number, key=self.candidate.key_stem if self.candidate else None)
 
     def open_next(self) -> bool:
-        """Opens the next usable candidate; False if there is none left."""
+        """Open the next usable candidate; False if no candidate remains."""
         self.candidate = None
         for item in self._candidates:
             if isinstance(item, Candidate):
@@ -69,7 +68,7 @@ class _OpenSlot:
     async def try_candidate(
         self, expert: Expert, calls: CallQueue, seed: int, val_share: float
     ) -> None:
-        """The episode of the open candidate, and its outcome."""
+        """Run the episode of the open candidate and record its outcome."""
         candidate = self.candidate
         assert candidate is not None
         media = {root.record.id: root for root in candidate.roots}
@@ -77,12 +76,12 @@ class _OpenSlot:
         episode = await run_episode(policy, media, calls)
         found = outcome(candidate, policy, episode, val_share)
         self.timings += timings_of(key_of(candidate), episode)
-        self.candidate = None  # and with it the pictures
+        self.candidate = None  # frees its pictures
         if isinstance(found, Quarantined):
             self.quarantined.append(found)
         else:
             self.sample = found
-            self._candidates = iter(())  # those not tried hold pictures too
+            self._candidates = iter(())  # frees the pictures of the others
 
 
 def run_block(
@@ -94,37 +93,35 @@ def run_block(
     seed: int,
     val_share: float,
     room: int | None = None,
-    at_hand: AtHand | None = None,
+    current: CurrentInput | None = None,
 ) -> list[SlotResult]:
-    """The results of block ``index``, one per slot, in the source's order; of the first slots only
-    if these have ``room`` samples. What is avoided goes to the quarantine.
+    """The results of block ``index``, one per slot, in the source's order. Stops early once there
+    are ``room`` samples. Skipped inputs (``current.skip``) go to the quarantine.
     """
-    at_hand = at_hand or AtHand()
+    current = current or CurrentInput()
 
     def begin(slot: _OpenSlot) -> bool:
-        at_hand.take(slot.place)
+        current.set(slot.place)
         return slot.open_next()
 
     def finish(running: list[_OpenSlot]) -> None:
-        """Runs the episodes of ``running``, then those of the next candidates of slots without a
-        sample.
-        """
+        """Run the episodes of ``running``, then the next candidates of slots without a sample."""
         while running:
-            at_hand.take(running[0].place if len(running) == 1 else None)
+            current.set(running[0].place if len(running) == 1 else None)
             asyncio.run(_side_by_side(running, expert, executor, seed, val_share))
-            at_hand.found += sum(slot.sample is not None for slot in running)
+            current.found += sum(slot.sample is not None for slot in running)
             running = [slot for slot in running if slot.sample is None and begin(slot)]
 
     executor.clear_cache()
     slots: list[_OpenSlot] = []
     side_by_side: list[_OpenSlot] = []
-    with while_opening(at_hand.picture):
-        at_hand.take(Place(slot=0))
+    with while_opening(current.picture):
+        current.set(InputPlace(slot=0))
         for number, candidates in enumerate(source.block(index)):
             slot = _OpenSlot(number, candidates)
             slots.append(slot)
-            if number in at_hand.avoid.slots:
-                key, reason = at_hand.avoid.slots[number]
+            if number in current.skip.slots:
+                key, reason = current.skip.slots[number]
                 slot.quarantined.append(
                     Quarantined(
                         key=key or f"{slug(source.name)}-{index:06d}-{number:03d}",
@@ -136,27 +133,27 @@ def run_block(
                 side_by_side.append(slot)
             if (
                 _ends_a_group(number)
-                or at_hand.avoid.one_by_one
+                or current.skip.one_by_one
                 or _open_pixels(side_by_side) >= PIXELS_AT_ONCE
             ):
                 finish(side_by_side)
                 side_by_side = []
-                if room is not None and at_hand.found >= room:
+                if room is not None and current.found >= room:
                     break
-            at_hand.take(Place(slot=number + 1))
+            current.set(InputPlace(slot=number + 1))
         finish(side_by_side)
     return [SlotResult(slot.sample, slot.quarantined, slot.timings) for slot in slots]
 
 
 def _ends_a_group(number: int) -> bool:
-    """If a group of slots side by side ends with slot ``number``: groups of 1, 2, 4, 8 ... slots,
-    so that who wants few samples computes few.
+    """True if slot ``number`` ends a group. Groups have 1, 2, 4, 8 ... slots, so that a run that
+    wants few samples computes few.
     """
     return not (number + 2) & (number + 1)
 
 
 def _open_pixels(slots: list[_OpenSlot]) -> int:
-    """Pixels of the pictures that the candidates of ``slots`` hold, shared ones once."""
+    """The total pixels of the pictures that ``slots`` hold; a shared picture counts once."""
     roots = {
         id(root): root.record
         for slot in slots
@@ -169,7 +166,7 @@ def _open_pixels(slots: list[_OpenSlot]) -> int:
 async def _side_by_side(
     slots: list[_OpenSlot], expert: Expert, executor: ToolExecutor, seed: int, val_share: float
 ) -> None:
-    """One candidate of each slot; their calls share batches."""
+    """Run one candidate of each slot concurrently; their calls share batches."""
     calls = CallQueue(executor)
     episodes = (slot.try_candidate(expert, calls, seed, val_share) for slot in slots)
     await asyncio.gather(*episodes)

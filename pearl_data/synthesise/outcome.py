@@ -1,4 +1,4 @@
-"""The end of an episode: a sample of the data set, or a quarantine entry with its reason."""
+"""Turns an episode into a sample of the data set, or a quarantine entry with its reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEY_HASH_CHARACTERS = 10
 
 
 def key_of(candidate: Candidate) -> str:
-    """The id of the candidate's record: its stem and digits of the hash of its question."""
+    """The id of the candidate's record: its stem, and the first digits of its question's hash."""
     digest = question_sha256([root.record for root in candidate.roots], candidate.task)
     return f"{candidate.key_stem}-{digest[:_KEY_HASH_CHARACTERS]}"
 
@@ -28,9 +28,9 @@ def key_of(candidate: Candidate) -> str:
 def outcome(
     candidate: Candidate, policy: Policy, episode: Episode, val_share: float
 ) -> Sample | Quarantined:
-    """The finished sample, or the reason why it must not be written.
+    """The finished sample, or a quarantine entry with the reason.
 
-    The conclusion is checked once more as any reader of the set would check it. ``val_share`` is
+    The finished record is checked as any reader of the set would check it. ``val_share`` is
     the share 0..1 of pictures whose trajectories get the split ``val``.
     """
     key = key_of(candidate)
@@ -84,7 +84,7 @@ def _assemble(
         media.append(record)
         members |= stored
     task = candidate.task
-    if task.answer_source == "tool":  # the candidate has no answer: the calls gave it
+    if task.answer_source == "tool":  # the answer comes from the calls
         task = msgspec.structs.replace(task, answer=final.answer)
     trajectory = Trajectory(
         schema_version=SCHEMA_VERSION,

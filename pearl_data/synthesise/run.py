@@ -1,7 +1,7 @@
-"""All blocks of a source, over any number of workers, in order, into a data set.
+"""Synthesis of a data set: any number of workers compute the blocks of a source.
 
-Workers compute blocks; this process alone writes, in block order, so the bytes do not depend on the
-number of workers. Interrupted runs resume where the last whole shard ends.
+Only this process writes, in block order, so the bytes do not depend on the number of workers. An
+interrupted run resumes after its last complete shard.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pearl_data.progress import Progress, stage
 from pearl_data.shards import BlockResult, DatasetWriter, SummaryLine
 from pearl_data.sources import SourceSpec, open_source
 from pearl_data.sources.base import QuestionSettings, QuestionSource
-from pearl_data.synthesise.at_hand import AtHand
 from pearl_data.synthesise.block import SlotResult, run_block
-from pearl_data.synthesise.crew import STALL_S, Crew
+from pearl_data.synthesise.current_input import CurrentInput
+from pearl_data.synthesise.worker_pool import STALL_S, WorkerPool
 from pearl_data.trajectory import SCHEMA_VERSION
 from pearl_tools.errors import UsageError
 from pearl_tools.executor import ExecutorSettings, ToolExecutor, library_version
@@ -39,9 +39,9 @@ _LIBRARIES = ("numpy", "pillow", "opencv-python", "torch", "timm")
 
 
 class SynthesisSettings(Record, frozen=True, kw_only=True):
-    """Everything that decides what is written. Saved as the data set's configuration.
+    """All settings that affect the output; saved as the data set's configuration.
 
-    ``limit`` bounds the trajectories written; None means all (sources without end need one).
+    ``limit`` is the most trajectories to write; None means all (endless sources need a limit).
     ``val_share`` is the share 0..1 of pictures whose trajectories get the split ``val``.
     """
 
@@ -59,7 +59,7 @@ class SynthesisSettings(Record, frozen=True, kw_only=True):
 
 
 class DepthFacts(NamedTuple):
-    """Identity of a depth model, its libraries, and its verdict in the self-test, if it took it."""
+    """Identity of a depth model, its libraries, and its verdict in the self-test, if one ran."""
 
     model_id: str
     weights_sha256: str
@@ -67,9 +67,10 @@ class DepthFacts(NamedTuple):
     self_test: Verdict | None
 
 
-class Bench:
-    """What one process needs to compute blocks, opened once: source, expert and executor with its
-    depth model, which takes the self-test if ``test``.
+class BlockComputer:
+    """Computes blocks in one process: holds the source, the expert and the executor.
+
+    ``test`` runs the self-test of the depth model when it is loaded.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Bench:
 
     @cached_property
     def facts(self) -> DepthFacts | None:
-        """The depth model, loaded now; None if no tool asks one."""
+        """Facts about the depth model, which is loaded now; None if no tool needs one."""
         if not self._settings.questions.can_measure_depth:
             return None
         model = self._executor.depth_model()
@@ -91,9 +92,9 @@ class Bench:
         return DepthFacts(model.model_id, model.weights_sha256, model.libraries, verdict)
 
     def run(
-        self, index: int, room: int | None = None, at_hand: AtHand | None = None
+        self, index: int, room: int | None = None, current: CurrentInput | None = None
     ) -> list[SlotResult]:
-        """Block ``index``, computed here, or the first of it with ``room`` samples."""
+        """The results of block ``index``, or of its first slots if these have ``room`` samples."""
         return run_block(
             self._source,
             index,
@@ -102,20 +103,19 @@ class Bench:
             seed=self._settings.seed,
             val_share=self._settings.val_share,
             room=room,
-            at_hand=at_hand,
+            current=current,
         )
 
 
 def synthesise(
     out: Path, settings: SynthesisSettings, *, workers: int = 0, stall_s: float = STALL_S
 ) -> SummaryLine:
-    """Writes the data set of ``settings`` to ``out`` and returns its summary.
+    """Write the data set of ``settings`` to ``out`` and return its summary.
 
-    Blocks are computed by ``workers`` processes, which can die without harm, or with 0 in this one,
-    which then ends too. A worker that makes no progress for ``stall_s`` seconds is replaced.
+    ``workers`` processes compute the blocks; one that dies, or makes no progress for ``stall_s``
+    seconds, is replaced. With 0 workers this process computes, and a crash ends it.
     Resumes an interrupted run of the same settings. Raises ``UsageError`` for settings that
-    ask for something impossible, ``BadInput`` for sources, folders or depth models that cannot be
-    used.
+    cannot work, ``BadInput`` for an unusable source, folder or depth model.
     """
     _check(settings, workers)
     stage("synth", f"opening the source {settings.source.path or settings.source.kind}")
@@ -124,25 +124,25 @@ def synthesise(
         stage("synth", note)
     blocks = source.blocks()
     with ExitStack() as stack:
-        team: Bench | Crew[list[SlotResult], DepthFacts | None]
+        computer: BlockComputer | WorkerPool[list[SlotResult], DepthFacts | None]
         if workers:
             spec = msgspec.structs.replace(settings.source, prepared=source.prepared)
             handed = msgspec.structs.replace(settings, source=spec)
-            team = stack.enter_context(
-                Crew(
-                    partial(Bench, handed, test=True),
-                    partial(Bench, handed, test=False),
+            computer = stack.enter_context(
+                WorkerPool(
+                    partial(BlockComputer, handed, test=True),
+                    partial(BlockComputer, handed, test=False),
                     workers,
                     stall_s=stall_s,
-                    say=partial(stage, "synth"),
+                    report=partial(stage, "synth"),
                 )
             )
         else:
-            team = Bench(settings, source, test=True)
+            computer = BlockComputer(settings, source, test=True)
         depth = None
         if settings.questions.can_measure_depth:
             stage("synth", f"loading the depth model {settings.executor.depth_model}")
-            depth = team.facts
+            depth = computer.facts
         writer = stack.enter_context(
             DatasetWriter.open(
                 out,
@@ -154,7 +154,7 @@ def synthesise(
             stage("synth", f"writing again: {line}")
         if writer.summary is not None:
             if not writer.dropped:
-                stage("synth", f"{out} was finished before, nothing is to be done")
+                stage("synth", f"{out} is already finished; nothing to do")
             return writer.summary
         limit = settings.limit
         total, unit = (blocks, "blocks") if limit is None else (limit, "trajectories")
@@ -163,7 +163,7 @@ def synthesise(
         progress = stack.enter_context(Progress("synth", total, unit, done=done))
         need = _Need(limit, lambda: writer.written, source.most_in_block())
         end = blocks if blocks is not None else 2**31
-        for index, results in _in_order(team, writer.next_block, end, workers, need, progress):
+        for index, results in _in_order(computer, writer.next_block, end, workers, need, progress):
             need.saw(results)
             written, room = writer.written, need.room()
             if room is not None and room <= 0:
@@ -185,9 +185,11 @@ def _expert(settings: SynthesisSettings) -> GroundedExpert:
 def configuration(
     settings: SynthesisSettings, source: QuestionSource, depth: DepthFacts | None
 ) -> dict[str, Any]:
-    """What decides the bytes of a data set, as JSON: settings, source content, tools, libraries."""
+    """Everything that affects the bytes of a data set, as JSON: settings, source content, tools,
+    libraries.
+    """
     config: dict[str, Any] = msgspec.to_builtins(settings)
-    # paths are where things lie, not what they are: the content's hash stands for them
+    # a path says nothing about the content: its hash is recorded instead
     config["source"] = source.config()
     config["schema_version"] = SCHEMA_VERSION
     config["tools"] = {name: TOOLS[name].spec.version for name in settings.questions.tools}
@@ -233,7 +235,7 @@ def _block_result(results: list[SlotResult], room: int | None) -> BlockResult:
 
 
 class _Need:
-    """How many blocks may still be needed: what is computed beyond a limit is thrown away."""
+    """The number of blocks that may still be needed: samples beyond the limit are discarded."""
 
     def __init__(
         self, limit: int | None, written: Callable[[], int], most_in_block: int | None = None
@@ -242,16 +244,16 @@ class _Need:
         self._largest = 0
 
     def room(self) -> int | None:
-        """How many samples can still be used; None for any number."""
+        """The number of samples still needed; None without a limit."""
         return None if self._limit is None else self._limit - self._written()
 
     def saw(self, results: list[SlotResult]) -> None:
-        """A block has come out like this."""
+        """Take the yield of a finished block into account."""
         self._largest = max(self._largest, sum(result.sample is not None for result in results))
 
     def blocks(self, workers: int) -> int:
-        """Blocks to have under way now: what is missing by the best yield so far, at first by what
-        a block can yield at most, or one for each worker where that is unknown.
+        """The number of blocks to keep in progress: the missing samples divided by the best yield
+        so far, at first by the highest possible yield, or one per worker if that is unknown.
         """
         ahead = workers * _AHEAD_PER_WORKER
         if self._limit is None:
@@ -263,18 +265,18 @@ class _Need:
 
 
 def _in_order(
-    team: Bench | Crew[list[SlotResult], DepthFacts | None],
+    computer: BlockComputer | WorkerPool[list[SlotResult], DepthFacts | None],
     first: int,
     end: int,
     workers: int,
     need: _Need,
     progress: Progress,
 ) -> Iterator[tuple[int, list[SlotResult]]]:
-    """(index, results) of blocks ``first`` to ``end`` in order; no more of them ahead than are
-    thought to be needed.
+    """(index, results) of blocks ``first`` to ``end`` - 1, in order; computes ahead no more blocks
+    than ``need`` asks for.
     """
-    if isinstance(team, Crew):
-        yield from team.results(
+    if isinstance(computer, WorkerPool):
+        yield from computer.results(
             first,
             end,
             wanted=lambda: need.blocks(workers),
@@ -283,4 +285,4 @@ def _in_order(
         )
         return
     for index in range(first, end):
-        yield index, team.run(index, need.room())
+        yield index, computer.run(index, need.room())

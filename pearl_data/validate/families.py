@@ -2,7 +2,7 @@
 the tools that its answer rests on.
 
 Only what the record itself can show is held against it: a count is the number of boxes in its
-region, the nearer of a pair is one of the pair. Left out: whether pixels bear the answer out.
+region, the nearer of a pair is one of the pair. Not here: whether pixels bear the answer out.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A later call runs on what the earlier one gives now, not on what was stored, so the whole chain is
 proven. Pixels must be equal, unless the tool declares a tolerance; a map must then come from the
 same weights and agree within it. Many samples go side by side, so that depth runs in batches.
-Left out: reading samples, and judging their records (do that first).
+Not here: reading samples, and judging their records (do that first).
 """
 
 from __future__ import annotations

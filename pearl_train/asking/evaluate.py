@@ -2,7 +2,7 @@
 
 Every question is asked alone, in the order of the data set, and its line is in ``items.jsonl``
 before the next one is asked, so an interrupted evaluation goes on where it stopped. Replies and
-verdicts are the same each time; latencies are not. Left out: how an answer is decoded
+verdicts are the same each time; latencies are not. Not here: how an answer is decoded
 (:mod:`pearl_train.asking.answering`) and what a right one is (:mod:`pearl_train.asking.scoring`).
 
 Latency is the time from opened pictures to the decoded reply: preparing the pictures, all passes of

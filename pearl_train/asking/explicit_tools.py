@@ -2,7 +2,7 @@
 
 The one module of the trainer that may run tools. Calls are read from the reply by a dialect, run on
 the pictures of the question, and what they show goes back to the model in the chat form that it was
-trained on. Left out: how a model speaks (:mod:`pearl_train.asking.answering`) and whether it is
+trained on. Not here: how a model speaks (:mod:`pearl_train.asking.answering`) and whether it is
 right.
 """
 

@@ -2,7 +2,7 @@
 
 The shape of every picture is read, not that of the few samples that are encoded: one strip among
 thousands is met by the run, too. Only samples with a picture of an odd size, or with more choices
-than letters, are tried further. Left out: refusals of words, which the samples encoded show.
+than letters, are tried further. Not here: refusals of words, which the samples encoded show.
 """
 
 from __future__ import annotations

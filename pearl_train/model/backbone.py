@@ -3,7 +3,7 @@
 The language model runs through the family's own forward, which places the pictures and picks the
 rotary positions' shape; we bring positions, mask and picture features, because views are packed
 (:mod:`pearl_train.model.masks`) and pictures shared (:mod:`pearl_train.model.images`). The LM head
-runs only where an objective asks for logits. Left out: building a network
+runs only where an objective asks for logits. Not here: building a network
 (:mod:`pearl_train.model.build`) and every loss.
 
 Call all methods inside the forward of the module that DDP or FSDP wraps.

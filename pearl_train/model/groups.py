@@ -4,7 +4,7 @@ A batch of trajectories holds short and long rows: padded to the longest, four t
 sixteen tool trajectories were padding (39 % over ten batches; 4 % in groups). Rows do not see each
 other, so a batch may be computed in parts; which row is in which part changes nothing but the last
 bits.
-Left out: what is computed (:mod:`pearl_train.model.backbone`).
+Not here: what is computed (:mod:`pearl_train.model.backbone`).
 
 Dimensions: B rows, L columns.
 """

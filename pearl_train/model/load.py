@@ -2,7 +2,7 @@
 
 What is refused here would otherwise go wrong later and far away: a folder of another kind of model,
 weights that are missing or not finite, a processor that cannot see, a family whose picture tokens
-see each other. Left out: what we add to a network (:mod:`pearl_train.model.build`).
+see each other. Not here: what we add to a network (:mod:`pearl_train.model.build`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ softmax of L_VLM, so that a run and its control must have the same ones. Each ne
 the rows that the tokenizer uses plus noise of its own, as wide as those rows spread: the mean alone
 (the default of transformers) makes all new tokens the same token, and noise of a fixed width is
 loud in a small tied vocabulary (N(0, 1/sqrt(H)) made a fresh nano model answer with our tokens).
-Left out: which of them learn (:mod:`pearl_train.model.lora`, :mod:`pearl_train.model.frozen_rows`).
+Not here: which of them learn (:mod:`pearl_train.model.lora`, :mod:`pearl_train.model.frozen_rows`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ but for a killed process, no stop loses a target that was made.
 A run reads targets from its own folder alone, so that nothing outside changes them when it is
 resumed; from a folder that runs share, it takes the files it lacks, and gives those it makes.
 
-Left out: which samples to compute, and making batches of them (the loader's work), and what a file
+Not here: which samples to compute, and making batches of them (the loader's work), and what a file
 looks like (:mod:`pearl_train.objectives.target_files`).
 """
 

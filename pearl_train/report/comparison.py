@@ -1,6 +1,6 @@
 """A comparison as one self-contained page and one picture of accuracies with their intervals.
 
-Left out: rows and sentences (:mod:`pearl_train.report.comparison_table`).
+Not here: rows and sentences (:mod:`pearl_train.report.comparison_table`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A comparison as a table of text, and what it shows in sentences.
 
 Every accuracy is shown with its count and its 95 % interval; a difference is called one only where
-the paired test shows it. Left out: any judgement that the figures do not carry.
+the paired test shows it. Not here: any judgement that the figures do not carry.
 """
 
 from __future__ import annotations

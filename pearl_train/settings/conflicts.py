@@ -1,6 +1,6 @@
 """Choices that are right each by itself and wrong together, known before anything is opened.
 
-Left out: what only the model decides. What the number of processes decides is asked for by itself.
+Not here: what only the model decides. What the number of processes decides is asked for by itself.
 """
 
 from __future__ import annotations

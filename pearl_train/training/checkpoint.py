@@ -4,7 +4,7 @@ A checkpoint is a folder ``step-000100``. It is written under a temporary name b
 every file and the folder are made durable, ``manifest.json`` with the hash of each file comes last,
 then one rename. So a folder without a manifest, or with a file that does not match it, was torn
 by a crash or altered: it is passed over by name. Tensors are safetensors, all else JSON; nothing is
-ever unpickled. Left out: what is in them (:mod:`pearl_train.training.state`).
+ever unpickled. Not here: what is in them (:mod:`pearl_train.training.state`).
 """
 
 from __future__ import annotations

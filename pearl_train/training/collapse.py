@@ -13,7 +13,7 @@ batches work; what is older than ``SPAN`` steps is left out, since drift would p
     gradient/<term>             norm of each weighted term's gradient
                                 (:mod:`pearl_train.training.gradient_norms`)
 
-Left out: whose samples these are (:mod:`pearl_train.training.watching`).
+Not here: whose samples these are (:mod:`pearl_train.training.watching`).
 Dimensions: n samples in the buffer, H hidden size.
 """
 

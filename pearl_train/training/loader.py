@@ -4,7 +4,7 @@ Epoch *e* is a permutation from (seed, *e*); position *p* of the run is sample *
 *p* div *N*; step *g* takes positions *gB* to *(g+1)B*, cut into micro-batches of which each process
 takes its share. So the state of the loader is the step number alone, resuming in the middle of a
 shard is exact, and the number of processes changes nothing.
-Left out: what a sample becomes (:mod:`pearl_train.views.encode`).
+Not here: what a sample becomes (:mod:`pearl_train.views.encode`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A *view* is what the network reads in one pass. All views of a sample that begin with the same
 question share one *row*: a prefix (branch 0) and branches that see the prefix and themselves, never
 each other. The target view R has a row of its own. Pictures are encoded once per batch and placed
-wherever a view shows them. Left out: how words become spans (:mod:`pearl_train.views.encode`) and
+wherever a view shows them. Not here: how words become spans (:mod:`pearl_train.views.encode`) and
 how spans become rows (:mod:`pearl_train.views.collate`).
 
 Dimensions: B rows, L columns (tokens), M learned tokens, H hidden size.

@@ -1,7 +1,7 @@
 """What a sample would become, by its record alone: its tokens, or why it is dropped.
 
 How many tokens a picture takes, and if the processor takes it at all, follows from its width and
-height. So a blank picture of each size is prepared, once; no picture is read. Left out: a picture
+height. So a blank picture of each size is prepared, once; no picture is read. Not here: a picture
 that cannot be decoded is met by whoever opens it.
 """
 

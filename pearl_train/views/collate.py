@@ -1,7 +1,7 @@
 """Encoded samples to a batch: rows padded on the right, each distinct picture once.
 
 A row is a sample's context followed by its branches, which share it; the target has rows of its
-own. Left out: which positions a branch has and what it may see (:mod:`pearl_train.model`).
+own. Not here: which positions a branch has and what it may see (:mod:`pearl_train.model`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Pictures are prepared one at a time and shared by the views that show them at on
 is too long gets smaller pictures, or the sample is dropped; nothing is ever cut off. The root
 pictures are fitted to the question with its answer alone, so that every objective trains on the
 same I0; what the tools showed is fitted to the view that shows it. A sample that the processor or
-the tokenizer refuses is dropped, too. Left out: rows of a batch
+the tokenizer refuses is dropped, too. Not here: rows of a batch
 (:mod:`pearl_train.views.collate`).
 """
 

@@ -1,7 +1,7 @@
 """Texts and pictures to tokens, through any transformers processor.
 
 Texts are tokenised part by part, each as what follows the part before, so that training sees the
-tokens that inference sees. Left out: which views a sample has (:mod:`pearl_train.views.encode`).
+tokens that inference sees. Not here: which views a sample has (:mod:`pearl_train.views.encode`).
 """
 
 from __future__ import annotations

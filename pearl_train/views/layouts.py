@@ -2,7 +2,7 @@
 
 A template is rendered once for each *shape* of conversation (who speaks, how many texts and
 pictures) with marks in place of the texts; what stands between the marks is the template's. So
-nothing of ours can be lost or altered unseen. Left out: the texts
+nothing of ours can be lost or altered unseen. Not here: the texts
 (:mod:`pearl_train.views.templates`).
 """
 

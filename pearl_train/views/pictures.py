@@ -1,6 +1,6 @@
 """Pictures of a sample, as the model's processor prepares them: opened, made smaller if asked.
 
-Each is prepared once for all views that show it. Left out: which are needed, and how small
+Each is prepared once for all views that show it. Not here: which are needed, and how small
 (:mod:`pearl_train.views.encode`).
 """
 

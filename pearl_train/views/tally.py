@@ -1,7 +1,7 @@
 """What was left out of a run and what was changed for it, by reason and sample.
 
 Kept by key, so that a sample counts once however often it comes, whichever process meets it, and
-before or after a stop. Left out: what to do about it (:mod:`pearl_train.views.left_out`).
+before or after a stop. Not here: what to do about it (:mod:`pearl_train.views.left_out`).
 """
 
 from __future__ import annotations

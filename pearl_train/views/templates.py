@@ -1,7 +1,7 @@
 """A conversation through a processor's own chat template, cut into parts that can be tokenised.
 
 The template's texts are known from its layout (:mod:`pearl_train.views.layouts`), so a sample costs
-no rendering. Left out: tokens (:mod:`pearl_train.views.encoder`).
+no rendering. Not here: tokens (:mod:`pearl_train.views.encoder`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parse and schema stages: from what a caller wrote to arguments that fit the tool's schema.
 
 Reports one error, the most basic one, at the argument it is about, and mentions the others in its
-hint. JSON is read with ``json.loads`` only; text of a model is never evaluated. Left out: what the
+hint. JSON is read with ``json.loads`` only; text of a model is never evaluated. Not here: what the
 arguments refer to and whether boxes make sense.
 """
 

@@ -5,7 +5,7 @@ every picture; 32-bit integers and floats have no declared white and are scaled 
 which is recorded; transparency is laid on white. A colour profile that moves colours is applied
 (``icc:Display P3``), one that is sRGB in fact changes nothing, and one that cannot be applied is
 recorded (``icc:ignored``); without a profile CMYK is converted by Pillow's rule. Works in bands of
-rows, so that beside the picture and the result little memory is needed. Left out: files,
+rows, so that beside the picture and the result little memory is needed. Not here: files,
 orientation and frames (:mod:`pearl_tools.media`), PNG's gAMA, cHRM and cICP.
 """
 

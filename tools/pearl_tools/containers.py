@@ -2,7 +2,7 @@
 
 Pillow reads as much of a file as it needs: it skips the checksums of PNG's pixels, and calls a
 file whole whose end is missing once the rows are filled. Here every format is held to what it
-states itself. Left out: the coded pixels (:mod:`pearl_tools.jpeg`, :mod:`pearl_tools.tiff`, or
+states itself. Not here: the coded pixels (:mod:`pearl_tools.jpeg`, :mod:`pearl_tools.tiff`, or
 Pillow, which reports damage there).
 """
 

@@ -1,7 +1,7 @@
 """The execution and result stages: checked jobs in, products or coded errors out, by key.
 
 Whatever a tool raises is sorted here, once: a coded failure is data; memory that runs out and every
-other exception stop the run by name, because a caller could not repair them. Left out: caching and
+other exception stop the run by name, because a caller could not repair them. Not here: caching and
 the words of observations.
 """
 

@@ -3,7 +3,7 @@
 A mistake that a caller could repair, or a picture that cannot be used, comes back as an observation
 with one coded error. A broken machine or a bug of ours is an exception that stops the run. Results
 are cached by content, duplicates in a batch run once, depth runs in batches of equal shape.
-Left out: text of models (:mod:`pearl_tools.dialects` reads it) and storage.
+Not here: text of models (:mod:`pearl_tools.dialects` reads it) and storage.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Opening files without trust: only regular ones, and only inside the folder that names them.
 
-A FIFO would block for ever and a device may never end, whoever put them there. Left out: what the
+A FIFO would block for ever and a device may never end, whoever put them there. Not here: what the
 bytes mean.
 """
 

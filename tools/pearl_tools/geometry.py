@@ -3,7 +3,7 @@
 A fraction box becomes half-open integer pixels by rounding outward (floor, ceil), so that the
 requested region is always contained. :data:`EPSILON_PX` absorbs the rounding error of the division
 that made the fraction, so that k / W comes back as exactly k. A unit is declared, never guessed:
-values that cannot be in the declared unit are refused. Left out: pixels, and who calls.
+values that cannot be in the declared unit are refused. Not here: pixels, and who calls.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ libjpeg warns of damaged or missing coded data and fills in grey; Pillow drops t
 OpenCV prints it. TurboJPEG (through ``simplejpeg``) stops at it, and decodes faster than both.
 Remarks on harmless oddities of headers are noted and the rest is decoded as strictly. A flipped bit
 that leaves other valid codes behind is no error to any decoder: JPEG has no checksum.
-Left out: JPEG in TIFF files (:mod:`pearl_tools.tiff` asks here), colours other than RGB (checked
+Not here: JPEG in TIFF files (:mod:`pearl_tools.tiff` asks here), colours other than RGB (checked
 here, decoded by Pillow).
 """
 

@@ -4,7 +4,7 @@ The format is read from the bytes, never from the name. Sizes are checked in the
 pixel is decoded, and whatever the container or a decoder says of damage is an error, also what it
 only warns of. Formats without checksums (JPEG, GIF, WebP, BMP, PPM, AVIF, JPEG 2000, most TIFF) can
 hide a flipped bit that leaves another valid picture. Only the formats of :data:`FORMATS` are tried:
-Pillow would otherwise also start Ghostscript for PostScript. Left out: video, writing anything.
+Pillow would otherwise also start Ghostscript for PostScript. Not here: video, writing anything.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Exact pixels as hashes and bytes: what is compared, and what is stored without loss.
 
 Read stored members with :func:`decode_member`; it never unpickles and believes no header that
-does not fit the bytes that follow. Left out: opening other people's pictures
+does not fit the bytes that follow. Not here: opening other people's pictures
 (:mod:`pearl_tools.media`).
 """
 

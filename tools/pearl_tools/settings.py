@@ -1,6 +1,6 @@
 """What an executor is told once: box policy, zoom size, depth model, cache bound.
 
-Left out: anything about one call (that is in its arguments) and anything about where results go.
+Not here: anything about one call (that is in its arguments) and anything about where results go.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Common readers keep the last of two equal keys without a word, and break in five ways on text that
 is no JSON. Here each such text is one :class:`msgspec.DecodeError`, which :func:`decode_error` puts
-into our codes. Left out: a file too large to hold, whose reader decodes item by item with this.
+into our codes. Not here: a file too large to hold, whose reader decodes item by item with this.
 """
 
 from __future__ import annotations

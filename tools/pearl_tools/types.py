@@ -3,7 +3,7 @@
 All boxes are ``[x0, y0, x1, y1]``, origin at the top left, x to the right, y down, half open.
 Three units occur and each field names its own: ``bbox`` is a fraction 0..1 of the named medium,
 ``*_px`` are integer pixels of the named medium, ``box_root`` is in pixels of the root image (the
-original photograph or frame) and may be fractional below a zoom. Left out: pixels on disk
+original photograph or frame) and may be fractional below a zoom. Not here: pixels on disk
 (:mod:`pearl_tools.media` opens them) and how a trajectory strings calls together.
 """
 

@@ -18,7 +18,7 @@ from pearl_data.sources.base import QuestionSettings, QuestionSource
 from pearl_data.sources.coco import CocoSource
 from pearl_data.sources.jsonl import JsonlSource
 from pearl_data.synthesise import block
-from pearl_data.synthesise.at_hand import AtHand, Avoid, Place
+from pearl_data.synthesise.current_input import CurrentInput, InputPlace, Skip
 from pearl_tools.errors import tool_error
 from pearl_tools.executor import ExecutorSettings, ToolExecutor
 from pearl_tools.types import Medium
@@ -127,13 +127,13 @@ def test_what_is_avoided_is_kept_out_by_name(tmp_path: Path) -> None:
         "execution.worker_died", "here", "an input that a worker survives", "SIGSEGV"
     )
     expert = GroundedExpert(ExpertSettings(tools=TOOLS, model_long_side_px=448))
-    places: list[Place | None] = []
-    at_hand = AtHand(
-        Avoid(pictures={"5.png": error}, slots={2: (None, error)}),
+    places: list[InputPlace | None] = []
+    current = CurrentInput(
+        Skip(pictures={"5.png": error}, slots={2: (None, error)}),
         lambda place, _: places.append(place),
     )
     found = block.run_block(
-        source, 0, expert, ToolExecutor(), seed=1, val_share=0.0, at_hand=at_hand
+        source, 0, expert, ToolExecutor(), seed=1, val_share=0.0, current=current
     )
     lost = {n: result.quarantined for n, result in enumerate(found) if result.sample is None}
     assert list(lost) == [2, 5]
@@ -146,4 +146,4 @@ def test_what_is_avoided_is_kept_out_by_name(tmp_path: Path) -> None:
     assert lost[5][0].record["image"] == "5.png"
     pictures = [place.picture for place in places if place and place.picture]
     assert pictures == [f"{number}.png" for number in range(8) if number not in (2, 5)]
-    assert at_hand.found == 6
+    assert current.found == 6

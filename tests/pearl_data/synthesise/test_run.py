@@ -104,13 +104,13 @@ def test_a_worker_loads_the_depth_model_once_and_uses_one_thread(
     monkeypatch.setattr("pearl_tools.executor.load_depth_model", load)
     monkeypatch.setattr(run, "one_thread", lambda *, depth: threads.append(depth))
     chosen = of_depth(tmp_path / "set")
-    bench = run.Bench(chosen, test=False)
+    computer = run.BlockComputer(chosen, test=False)
     for index in range(3):
-        bench.run(index)
+        computer.run(index)
     assert len(asked) > 1
     assert len(loaded) == 1
     assert threads == [True]
-    run.Bench(settings(tmp_path / "set" / "set.coco.json", tmp_path / "set"), test=False)
+    run.BlockComputer(settings(tmp_path / "set" / "set.coco.json", tmp_path / "set"), test=False)
     assert threads == [True, False], "torch is not loaded for nothing"
 
 
@@ -125,7 +125,7 @@ def test_the_library_of_another_depth_model_is_part_of_the_configuration(
     def libraries(model: Seer) -> dict[str, str]:
         monkeypatch.setattr("pearl_tools.executor.load_depth_model", lambda *_, **__: model)
         source = open_source(chosen.source, chosen.questions)
-        depth = run.Bench(chosen, source, test=False).facts
+        depth = run.BlockComputer(chosen, source, test=False).facts
         found: dict[str, str] = run.configuration(chosen, source, depth)["libraries"]
         return found
 

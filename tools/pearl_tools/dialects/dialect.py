@@ -2,7 +2,7 @@
 
 A dialect reads text into :class:`ParsedCall`, translates one into a call of ours, and writes a
 call of ours back. Everything it cannot accept becomes a coded error in the caller's own names.
-Left out: running calls (:class:`~pearl_tools.executor.ToolExecutor`).
+Not here: running calls (:class:`~pearl_tools.executor.ToolExecutor`).
 """
 
 from __future__ import annotations

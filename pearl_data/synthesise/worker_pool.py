@@ -1,8 +1,8 @@
-"""Worker processes that compute blocks, watched: none outlives the command, none takes it along.
+"""Worker processes that compute blocks. Workers never outlive the command, nor end it by dying.
 
-A worker that dies, or stands still, is replaced and its block tried again; an input that was at
-hand both times is kept out by name and the rest of the block computed. Each worker has a pipe of
-its own, so that none can break what another one says. Results come in the order of blocks.
+A worker that dies or stalls is replaced and its block retried. An input that costs two workers is
+quarantined, and the rest of the block is computed. Each worker has its own pipe, so a dying worker
+cannot corrupt the messages of another. Results arrive in block order.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar, cast
 
-from pearl_data.synthesise.at_hand import AtHand, Avoid, Place
+from pearl_data.synthesise.current_input import CurrentInput, InputPlace, Skip
 from pearl_data.terminated import SIGNALS, end_with_parent
 from pearl_tools.errors import PearlError, tool_error
 
 STALL_S: Final = 600.0
-"""A worker that has one place at hand for longer stands still."""
+"""A worker that processes one input for longer is stalled."""
 SILENT_S: Final = 30.0
-"""A worker that does not even report that it lives stands still: it is stopped, or hangs in C."""
+"""A worker without a heartbeat for longer is stalled: it is stopped, or hangs in C code."""
 OPENING_S: Final = 120.0
-"""The same while it imports what it needs: the first sign of life comes after that."""
+"""The same limit for a worker that starts: the first heartbeat follows its imports."""
 _BEAT_S: Final = 1.0
 _TICK_S: Final = 0.2
 _MOST_DEATHS: Final = 6
-"""Deaths in one block, at places that differ, before the run ends: it is not the input."""
+"""The run ends after so many losses in one block at different inputs: no input is at fault."""
 _LOST_MEMORY: Final = 137
 
 Result = TypeVar("Result")
@@ -46,92 +46,95 @@ Result_co = TypeVar("Result_co", covariant=True)
 Facts_co = TypeVar("Facts_co", covariant=True)
 
 
-class Bench(Protocol[Result_co, Facts_co]):
-    """What one worker needs, opened once."""
+class Computer(Protocol[Result_co, Facts_co]):
+    """Computes blocks in one worker; opened once."""
 
     @property
     def facts(self) -> Facts_co:
-        """Facts on what was opened."""
+        """Facts about the opened source and model."""
 
-    def run(self, index: int, room: int | None, at_hand: AtHand) -> Result_co:
-        """Block ``index``; what comes after ``room`` samples is not wanted."""
+    def run(self, index: int, room: int | None, current: CurrentInput) -> Result_co:
+        """The result of block ``index``; samples after the first ``room`` are not needed."""
 
 
 class _Job(NamedTuple):
     block: int
     room: int | None
-    avoid: Avoid
+    skip: Skip
 
 
 class _Block:
-    """A block under way: what is avoided, and the places at hand when workers were lost."""
+    """A block in progress: the inputs to skip, and the losses of workers by input."""
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.avoid = Avoid()
-        self.lost: Counter[Place | None] = Counter()
+        self.skip = Skip()
+        self.lost: Counter[InputPlace | None] = Counter()
 
-    def blame(self, place: Place | None, cause: str, code: str) -> str:
-        """A worker was lost here: what happens next, in words. Raises ``PearlError`` if nothing
-        can help.
+    def record_loss(self, place: InputPlace | None, cause: str, code: str) -> str:
+        """Record that a worker was lost at ``place``; returns the next step as text.
+
+        Raises ``PearlError`` if a retry cannot help.
         """
         key = place.key if place else None
         place = place and place._replace(key=None)
         self.lost[place] += 1
-        if self.lost.total() >= _MOST_DEATHS or self._avoids(place):
+        if self.lost.total() >= _MOST_DEATHS or self._skips(place):
             msg = (
                 f"block {self.index}: {self.lost.total()} workers were lost, the last at "
-                f"{place or 'several slots'} ({cause}); often memory is short: what is written "
-                "stays, run the same command again with fewer --workers"
+                f"{place or 'several slots'} ({cause}), often for lack of memory; finished shards "
+                "are kept: run the same command again with fewer --workers"
             )
             raise PearlError(msg)
         if self.lost[place] < 2:
-            return "the block is tried again"
+            return "the block is retried"
         if place is None:
-            self.avoid = self.avoid._replace(one_by_one=True)
-            return "the block is tried again, one slot at a time"
+            self.skip = self.skip._replace(one_by_one=True)
+            return "the block is retried, one slot at a time"
         error = tool_error(
             code,
             f"block {self.index}, {place}",
-            "an input that a worker survives",
+            "an input that does not end its worker",
             f"{cause}, twice",
-            "look at it by itself; if memory is short, use fewer --workers",
+            "open the input alone; if memory is short, use fewer --workers",
         )
         if place.picture is not None:
-            pictures = {**self.avoid.pictures, place.picture: error}
-            self.avoid = self.avoid._replace(pictures=pictures)
+            pictures = {**self.skip.pictures, place.picture: error}
+            self.skip = self.skip._replace(pictures=pictures)
         elif place.slot is not None:
-            slots = {**self.avoid.slots, place.slot: (key, error)}
-            self.avoid = self.avoid._replace(slots=slots)
+            slots = {**self.skip.slots, place.slot: (key, error)}
+            self.skip = self.skip._replace(slots=slots)
         self.lost.clear()
-        return "it is kept out, and the rest of the block computed"
+        return "the input is quarantined, the rest of the block is computed"
 
-    def _avoids(self, place: Place | None) -> bool:
+    def _skips(self, place: InputPlace | None) -> bool:
         if place is None:
-            return self.avoid.one_by_one and self.lost[place] > 1
-        return place.picture in self.avoid.pictures or place.slot in self.avoid.slots
+            return self.skip.one_by_one and self.lost[place] > 1
+        return place.picture in self.skip.pictures or place.slot in self.skip.slots
 
 
 class _Worker:
-    """One process, its pipe, and what was last heard of it."""
+    """One process, its pipe, and its last reported state."""
 
-    def __init__(self, open_bench: Callable[[], Bench[Any, Any]], heard: queue.Queue[Any]) -> None:
+    def __init__(
+        self, open_computer: Callable[[], Computer[Any, Any]], messages: queue.Queue[Any]
+    ) -> None:
         # spawn: forking a process that holds torch's threads can deadlock
         context = multiprocessing.get_context("spawn")
-        self._heard = heard
+        self._messages = messages
         self.pipe, self._theirs = context.Pipe()
         self.process = context.Process(
-            target=_work, args=(self._theirs, os.getpid(), open_bench), daemon=True
+            target=_work, args=(self._theirs, os.getpid(), open_computer), daemon=True
         )
         self.block: _Block | None = None
-        self.place: Place | None = None
+        self.place: InputPlace | None = None
         self.found = 0
         self.open = False
         self.silent_s = self.still_s = 0.0
-        self.stood_still = ""
+        self.stalled = ""
 
     def start(self) -> None:
-        """Start the process; the parent alone hears Ctrl-C, and ends it."""
+        """Start the process. Only the parent handles Ctrl-C; it ends the worker."""
         resource_tracker.ensure_running()  # it unblocks signals when it starts
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
@@ -146,63 +149,62 @@ class _Worker:
             try:
                 message = self.pipe.recv()
             except (EOFError, OSError, pickle.UnpicklingError):
-                self._heard.put((self, None))
+                self._messages.put((self, None))
                 return
-            self._heard.put((self, message))
+            self._messages.put((self, message))
 
-    def give(self, block: _Block, room: int | None) -> None:
-        """Let it compute ``block``."""
+    def assign(self, block: _Block, room: int | None) -> None:
+        """Send ``block`` to the worker."""
         self.block, self.place, self.found, self.still_s = block, None, 0, 0.0
         try:
-            self.pipe.send(_Job(block.index, room, block.avoid))
-        except OSError:  # it has died; its pipe says so too
+            self.pipe.send(_Job(block.index, room, block.skip))
+        except OSError:  # the worker has died; the listener reports it too
             return
 
     def end(self) -> None:
-        """End it now: a worker keeps nothing that would be lost."""
+        """Kill the worker: it holds nothing that must be saved."""
         if self.process.pid is not None:
             self.process.kill()
             self.process.join()
 
     def cause(self) -> str:
-        """Why it is lost."""
+        """The cause of the loss, as text."""
         self.process.join()
         code = self.process.exitcode or 0
-        if self.stood_still:
-            return self.stood_still
+        if self.stalled:
+            return self.stalled
         if code in (_LOST_MEMORY, -signal.SIGKILL):
             return "killed by SIGKILL, often for lack of memory"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
-class Crew(Generic[Result, Facts]):
-    """At most ``number`` workers, started as they are needed, each with a bench: ``open_first``
-    opens that of the first, ``open_others`` those of the others.
+class WorkerPool(Generic[Result, Facts]):
+    """At most ``number`` workers, started on demand. Each opens a computer: the first worker with
+    ``open_first``, the others with ``open_others``.
 
-    ``stall_s`` is how long a worker may have one place at hand; ``say`` gets what happens to
-    workers, ``tick`` the number of samples in unfinished blocks, a few times a second. A context
-    manager: at its end no worker lives.
+    ``stall_s`` is the longest time in seconds that a worker may spend on one input; ``report`` gets
+    a line for each lost worker. On exit the context manager ends all workers.
     """
 
     def __init__(
         self,
-        open_first: Callable[[], Bench[Result, Facts]],
-        open_others: Callable[[], Bench[Result, Facts]],
+        open_first: Callable[[], Computer[Result, Facts]],
+        open_others: Callable[[], Computer[Result, Facts]],
         number: int,
         *,
         stall_s: float = STALL_S,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self._open_first, self._open_others, self._number = open_first, open_others, number
-        self._stall_s, self._say = stall_s, say
-        self._heard: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
+        self._stall_s, self._report = stall_s, report
+        self._messages: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
         self._workers: list[_Worker] = []
         self._todo: list[_Block] = []
         self._done: dict[int, Result] = {}
         self._facts: Facts | None = None
         self._opened = False
         self._unopened = 0
-        self._looked_s = time.monotonic()
+        self._checked_s = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -218,11 +220,11 @@ class Crew(Generic[Result, Facts]):
 
     @property
     def facts(self) -> Facts:
-        """The facts of the first worker's bench; starts it. Raises what opening it raised."""
+        """The facts of the first worker's computer; starts it. Raises the error of its opening."""
         while not self._opened:
             if not self._workers:
                 self._start()
-            self._hear()
+            self._receive()
         return cast("Facts", self._facts)
 
     def results(
@@ -234,8 +236,10 @@ class Crew(Generic[Result, Facts]):
         room: Callable[[], int | None],
         tick: Callable[[int], None],
     ) -> Iterator[tuple[int, Result]]:
-        """(index, result) of blocks ``first`` to ``end``, in order. ``wanted`` is how many blocks
-        to have under way now, ``room`` how many samples can still be used.
+        """(index, result) of blocks ``first`` to ``end`` - 1, in order.
+
+        ``wanted`` returns the number of blocks to keep in progress, ``room`` the number of samples
+        still needed; ``tick`` gets the samples found in unfinished blocks, a few times a second.
         """
         coming, turn = iter(range(first, end)), first
         while True:
@@ -245,10 +249,10 @@ class Crew(Generic[Result, Facts]):
                 under_way += 1
             if not under_way:
                 return
-            self._hand_out(room())
+            self._assign(room())
             while turn not in self._done:
-                self._hear()
-                self._hand_out(room())
+                self._receive()
+                self._assign(room())
                 tick(sum(worker.found for worker in self._busy()))
             yield turn, self._done.pop(turn)
             turn += 1
@@ -257,14 +261,14 @@ class Crew(Generic[Result, Facts]):
         return [worker for worker in self._workers if worker.block is not None]
 
     def _start(self) -> _Worker:
-        open_bench = self._open_others if self._opened else self._open_first
-        worker = _Worker(open_bench, self._heard)
+        open_computer = self._open_others if self._opened else self._open_first
+        worker = _Worker(open_computer, self._messages)
         self._workers.append(worker)
         worker.start()
         return worker
 
-    def _hand_out(self, room: int | None) -> None:
-        """Blocks to workers that have none, the lowest first."""
+    def _assign(self, room: int | None) -> None:
+        """Assign waiting blocks to idle workers, the lowest index first."""
         self._todo.sort(key=lambda block: block.index)
         while self._todo:
             idle = next((worker for worker in self._workers if worker.block is None), None)
@@ -272,14 +276,14 @@ class Crew(Generic[Result, Facts]):
                 if len(self._workers) >= self._number:
                     return
                 idle = self._start()
-            idle.give(self._todo.pop(0), room)
+            idle.assign(self._todo.pop(0), room)
 
-    def _hear(self) -> None:
-        """One message, or the passing of time."""
+    def _receive(self) -> None:
+        """Handle one message; without one, check for stalled workers."""
         try:
-            worker, message = self._heard.get(timeout=_TICK_S)
+            worker, message = self._messages.get(timeout=_TICK_S)
         except queue.Empty:
-            self._age()
+            self._check_stalls()
             return
         if message is None:
             self._lost(worker)
@@ -302,44 +306,44 @@ class Crew(Generic[Result, Facts]):
         else:
             raise content
 
-    def _age(self) -> None:
-        """Counts the time in which nothing was heard; only what this process was awake for."""
+    def _check_stalls(self) -> None:
+        """Kill stalled workers; time in which this process was suspended does not count."""
         now = time.monotonic()
-        passed, self._looked_s = min(now - self._looked_s, 2 * _TICK_S), now
+        passed, self._checked_s = min(now - self._checked_s, 2 * _TICK_S), now
         for worker in self._workers:
             worker.silent_s += passed
             worker.still_s += passed if worker.block is not None and worker.open else 0.0
-            if worker.stood_still:
+            if worker.stalled:
                 continue
             most = min(SILENT_S, self._stall_s) if worker.open else OPENING_S
             if worker.silent_s > most:
-                worker.stood_still = f"no sign of life for {most:g} s"
+                worker.stalled = f"no heartbeat for {most:g} s"
             elif worker.still_s > self._stall_s:
-                worker.stood_still = f"no progress for {self._stall_s:g} s"
-            if worker.stood_still:
-                worker.process.kill()  # its pipe then says that it is lost
+                worker.stalled = f"no progress for {self._stall_s:g} s"
+            if worker.stalled:
+                worker.process.kill()  # the listener then reports the loss
 
     def _lost(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         cause, block = worker.cause(), worker.block
-        what = f"worker {worker.process.pid} is lost ({cause})"
+        what = f"worker {worker.process.pid} was lost ({cause})"
         if not worker.open:
             self._unopened += 1
             if self._unopened > 2:
-                msg = f"{what}, the third before it could begin: is there enough memory?"
+                msg = f"{what}, the third during startup: is there enough memory?"
                 raise PearlError(msg)
-        next_ = "another one takes its place"
+        next_ = "a new worker replaces it"
         if block is not None:
             if worker.open:
-                code = "execution.timeout" if worker.stood_still else "execution.worker_died"
-                next_ = block.blame(worker.place, cause, code)
+                code = "execution.timeout" if worker.stalled else "execution.worker_died"
+                next_ = block.record_loss(worker.place, cause, code)
             what += f" at block {block.index}, {worker.place or 'several slots'}"
             self._todo.append(block)
-        self._say(f"{what}: {next_}")
+        self._report(f"{what}: {next_}")
 
 
-def _work(pipe: Connection, parent: int, open_bench: Callable[[], Bench[Any, Any]]) -> None:
-    """The life of a worker."""
+def _work(pipe: Connection, parent: int, open_computer: Callable[[], Computer[Any, Any]]) -> None:
+    """The main function of a worker process."""
     end_with_parent(parent)
     lock = threading.Lock()
 
@@ -357,25 +361,25 @@ def _work(pipe: Connection, parent: int, open_bench: Callable[[], Bench[Any, Any
 
     threading.Thread(target=beat, daemon=True).start()
     try:
-        bench = open_bench()
-        tell("open", bench.facts)
+        computer = open_computer()
+        tell("open", computer.facts)
         while True:
             job: _Job = pipe.recv()
-            at_hand = AtHand(job.avoid, lambda place, found: tell("at", (place, found)))
-            tell("done", bench.run(job.block, job.room, at_hand))
+            current = CurrentInput(job.skip, lambda place, found: tell("at", (place, found)))
+            tell("done", computer.run(job.block, job.room, current))
     except MemoryError:
         os._exit(_LOST_MEMORY)
     except (EOFError, BrokenPipeError):  # the parent has ended
         return
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
+    except Exception as error:  # noqa: BLE001 - the parent raises it
         tell("failed", _portable(error))
 
 
 def _portable(error: BaseException) -> BaseException:
-    """``error`` with where it was raised, as something that can be sent."""
+    """``error`` with its traceback as a note, in a form that can be pickled."""
     error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes, just made
-    except Exception:  # noqa: BLE001 - whatever keeps it from being sent
+    except Exception:  # noqa: BLE001 - any failure of pickling
         return PearlError(f"{type(error).__name__}: {error}")
     return error

@@ -1,4 +1,4 @@
-"""Benches that end their worker, or stop it, at a place: importable by worker processes."""
+"""Block computers that end or stop their worker at a chosen slot; workers import them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pearl_data.synthesise.at_hand import AtHand, Place
+from pearl_data.synthesise.current_input import CurrentInput, InputPlace
 
 SLOTS = 4
 
@@ -36,8 +36,8 @@ def out_of_memory() -> None:
 
 @dataclass
 class Fragile:
-    """Gives the slots of a block that it could work on; at ``slot`` of ``block`` something happens,
-    ``times`` times over all workers.
+    """Returns the numbers of a block's slots; calls ``happens`` at ``slot`` of ``block``, at most
+    ``times`` times over all workers. Skipped slots give their error code.
     """
 
     notes: Path
@@ -49,22 +49,22 @@ class Fragile:
     times: int = 1
     facts: str = "open"
 
-    def run(self, index: int, room: int | None, at_hand: AtHand) -> list[int | str]:
+    def run(self, index: int, room: int | None, current: CurrentInput) -> list[int | str]:
         made: list[int | str] = []
         for number in range(SLOTS):
-            if number in at_hand.avoid.slots:
-                made.append(at_hand.avoid.slots[number][1].code)
+            if number in current.skip.slots:
+                made.append(current.skip.slots[number][1].code)
                 continue
-            together = self.together and not at_hand.avoid.one_by_one
-            at_hand.take(None if together else Place(slot=number, key="scene"))
+            together = self.together and not current.skip.one_by_one
+            current.set(None if together else InputPlace(slot=number, key="scene"))
             if (index, number) == (self.block, self.slot):
                 if self.picture is None:
                     self._happen()
-                elif error := at_hand.avoid.pictures.get(self.picture):
+                elif error := current.skip.pictures.get(self.picture):
                     made.append(error.code)
                     continue
                 else:
-                    with at_hand.picture(self.picture):
+                    with current.picture(self.picture):
                         self._happen()
             made.append(10 * index + number)
         return made
@@ -78,15 +78,15 @@ class Fragile:
 
 @dataclass
 class Opening:
-    """Opens a bench, or fails to."""
+    """Opens a computer, or fails to open it."""
 
-    bench: Fragile
+    computer: Fragile
     happens: Callable[[], None] | None = None
 
     def __call__(self) -> Fragile:
         if self.happens:
             self.happens()
-        return self.bench
+        return self.computer
 
 
 def refused() -> None:
