@@ -85,10 +85,11 @@ class CocoSource:
         head = self._store.head
         self.notes = head.notes
         self._kinds = {kind.id: kind for kind in head.kinds}
-        names = dict.fromkeys(kind.name for kind in head.kinds)
+        names = dict.fromkeys(kind.name for kind in head.kinds if kind.role == "thing")
         self._vocabulary = Vocabulary([], names, head.kin)
         for kind, attribute, value, times in head.counts:
-            self._vocabulary.count(kind, attribute, value, times)
+            if kind in names:
+                self._vocabulary.count(kind, attribute, value, times)
 
     def blocks(self) -> int:
         """Blocks of eight images, then of items that belong to no image."""
@@ -183,10 +184,11 @@ class CocoSource:
             problem = self._problem(annotation, size)
             if problem is not None:
                 rejected.append(Rejected(stem, problem, _record(annotation)))
-            if kind is None:
+            if kind is None or kind.role == "anything":
                 unknown = True
                 continue
-            thing = self._thing(annotation, size, crowd=problem is not None or annotation.group)
+            crowd = problem is not None or annotation.group or kind.role == "stuff"
+            thing = self._thing(annotation, size, crowd=crowd)
             twin = None if thing.crowd else twins.of(thing, things)
             if twin is None:
                 things.append(thing)
@@ -200,7 +202,8 @@ class CocoSource:
             rejected.append(Rejected(stem, error, _record(annotation)))
         if image.file is not None:
             for entry, annotation in self._store.elsewhere(image):
-                if self._kinds.get(annotation.category or "") is None:
+                kind = self._kinds.get(annotation.category or "")
+                if kind is None or kind.role == "anything":
                     unknown = True
                 else:
                     own = (entry.width or size[0], entry.height or size[1])

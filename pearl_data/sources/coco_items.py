@@ -27,15 +27,16 @@ _READ: Final = {
     ),
     "annotations": (
         "id", "image_id", "category_id", "bbox", "area", "attributes", "description", "depth_rank",
-        "keypoints",
+        "keypoints", "extra", "tags", "flags",
     ),
-    "categories": ("id", "name", "keypoints", *BROADER, *NARROWER),
+    "categories": ("id", "name", "keypoints", "isthing", "synonyms", *BROADER, *NARROWER),
     "licenses": ("id", "name", "url"),
 }  # fmt: skip
 #: Folded names of flags that make a box a group, or one that does not count.
 _GROUP: Final = frozenset({
     "iscrowd", "crowd", "isgroupof", "groupof", "isgroup", "ignore", "isignore", "ignored",
-    "difficult", "isdepiction",
+    "difficult", "isdepiction", "depiction", "isfake", "fake", "isreflected", "isreflection",
+    "reflection", "dontcare", "ignoreregion", "ignoredregion", "isignored",
 })  # fmt: skip
 #: A longer side is a wrong one, whatever it says.
 _LONGEST_SIDE: Final = 2**31
@@ -208,8 +209,12 @@ def read_annotation(
     points = [number(v) for v in points] if isinstance(points, list) else []
     known = fields.get("attributes")
     flags = [value for name, value in fields.items() if name in _GROUP]
-    if isinstance(known, dict):  # some exporters put flags there
-        flags += [value for name, value in known.items() if fold(name) in _GROUP]
+    for held in (known, fields.get("extra"), fields.get("flags")):  # some exporters put flags there
+        if isinstance(held, dict):
+            flags += [value for name, value in held.items() if fold(name) in _GROUP]
+    for words in (known, fields.get("tags"), fields.get("flags")):
+        if isinstance(words, list):
+            flags += [1 for word in words if isinstance(word, str) and fold(word) in _GROUP]
     if isinstance(own, bool) or (isinstance(own, int) and abs(own) >= 2**63):
         own = None
     annotation = Annotation(

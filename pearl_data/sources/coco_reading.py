@@ -41,7 +41,7 @@ from pearl_data.sources.facts import fold
 from pearl_data.sources.foreign import refuse_foreign
 from pearl_data.sources.json_lists import read_lists
 from pearl_data.sources.keys import slug
-from pearl_data.sources.kinds import Kind, id_text, part_names, plain_name, related
+from pearl_data.sources.kinds import Kind, id_text, part_names, plain_name, related, role_of
 from pearl_data.sources.pictures import PictureFolder
 from pearl_tools.errors import BadInput, ToolError, listed, tool_error
 from pearl_tools.files import open_regular
@@ -293,7 +293,11 @@ class _Reading:
             if first != (key, name):
                 notes.append(f"one kind: {first[1]!r} (id {first[0]}) and {name!r} (id {key})")
             parts = [] if self._other_visibility else part_names(same[0][1].get("keypoints"))
-            kinds.append(Kind(key, plain_name(first[1]), parts))
+            kinds.append(Kind(key, plain_name(first[1]), parts, role_of(same[0][1])))
+        for role, why in (("anything", "no kind of thing"), ("stuff", "no single things")):
+            named = sorted({kind.name for kind in kinds if kind.role == role})
+            if named:
+                notes.append(f"categories not asked ({why}): {listed(named, 20)}")
         return kinds, notes
 
     def _orphans(self) -> None:

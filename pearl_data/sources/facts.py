@@ -115,12 +115,13 @@ def placed(thing: Thing) -> str:
 
 
 def fold(text: str) -> str:
-    """``text`` without letter case, spaces, underscores and hyphens: texts that fold alike are one.
+    """``text`` without letter case, spaces, underscores, hyphens and a full stop or comma at its
+    end: texts that fold alike are one.
 
-    >>> fold("Traffic_Light") == fold("traffic  light")
+    >>> fold("Traffic_Light.") == fold("traffic  light")
     True
     """
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = unicodedata.normalize("NFKC", text).casefold().rstrip(".,;:! ")
     return "".join(plain.replace("_", " ").replace("-", " ").split())
 
 

@@ -9,9 +9,10 @@ end alike (``teddy bear``, ``bear``). Not here: part-of.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pearl_data.sources.facts import fold
+from pearl_data.sources.synonyms import names_no_kind, same_things
 
 #: Fields of a category, folded, that name broader and narrower ones, by name or id.
 BROADER = frozenset({
@@ -23,18 +24,23 @@ _NODE_NAME = ("name", "labelname", "label", "id")
 
 
 class Kind(NamedTuple):
-    """One category: its id, its name as people say it, the names of its keypoints."""
+    """One category: its id, its name as people say it, the names of its keypoints.
+
+    ``stuff``, such as sky, has no single things; in a box of ``anything``, such as an ignored
+    region, there may be things of every kind. Neither is asked about.
+    """
 
     id: str
     name: str
     parts: list[str]
+    role: Literal["thing", "stuff", "anything"] = "thing"
 
 
 def id_text(value: Any) -> str | None:
     """An id as text: 1, 1.0 and "1" are one; None for what can be no id.
 
-    >>> [id_text(value) for value in (7, 7.0, " 7 ", "7.0", True, [], "")]
-    ['7', '7', '7', '7', None, None, None]
+    >>> [id_text(value) for value in (7, 7.0, " 7 ", "7.0", "-7.0", True, [], "")]
+    ['7', '7', '7', '7', '-7', None, None, None]
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -42,12 +48,20 @@ def id_text(value: Any) -> str | None:
         return str(int(value)) if value.is_integer() else None if value != value else repr(value)  # noqa: PLR0124 - NaN
     text = str(value).strip()
     whole, dot, zeros = text.partition(".")
-    return (whole if dot and whole.isdecimal() and zeros and not zeros.strip("0") else text) or None
+    digits = whole.removeprefix("-").isdecimal()
+    return (whole if dot and digits and zeros and not zeros.strip("0") else text) or None
 
 
 def plain_name(name: str) -> str:
-    """A name as people say it: ``baseball_bat`` is ``baseball bat``."""
-    return " ".join(name.replace("_", " ").split())
+    """A name as people say it: ``baseball_bat.`` is ``baseball bat``."""
+    return " ".join(name.replace("_", " ").split()).rstrip(".,;:! ")
+
+
+def role_of(category: dict[str, Any]) -> Literal["thing", "stuff", "anything"]:
+    """What the boxes of a category mean, by its name and by ``isthing`` of panoptic sets."""
+    if names_no_kind(category["name"]):
+        return "anything"
+    return "stuff" if category.get("isthing") in (0, "0", False) else "thing"
 
 
 def part_names(keypoints: Any) -> list[str]:
@@ -62,8 +76,10 @@ def related(
 ) -> dict[str, list[str]]:
     """Name of a kind -> names of all broader and narrower kinds, for kinds that have any.
 
-    ``categories`` are the file's items, ``hierarchies`` trees of objects with a name and
-    ``Subcategory`` or ``children`` (Open Images), or of objects name -> narrower ones.
+    Names that may be said of one thing are each other's kin as well: ``dog`` and ``dogs``, names
+    that share one of their ``synonyms`` (LVIS). ``categories`` are the file's items,
+    ``hierarchies`` trees of objects with a name and ``Subcategory`` or ``children`` (Open Images),
+    or of objects name -> narrower ones.
     """
     names = {fold(kind.name): kind.name for kind in kinds}
     by_id = {kind.id: fold(kind.name) for kind in kinds}
@@ -80,7 +96,8 @@ def related(
         if narrow and broad and narrow != broad:
             parents.setdefault(narrow, set()).add(broad)
 
-    for category in categories:
+    items = list(categories)
+    for category in items:
         for field, value in category.items():
             if fold(field) in BROADER:
                 for broad in _flat(value):
@@ -91,6 +108,18 @@ def related(
     for hierarchy in hierarchies:
         for narrow, broad in _edges(hierarchy, None):
             add(narrow, broad)
+    said: dict[str, str] = {}
+    for category in items:
+        for synonym in _flat(category.get("synonyms", [])):
+            if isinstance(synonym, str) and isinstance(category.get("name"), str):
+                other = said.setdefault(fold(synonym), category["name"])
+                for one in (other, synonym):
+                    if fold(one) in names:
+                        add(category["name"], one)
+                        add(one, category["name"])
+    for one, other in same_things(names.values()):
+        add(one, other)
+        add(other, one)
     for name in names.values():
         words = name.casefold().replace("-", " ").split()
         for begin in range(1, len(words)):

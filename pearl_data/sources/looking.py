@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pearl_data.sources import tasks
 from pearl_data.sources.asking import HARD_TO_SEE, SAME_ANSWER, Asking, judged
 from pearl_data.sources.facts import Thing, area_share, intersection_share, phrase
-from pearl_data.sources.nouns import is_plural, part_words
+from pearl_data.sources.nouns import is_mass, is_plural, part_words
 from pearl_data.sources.regions import (
     LARGEST,
     cut_box,
@@ -219,6 +219,8 @@ def counts(asking: Asking) -> Iterator[Task]:
     """
     turns, rng = asking.turns, asking.rng
     for name in rng.sample(asking.facts.complete, len(asking.facts.complete)):
+        if is_mass(name):
+            continue  # one of several patches of grass is no grass that is counted
         things = [thing for thing in asking.facts.things if thing.name == name]
         regions = _regions(asking, things)
         asked: set[int] = set()

@@ -14,6 +14,26 @@ from pluralizer import Pluralizer
 _HEAD = re.compile(r"(.*?)( of .*| \(.*|)", re.DOTALL)
 #: Things of two parts that have no singular, though the library knows one.
 _PAIRS = frozenset({"jeans", "pliers", "scissors"})
+
+
+def _folded(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+#: Nouns of what is not counted.
+_MASS = _folded("""
+    algae artwork asphalt bacon baggage bedding beef beer bread broccoli butter cardboard cash
+    celery cheese clothing coffee concrete confetti corn cream crockery cutlery debris denim dirt
+    dust equipment eyewear fabric flooring flour foam fog foliage food footwear fur furniture
+    garbage garlic gasoline glassware graffiti grass gravel greenery hail hair ham hardware hay
+    headgear headwear honey ice ivy jewellery jewelry juice kale ketchup kitchenware lettuce
+    lightning litter livestock luggage lumber machinery mail makeup mayonnaise meat merchandise milk
+    mist money moss mud mustard oil outerwear paint pasta plastic pollen popcorn pork pottery
+    poultry produce rain rice rubbish rubble salt sand scaffolding seafood seaweed shampoo
+    shrubbery signage silverware skin smoke snow soap soil soup spaghetti spinach sportswear
+    stationery steam straw sugar sushi swimwear tableware tea timber tofu toothpaste traffic trash
+    turf underwear vegetation water wheat wildlife wine wood wool yogurt
+    """)
 #: Singular nouns in -s that the library takes for plurals.
 _NOT_PLURAL = frozenset({"axis", "lens", "species", "series"})
 #: Beginnings that sound like a vowel, and vowels that sound like none: ``a uniform``.
@@ -44,6 +64,30 @@ def plural(name: str) -> str:
 
 
 @functools.cache
+def singular(name: str) -> str:
+    """The singular of a category name, which may be one already.
+
+    >>> [singular(name) for name in ("dogs", "wine glasses", "people", "bus", "heads of cattle")]
+    ['dog', 'wine glass', 'person', 'bus', 'head of cattle']
+    """
+    counted, rest = _split(name)
+    if not (counted[-1:].isascii() and counted[-1:].isalpha()) or _is_acronym(counted.split()[-1]):
+        return name
+    return _plurals().singular(counted) + rest
+
+
+@functools.cache
+def is_mass(name: str) -> bool:
+    """``name`` is of what is not counted: ``grass``.
+
+    >>> [name for name in ("dry grass", "ice cream", "wine glass", "head of hair") if is_mass(name)]
+    ['dry grass', 'ice cream']
+    """
+    words = _split(name)[0].casefold().replace("-", " ").split()
+    return bool(words) and words[-1] in _MASS
+
+
+@functools.cache
 def is_plural(name: str) -> bool:
     """``name`` means several already, or one thing of two parts.
 
@@ -62,10 +106,10 @@ def is_plural(name: str) -> bool:
 def one(name: str) -> str:
     """One of a kind with its article, or some.
 
-    >>> [one(name) for name in ("dog", "hourglass", "uniform", "ATM", "skis")]
-    ['a dog', 'an hourglass', 'a uniform', 'an ATM', 'some skis']
+    >>> [one(name) for name in ("dog", "hourglass", "uniform", "ATM", "skis", "grass")]
+    ['a dog', 'an hourglass', 'a uniform', 'an ATM', 'some skis', 'some grass']
     """
-    if is_plural(name):
+    if is_plural(name) or is_mass(name):
         return f"some {name}"
     first = (name.split(maxsplit=1) or [""])[0]
     if _is_acronym(first):
@@ -78,8 +122,10 @@ def _is_acronym(word: str) -> bool:
 
 
 def is_there(name: str) -> str:
-    """``is there a dog`` or ``are there any skis``: the beginning of a question."""
-    return f"are there any {name}" if is_plural(name) else f"is there {one(name)}"
+    """``is there a dog``, ``is there any snow``, ``are there any skis``: a question's beginning."""
+    if is_plural(name):
+        return f"are there any {name}"
+    return f"is there any {name}" if is_mass(name) else f"is there {one(name)}"
 
 
 @functools.cache

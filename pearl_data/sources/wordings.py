@@ -37,7 +37,7 @@ PRESENCE = (
     "{Is_there} in the box {box} (fractions of the picture)?",
     "Does the box {box} (fractions of the picture) show {one}, whole or in part?",
     "Look at the box {box} (fractions of the picture): {is_there} in it?",
-    "Would a crop of the box {box} (fractions of the picture) show {one}, whole or in part?",
+    "Can {one} be seen in the box {box} (fractions of the picture), whole or in part?",
 )
 PRESENCE_ANYWHERE = (
     "{Is_there} in the picture?",

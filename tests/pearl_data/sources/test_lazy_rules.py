@@ -48,7 +48,9 @@ def test_no_rule_beats_chance(asked: list[Task]) -> None:
     rows = shortcut_table([Question(t.family, t, {"i0": (640, 480)}, half(t)) for t in asked])
     families = {"count", "identity", "part", "presence", "relation", "whole"}
     assert {row.family for row in rows} == {*families, "overall"}
-    assert [row for row in rows if row.flagged] == []
+    # answers come in turns, so that what leads in one half of the set trails in the other
+    worse = [r for r in rows if r.rule == "most_frequent_answer" and r.difference_points < 0]
+    assert [row for row in rows if row.flagged and row not in worse] == []
     for row in rows:
         if row.rule in ("first_choice", "last_choice") and row.score.n > 100:
             assert abs(row.difference_points) <= 5, row
