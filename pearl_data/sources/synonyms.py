@@ -102,7 +102,7 @@ def same_things(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     names = list(names)
     plain = {fold(name) for name in names}
     for name in names:
-        if (short := fold(name.partition("(")[0])) in plain - {fold(name)}:
+        if (short := fold(name.partition("(")[0])) != fold(name) and short in plain:
             yield fold(name), short
         one = fold(singular(name))
         alike.setdefault(one, []).append(fold(name))
