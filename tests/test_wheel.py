@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -58,7 +59,12 @@ def test_the_installed_package_is_the_one_of_the_wheel(clean: Path, tmp_path: Pa
         "from pearl_tools.depth import load_depth_model; print(load_depth_model().model_id)"
     )
     done = subprocess.run(
-        [clean / "bin/python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        [clean / "bin/python", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
     *files, model = done.stdout.splitlines()
     assert all(file.startswith(str(clean)) for file in files)

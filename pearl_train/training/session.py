@@ -185,8 +185,9 @@ class _Session:
                 self._steps()
             except GivenUp:
                 self._stop()
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                # a worker that dies while it sends a batch cuts the connection instead
+                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                     raise
                 msg = (
                     f"step {self.step}: a worker of the data loader died, often for lack of "

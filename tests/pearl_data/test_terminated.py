@@ -53,7 +53,9 @@ def test_in_its_first_second_a_command_ends_with_a_word(
     wait_for(lambda: hears(process))
     time.sleep(later_s)
     seconds, said = ended_by(process, number, group=True)
-    if process.returncode not in (1, 2):  # an empty folder is refused sooner than that
+    # an empty folder may be refused sooner; the signal then meets a program that has ended
+    refused = "failed: " in said or "error: " in said
+    if process.returncode not in (1, 2) and not (refused and process.returncode == -number):
         assert process.returncode == 130, said
         assert said.splitlines()[-1].startswith("interrupted"), said
     assert "Traceback" not in said
