@@ -113,6 +113,8 @@ def validator() -> jsonschema_rs.Draft202012Validator:
 def schema_findings(document: dict[str, Any]) -> list[Finding]:
     """Every violation of the schema, in the order of the document's stages of checking."""
     found: dict[tuple[str, str], Finding] = {}
+    if isinstance(version := document.get("schema_version"), str) and version != SCHEMA_VERSION:
+        return [_version(version)]  # all else may follow from it
     for error in validator().iter_errors(document):
         for each in _findings_of(error):
             found[each.path, each.code] = each  # the later of two at one place is more specific
@@ -139,14 +141,17 @@ def _findings_of(error: jsonschema_rs.ValidationError) -> Iterator[Finding]:
             close = get_close_matches(name, _fields(error), n=1)
             hint = f"did you mean {close[0]}?" if close else "leave it out"
             yield finding(code, _below(path, name), "no such field", _shown(got[name]), hint)
-    elif path == "schema_version":
-        expected, hint = f"version {SCHEMA_VERSION}", "use the toolkit that wrote the record"
-        yield finding("schema.version", path, expected, _shown(got), hint)
     elif path.endswith(".tool") and keyword == "enum":
         expected = "one of " + ", ".join(facts["options"])
         yield finding("schema.unknown_tool", path, expected, _shown(got))
     else:
         yield finding(code, path, *_words(keyword, facts, got))
+
+
+def _version(got: str) -> Finding:
+    expected = f"version {SCHEMA_VERSION}"
+    hint = "make the data set again, or use the toolkit that wrote it"
+    return finding("schema.version", "schema_version", expected, _shown(got), hint)
 
 
 def _words(keyword: str, facts: dict[str, Any], got: Any) -> tuple[str, str]:
