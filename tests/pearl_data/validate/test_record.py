@@ -184,8 +184,10 @@ def test_an_unknown_field_is_told_what_was_meant() -> None:
 
 def test_all_faults_are_reported_not_only_the_first() -> None:
     def edit(document: dict[str, Any]) -> None:
-        for change, *_ in SCHEMA_EDITS[:1] + SCHEMA_EDITS[9:]:
-            change(document)
+        others = [SCHEMA_EDITS[0], *SCHEMA_EDITS[9:]]
+        for change, code, *_ in others:
+            if code != "schema.version":  # stands alone
+                change(document)
 
     assert len(edited(edit)) >= 6
 
