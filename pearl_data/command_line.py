@@ -1,4 +1,4 @@
-"""What both programs share: commands, ``--json``, results, exceptions as messages and statuses."""
+"""Shared by both programs: commands, ``--json``, and exceptions as messages and statuses."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pearl_data.terminal import say
 from pearl_data.terminated import STATUS, leave, on_interrupt, words_on_interrupt
 from pearl_tools.errors import Interrupted, PearlError, UsageError
 
-#: Open files that every command has room for, or it does not begin.
+#: Open files that every command may need; it does not start with fewer.
 OPEN_FILES = 64
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: A disk, a quota or a limit on a file's size has been reached.
+#: Error numbers of a full disk, a quota, and a limit on a file's size.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -40,9 +40,9 @@ class FiniteRange(click.FloatRange):
 
 
 class Commands(click.Group):
-    """A group whose commands are modules of ``package``, each imported when it is asked for.
+    """A group whose commands are modules of ``package``, each imported on use.
 
-    ``names`` are those of commands and modules, in the order in which people need them.
+    ``names`` are the names of commands and modules, in the order of the help text.
     """
 
     def __init__(self, *args: Any, package: str, names: Sequence[str], **options: Any) -> None:
@@ -54,7 +54,7 @@ class Commands(click.Group):
         return list(self._names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command ``cmd_name``, imported now; None if there is none of that name."""
+        """The command ``cmd_name``, imported now; None for an unknown name."""
         if cmd_name not in self._names:
             return None
         members = vars(import_module(f"{self._package}.{cmd_name}")).values()
@@ -69,18 +69,18 @@ def json_option(command: F) -> F:
 
 
 def allow_unfinished_option(command: F) -> F:
-    """Adds ``--allow-unfinished``: a data set is read before the run that writes it has ended."""
+    """Add ``--allow-unfinished``: read a data set before the run that writes it has ended."""
     return click.option(
         "--allow-unfinished",
         is_flag=True,
-        help="Read a data set whose run has not ended, as far as it is.",
+        help="Read a data set whose run has not ended: the shards written so far.",
     )(command)
 
 
 def run_program(cli: click.Command, *, program: bool) -> NoReturn:
-    """Run the command line and leave with its status; a :class:`PearlError` is one clear line,
-    never a traceback. What is said if somebody stops it, by Ctrl-C or SIGTERM, is
-    :func:`pearl_data.terminated.on_interrupt`. ``program`` if this process does nothing else.
+    """Run the command line and exit with its status; a :class:`PearlError` prints one clear line,
+    never a traceback. :func:`pearl_data.terminated.on_interrupt` sets the message for Ctrl-C and
+    SIGTERM. ``program`` if this process does nothing else.
     """
     on_interrupt("interrupted")
     sys.excepthook = _say_trace
@@ -128,8 +128,8 @@ def _status(cli: click.Command) -> int:
 
 
 def _require_open_files() -> None:
-    """Raise the soft limit of open files to :data:`OPEN_FILES`, or the error that says how: the
-    libraries below panic, each in its own way, when they cannot open a file.
+    """Raise the soft limit of open files to :data:`OPEN_FILES`, or raise ``PearlError``: the
+    libraries fail without a clear message if they cannot open a file.
     """
     try:
         import resource
@@ -158,5 +158,5 @@ def _require_utf8(arguments: Sequence[str]) -> None:
 def _say_trace(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """The trace of a fault of ours, whose message may quote data."""
+    """The traceback of a bug, made harmless, since its message may quote data."""
     say("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"), err=True)

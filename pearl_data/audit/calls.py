@@ -24,7 +24,7 @@
                           null without a proper box
     media_count    u32    media that came back
 
-Not here: finding the calls of a quarantine entry (:mod:`pearl_data.audit.kept_out`) and any
+Not here: finding the calls of a quarantine entry (:mod:`pearl_data.audit.quarantine`) and any
 counting (:mod:`pearl_data.audit.count`).
 """
 
@@ -134,7 +134,7 @@ def call_rows(
 
 
 def trajectory_row(path: str, position: int, trajectory: Trajectory) -> tuple[Any, ...]:
-    """The row of one written trajectory, at this position of what was found at ``path``, in the
+    """The row of one written trajectory at ``position`` among the records of ``path``, in the
     order of :data:`TRAJECTORY_COLUMNS`.
     """
     errors = [call.result.error for step in trajectory.steps for call in step.calls]
@@ -158,7 +158,7 @@ def trajectory_row(path: str, position: int, trajectory: Trajectory) -> tuple[An
 
 
 def family_of(trajectory: Trajectory) -> str:
-    """The question family; answers that a tool alone gave stand apart: ``nearer (unverified)``."""
+    """The question family; unverified answers form their own: ``nearer (unverified)``."""
     family = trajectory.task.family
     return f"{family} (unverified)" if trajectory.final.verdict == "unverified" else family
 

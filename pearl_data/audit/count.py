@@ -1,7 +1,7 @@
 """The audit: reads trajectories, lays out their calls, counts.
 
 Figures about calls cover written trajectories and quarantine entries alike, finished or not,
-because a call that was kept out was still made; figures about trajectories, answers and shortcuts
+because a call of a quarantined record was still made; figures of trajectories, answers, shortcuts
 cover the written ones, which are what a model will see.
 """
 
@@ -24,7 +24,7 @@ from pearl_data.audit.calls import (
     trajectory_row,
     written_caller,
 )
-from pearl_data.audit.kept_out import kept_out_caller, kept_out_calls
+from pearl_data.audit.quarantine import quarantined_caller, quarantined_calls
 from pearl_data.audit.reading import open_collection
 from pearl_data.audit.shortcuts import Questions, question_of, shortcut_table
 from pearl_data.audit.spooled import Spooled
@@ -41,7 +41,7 @@ _STAGE_ORDER = {name: place for place, name in enumerate(("ok", *STAGES))}
 
 
 class Audit(NamedTuple):
-    """The report and the rows it was counted from, and a line for all that was passed over."""
+    """The report, the rows that it was counted from, and notes on files that were not read."""
 
     report: r.AuditReport
     calls: Spooled
@@ -70,11 +70,11 @@ def audit_paths(
                     found.add_written(str(path), position, entry.sample.trajectory, part.timings)
                 if progress:
                     progress.advance()
-            for kept_out in part.quarantined:
-                if isinstance(kept_out, Finding):
-                    found.unreadable.append(kept_out)
+            for entry in part.quarantined:
+                if isinstance(entry, Finding):
+                    found.unreadable.append(entry)
                 else:
-                    found.add_quarantined(str(path), kept_out, part.timings)
+                    found.add_quarantined(str(path), entry, part.timings)
         found.notes += collection.notes
     report = _report([str(path) for path in paths], found)
     return Audit(report, found.calls, found.trajectories, found.notes)
@@ -105,13 +105,13 @@ class _Found:
         self.questions.add(question_of(trajectory))
 
     def add_quarantined(
-        self, path: str, kept_out: Quarantined, timings: dict[tuple[str, str], CallTiming]
+        self, path: str, entry: Quarantined, timings: dict[tuple[str, str], CallTiming]
     ) -> None:
-        code = kept_out.reason.code
-        count, first = self.quarantined.get(code, (0, kept_out))
+        code = entry.reason.code
+        count, first = self.quarantined.get(code, (0, entry))
         self.quarantined[code] = (count + 1, msgspec.structs.replace(first, record=None))
         self.calls.add(
-            call_rows(kept_out_caller(path, kept_out), kept_out_calls(kept_out), timings)
+            call_rows(quarantined_caller(path, entry), quarantined_calls(entry), timings)
         )
 
 
@@ -153,7 +153,7 @@ def _report(paths: list[str], found: _Found) -> r.AuditReport:
 
 
 def _collect(counted: pl.LazyFrame) -> pl.DataFrame:
-    """A small table counted from rows that may not fit in memory."""
+    """A small table, aggregated from rows that may not fit in memory."""
     return counted.collect(engine="streaming")
 
 

@@ -1,7 +1,7 @@
-"""Trajectories from wherever they lie: dataset folders, tar shards, ``.json`` and ``.jsonl`` files.
+"""Reads trajectories from dataset folders, tar shards, ``.json`` and ``.jsonl`` files.
 
-Every record found comes out as one :class:`Entry`: read, or unreadable with its reason. Nothing is
-dropped in silence. Not here: checking what the records say (:mod:`pearl_data.validate`).
+Every record becomes one :class:`Entry`: read, or unreadable with its reason. Nothing is dropped
+silently. Not here: checks of the records (:mod:`pearl_data.validate`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of a collection that fits in memory: its records, what was kept out, its timings."""
+    """A part of a collection that fits in memory: records, quarantine entries, timings."""
 
     entries: Iterator[Entry]
     quarantined: Iterator[Quarantined | Finding]
@@ -50,9 +50,9 @@ class Part(NamedTuple):
 
 
 class Collection(Protocol):
-    """What an audit or a look at one sample needs, wherever the trajectories lie.
+    """The interface to trajectories in any storage, for ``audit`` and ``show``.
 
-    ``notes`` says once what was not read though nothing is wrong with it, such as dot files.
+    ``notes`` lists files that were skipped without being errors, such as dot files.
     """
 
     notes: list[str]
@@ -73,10 +73,10 @@ class Collection(Protocol):
         """The sample ``key``; raises ``KeyError`` where there is none."""
 
     def quarantined(self) -> Iterator[Quarantined | Finding]:
-        """What was kept out, with its reason; a Finding for a line that cannot be read."""
+        """The quarantine entries; a Finding for a line that cannot be read."""
 
     def parts(self, unreadable: list[Finding]) -> Iterator[Part]:
-        """Everything, one part after the other; lines of timings that cannot be read go to
+        """All records, part by part; lines of timings that cannot be read are appended to
         ``unreadable``.
         """
 
@@ -84,7 +84,7 @@ class Collection(Protocol):
 def open_collection(path: Path, *, allow_unfinished: bool = False) -> Collection:
     """The trajectories at ``path``.
 
-    Raises ``UsageError`` for a kind of path that holds none, ``BadInput`` for a broken dataset, and
+    Raises ``UsageError`` for a path of another kind, ``BadInput`` for a broken dataset, and
     for one whose run has not ended unless ``allow_unfinished``.
     """
     kind = kind_of(path)
@@ -100,7 +100,7 @@ def open_collection(path: Path, *, allow_unfinished: bool = False) -> Collection
 
 
 class _Shards:
-    """Samples in tars, of which one at a time is known by its places."""
+    """Samples in tars; only the index of one tar is in memory."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -205,7 +205,7 @@ class _Dataset(_Shards):
         return shard_places(self.path, self._lines[number])
 
     def quarantined(self) -> Iterator[Quarantined | Finding]:
-        return (one for line in self._lines for one in self._kept_out(line))
+        return (one for line in self._lines for one in self._quarantined(line))
 
     def parts(self, unreadable: list[Finding]) -> Iterator[Part]:
         first = 0
@@ -215,9 +215,9 @@ class _Dataset(_Shards):
             numbers, first = range(first, last + 1), last + 1
             places = (place for number in numbers for place in self._places(number))
             timings = self._timings(line, unreadable)
-            yield Part(map(self._entry, places), self._kept_out(line), timings)
+            yield Part(map(self._entry, places), self._quarantined(line), timings)
 
-    def _kept_out(self, line: ShardLine) -> Iterator[Quarantined | Finding]:
+    def _quarantined(self, line: ShardLine) -> Iterator[Quarantined | Finding]:
         if not line.quarantined:
             return
         for where, text in self._side_lines(f"quarantine/{line.number:06d}.jsonl"):
@@ -240,7 +240,7 @@ class _Dataset(_Shards):
         return found
 
     def _side_lines(self, name: str) -> Iterator[tuple[Path, bytes]]:
-        """The lines of a file that a run may have left; none where it is not there."""
+        """The lines of an optional file; empty if it does not exist."""
         try:
             with open_regular(inside(self.path, name)) as stream:
                 yield from ((self.path / name, line) for line in stream if line.strip())

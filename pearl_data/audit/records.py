@@ -118,7 +118,7 @@ class Named(Record, frozen=True, kw_only=True):
 class AnswerCount(Record, frozen=True, kw_only=True):
     """How often one answer is given in one question family; ``(other)`` sums the rare ones.
 
-    Answers that a tool alone gave are a family of their own: ``nearer (unverified)``.
+    Unverified answers form a family of their own: ``nearer (unverified)``.
     """
 
     family: str

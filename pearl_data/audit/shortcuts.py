@@ -1,4 +1,4 @@
-"""What lazy rules score on a set, against chance, so that a set that can be gamed shows it.
+"""The scores of lazy rules on a set, against chance: they reveal a set that can be gamed.
 
 Not here: the rules themselves (:mod:`pearl_data.audit.lazy_rules`).
 """
@@ -51,8 +51,8 @@ def question_of(trajectory: Trajectory) -> Question:
 
 
 class Questions:
-    """Questions that wait for the second look that a rule needs, in a file without a name: a set
-    may hold more of them than memory does.
+    """Questions stored in an unnamed temporary file for a second pass: a set may hold more of them
+    than fit in memory.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Questions:
         self.close = weakref.finalize(self, self._file.close)
 
     def add(self, question: Question) -> None:
-        """One more."""
+        """Add one question."""
         with naming(Path(tempfile.gettempdir()), "questions of an audit"):
             self._file.write(msgspec.json.encode(question) + b"\n")
 
@@ -71,11 +71,11 @@ class Questions:
 
 
 def shortcut_table(questions: Iterable[Question]) -> list[ShortcutScore]:
-    """A row per family and rule that applies, then rows over all families. ``questions`` are
-    looked through twice.
+    """A row per family and applicable rule, then rows over all families. ``questions`` is iterated
+    twice.
 
-    A rule is summed over all families only where it applies to each one that any rule applies to:
-    a sum over a few of them would repeat their rows under a name that promises more.
+    A rule is summed over all families only if it applies to each one that any rule applies to:
+    a sum over a few of them would only repeat their rows.
     """
     halves: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     for question in questions:
@@ -104,7 +104,7 @@ def shortcut_table(questions: Iterable[Question]) -> list[ShortcutScore]:
 
 
 class _Sum:
-    """``n`` questions, the credit of a rule for them, and that of chance."""
+    """The number of questions, the credit of a rule for them, and the credit of chance."""
 
     def __init__(self) -> None:
         self.n, self.credit, self.chance = 0, 0.0, 0.0

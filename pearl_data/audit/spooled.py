@@ -1,4 +1,4 @@
-"""Rows of a frame that need not fit in memory: they wait in small Parquet files."""
+"""Rows of a frame that need not fit in memory: they are stored in small Parquet files."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class Spooled:
             self._write()
 
     def lazy(self) -> pl.LazyFrame:
-        """All rows, to be counted without holding them."""
+        """All rows as a lazy frame."""
         self._write()
         return pl.scan_parquet(self._parts)
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """All rows, a few thousand at a time."""
+        """All rows, in batches of a few thousand."""
         self._write()
         return map(pl.read_parquet, self._parts)
 
     def write(self, path: Path) -> None:
-        """All rows as one Parquet file; an ``OSError`` such as a full disk names it."""
+        """Write all rows to one Parquet file; an ``OSError`` (a full disk) names it."""
         partial = temporary_name(path)
         try:
             with _writing(path):
@@ -70,7 +70,7 @@ class Spooled:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Inside, an error of the system in polars, which hides it in words, is an ``OSError``."""
+    """Raise a system error that polars reports only as text as an ``OSError``."""
     try:
         yield
     except pl.exceptions.PolarsError as error:

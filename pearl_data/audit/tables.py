@@ -27,7 +27,7 @@ def report_tables(report: AuditReport) -> Iterator[Table]:
     if report.by_code:
         yield Table(
             "Calls by tool and outcome (% of the tool's entries)",
-            ["tool", "stage", "code", ">count", ">%", ">95 % interval", ">written", ">kept out"],
+            ["tool", "stage", "code", ">count", ">%", ">95 % interval", ">written", ">quarantined"],
             [
                 [
                     c.tool,

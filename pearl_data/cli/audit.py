@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "--fail-over",
     type=FiniteRange(0, 1),
     metavar="RATE",
-    help="Exit 1 if more than this share (0..1) of the calls returned an error.",
+    help="Exit 1 if more than this share (0..1) of the calls failed.",
 )
 def audit(
     paths: tuple[Path, ...],
@@ -57,8 +57,8 @@ def audit(
     """Count calls, errors, durations, answers and shortcuts in dataset folders, tars, .json and
     .jsonl files.
 
-    Trajectories without any call are counted apart from calls with errors. Exits 1 where a record
-    cannot be read, or none is found.
+    Trajectories without a call are counted separately from failed calls. Exit 1 if a record cannot
+    be read, or if there is none.
 
     Example: pearl-data audit scenes --out calls.parquet --fail-over 0.02
     """
@@ -69,8 +69,8 @@ def audit(
     for option, file in (("--out", out), ("--html", html)):
         if file is not None:
             _check_parent(option, file)
-    on_interrupt("interrupted; nothing is kept: the same command begins anew")
-    stage("audit", f"loading what counts {listed([str(path) for path in paths])}")
+    on_interrupt("interrupted; nothing was kept: the same command starts over")
+    stage("audit", f"loading libraries to audit {listed([str(path) for path in paths])}")
     from pearl_data.audit import audit_paths, render_report
 
     with Progress("audit", None, "records") as progress:

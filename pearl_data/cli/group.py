@@ -15,7 +15,7 @@ from pearl_data.command_line import Commands
 )
 @click.version_option(package_name="pearl-toolkit", prog_name="pearl-data")
 def cli() -> None:
-    """Expert tool trajectories: synthesise, validate, replay, audit, look at them.
+    """Synthesise, validate, replay, audit and show expert tool trajectories.
 
     Results go to stdout, progress to stderr. Exit 0: done; 1: findings or failure; 2: misuse; 130:
     interrupted by Ctrl-C or SIGTERM.

@@ -1,4 +1,4 @@
-"""``pearl-data``: its program. Nothing is imported before Ctrl-C is heard."""
+"""The program ``pearl-data``. It handles Ctrl-C before it imports anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call of one tool on one picture, and its results as files: what ``tools run`` does."""
+"""One call of one tool on one picture, with its results as files, for ``tools run``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pearl_tools.types import MediaRecord, Observation, ObservationRecord, ToolC
 def observe(
     name: str, path: Path, arguments: str, dialect_name: str, executor: ToolExecutor
 ) -> Observation:
-    """The observation of one call, whatever is wrong with it or with the picture."""
+    """The observation of one call; a faulty call or picture gives an error observation."""
     dialect = DIALECTS[dialect_name]
     try:
         photo = open_image(read_file(path, where="media.i0"), name=path.name)
@@ -48,7 +48,7 @@ def _failed(tool: str, error: ToolError) -> Observation:
 
 
 def _with_image(arguments: str) -> str:
-    """``arguments`` naming the only picture there is, unless they name one or are unreadable."""
+    """``arguments`` with the only picture named, unless they name one or are unreadable."""
     try:
         return json.dumps({"image": "i0", **parse_arguments(arguments)})
     except ToolFailure:
@@ -56,8 +56,8 @@ def _with_image(arguments: str) -> str:
 
 
 def write_media(observation: Observation, out: Path) -> ObservationRecord:
-    """Writes every new medium into ``out``, depth also for eyes; the record with the names of what
-    a data set would store, and their hashes.
+    """Write every new medium into ``out``, depth maps also in colour. Returns the record with the
+    file names and hashes that a data set would store.
     """
     from pearl_data.shards.files import write_whole
 

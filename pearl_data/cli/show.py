@@ -22,19 +22,21 @@ _KEYS_NAMED = 5
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--key", help="Which trajectory: its key, or #N for the one at position N from 0.")
+@click.option(
+    "--key", help="The trajectory: its key, or #N for the one at position N, counted from 0."
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the pictures alone (default: show-KEY here).",
+    help="Folder for the pictures. [default: show-KEY in the current folder]",
 )
 @click.option(
     "--quarantine",
     metavar="[CODE]",
     is_flag=False,
     flag_value="",
-    help="Tell what was kept out of a dataset, and why: all of it, one code (geometry.outside) or "
-    "one stage (geometry); with --key one entry whole.",
+    help="Show quarantined inputs with their reasons: all, of one code (geometry.outside) or of "
+    "one stage (geometry); with --key one entry in full.",
 )
 @allow_unfinished_option
 @json_option
@@ -47,11 +49,11 @@ def show(
     allow_unfinished: bool,
     as_json: bool,
 ) -> None:
-    """Tell one trajectory of a dataset folder, tar, .json or .jsonl file: question, thoughts,
-    calls, boxes, what came back, the answer; and write its pictures to a folder.
+    """Show one trajectory of a dataset folder, tar, .json or .jsonl file: question, thoughts,
+    calls, boxes, results, the answer. Writes its pictures to a folder.
 
-    With --json the record itself is printed, with the names of the files written. With --quarantine
-    it tells what was kept out instead, and writes nothing.
+    --json prints the record itself, with the names of the files written. --quarantine shows
+    quarantined inputs instead, and writes nothing.
 
     Example: pearl-data show scenes --key '#3' --out one
     """
@@ -86,7 +88,7 @@ def show(
 def _show_quarantine(
     collection: Collection, path: Path, code: str | None, key: str | None, *, as_json: bool
 ) -> None:
-    from pearl_data.report.kept_out import select, tell_kept_out
+    from pearl_data.report.quarantine import quarantine_lines, select
     from pearl_data.shards.records import kind_of
 
     if kind_of(path) != "dataset":
@@ -95,7 +97,7 @@ def _show_quarantine(
     if as_json:
         print_json({"quarantined": entries, "unreadable": unreadable})
     else:
-        for line in tell_kept_out(entries, whole=key is not None):
+        for line in quarantine_lines(entries, whole=key is not None):
             say(one_line(line))
         for fault in unreadable:
             say(one_line(str(fault)), err=True)

@@ -24,7 +24,10 @@ from pearl_data.terminated import on_interrupt
     " --images photos --out set --limit 500 --workers 2"
 )
 @click.option(
-    "--tools", required=True, metavar="NAMES", help="Tools to use: crop,zoom,depth or some of them."
+    "--tools",
+    required=True,
+    metavar="NAMES",
+    help="Tools to use, separated by commas: crop, zoom, depth.",
 )
 @click.option(
     "--source",
@@ -48,21 +51,21 @@ from pearl_data.terminated import on_interrupt
     default=0,
     show_default=True,
     type=click.IntRange(-(10**12), 10**12),
-    help="Seed of everything random.",
+    help="Random seed.",
 )
 @click.option(
     "--workers",
     default=1,
     show_default=True,
     type=click.IntRange(0, 256),
-    help="Processes that compute. One that dies is replaced, its input kept out if it dies there "
-    "again. 0: this process computes, and a picture that ends it ends the run.",
+    help="Worker processes. One that dies is replaced; an input that kills two workers is "
+    "quarantined. 0: no workers; an input that kills the process ends the run.",
 )
 @click.option(
     "--stall-after",
     type=FiniteRange(0, 10**7, min_open=True),
     metavar="SECONDS",
-    help="Replace a worker that makes no progress for so long; one that is stopped or hangs, after "
+    help="Replace a worker that makes no progress for this long, and one without a heartbeat after "
     "at most 30 s. [default: 600]",
 )
 @click.option(
@@ -75,45 +78,46 @@ from pearl_data.terminated import on_interrupt
 @click.option(
     "--attributes",
     metavar="NAMES",
-    help="Attributes of annotated things to ask about: color,state or none. [default: all that a"
-    " picture shows; no ids, flags, scores and the like, which are listed]",
+    help="Attributes of annotated things to ask about, such as color,state, or none. [default: all"
+    " visible ones; ids, flags, scores and the like are skipped and listed]",
 )
 @click.option(
     "--needs-tool",
     default="only",
     show_default=True,
     type=click.Choice(["only", "any"]),
-    help="On annotated pictures ask only what needs a tool, or anything: also about things large"
-    " enough to see and, as a control, which of two is farther left, larger, ...",
+    help="On annotated pictures ask only questions that need a tool, or any: also on things large"
+    " enough to see and, as a control, which of two things is farther left, larger, ...",
 )
 @click.option(
     "--depth-truth",
     default="annotation",
     show_default=True,
     type=click.Choice(["annotation", "tool"]),
-    help="Who says which of two things is nearer: the annotation alone, or, where it has no"
-    " depth_rank, the depth map if the two differ by 20 % of its range or more;"
-    " such records are marked unverified.",
+    help="Source of the answer to which of two things is nearer: the annotation alone, or also, for"
+    " things without a depth_rank, the depth map if the two differ by at least 20 % of its range;"
+    " records of the latter kind are marked unverified.",
 )
 @click.option(
     "--small-px",
     default=48,
     show_default=True,
     type=click.IntRange(1, 10**6),
-    help="Longer side, at the model's resolution, up to which a thing counts as too small to read.",
+    help="A thing counts as too small to read if its longer side is at most this, in pixels of"
+    " the picture that the model sees.",
 )
 @click.option(
     "--model-px",
     default=448,
     show_default=True,
     type=click.IntRange(16, 10**6),
-    help="Longer side to which the model shrinks pictures.",
+    help="Longer side in pixels to which the model shrinks pictures.",
 )
 @click.option(
     "--annotation-frame",
     type=click.Choice(["stored", "upright"]),
-    help="How boxes lie on a picture that its EXIF data turn: on its pixels as stored, or upright. "
-    "[default: such pictures are refused]",
+    help="Frame of the boxes of a picture with an EXIF rotation: its pixels as stored, or upright. "
+    "[default: such pictures are rejected]",
 )
 @depth_model_option
 @device_option
@@ -122,7 +126,7 @@ from pearl_data.terminated import on_interrupt
     default=0.0,
     show_default=True,
     type=FiniteRange(0, 1),
-    help="Share of pictures whose trajectories get the split val.",
+    help="Share (0..1) of pictures whose trajectories get the split val.",
 )
 @click.option("--samples-per-shard", default=256, show_default=True, type=click.IntRange(1, 10**6))
 @json_option
@@ -150,21 +154,23 @@ def synth(
     samples_per_shard: int,
     as_json: bool,
 ) -> None:
-    """Synthesise expert trajectories by really running the tools.
+    """Synthesise expert trajectories by running the tools.
 
-    Writes WebDataset shards, a manifest, what was quarantined and why, and index.html to --out.
-    Interrupted? The same command resumes where it stopped; the bytes end up the same.
-    Memory is bounded whatever the source's size: for pictures of up to 12 megapixels and the
-    shipped depth model by 1.5 GB with one worker, by 0.7 GB and 1.3 GB a worker with several;
-    another model adds its own to every worker. A larger picture takes 9 bytes a pixel more while it
-    is opened; beyond 64 megapixels (JPEG 2000 29, WebP and AVIF 36) it is refused. A COCO file is
-    read once, into a temporary file of 150 to 200 bytes a box, in TMPDIR. Exit 1 if nothing could
-    be written.
+    Writes WebDataset shards, a manifest, the quarantine with reasons, and index.html to --out.
+    Interrupted? Run the same command again: it resumes, and the bytes end up the same.
+
+    Memory does not grow with the source. With pictures of up to 12 megapixels and the shipped depth
+    model, one worker needs 1.5 GB; several need 0.7 GB plus 1.3 GB each. Another depth model adds
+    its own size to every worker. A larger picture needs 9 bytes per additional pixel while it is
+    opened; pictures over 64 megapixels (JPEG 2000: 29, WebP and AVIF: 36) are rejected. A COCO file
+    is read once, into a temporary file of 150 to 200 bytes per box in TMPDIR.
+
+    Exit 1 if nothing could be written.
     """
     on_interrupt("interrupted; run the same command again to resume")
-    stage("synth", f"loading what the source {source} needs")
+    stage("synth", f"loading libraries for the source {source}")
     from pearl_data.audit import audit_paths
-    from pearl_data.audit.kept_out import first_of_each
+    from pearl_data.audit.quarantine import first_of_each
     from pearl_data.audit.reading import open_collection
     from pearl_data.report import write_index
     from pearl_data.shards.sums import PAGE, page_is_whole
@@ -214,25 +220,25 @@ def synth(
     by_code = summary.quarantined_by_code
     examples = first_of_each(open_collection(out).quarantined() if by_code else (), by_code)
     for code, count in sorted(by_code.items(), key=lambda item: (-item[1], item[0])):
-        say(f"kept out:    {count} {code}")
+        say(f"quarantined: {count} {code}")
         if code in examples:
             example = examples[code]
             say(one_line(f"             {example.key}: {example.reason}"))
     if by_code:
-        say(f"see them:    pearl-data show {out} --quarantine [CODE]")
+        say(f"details:     pearl-data show {out} --quarantine [CODE]")
     if made is not None:
         calls = ", ".join(f"{made.get(name, 0)} {name}" for name in settings.questions.tools)
         say(f"calls:       {calls}")
-    say(f"look at it:  {page}")
+    say(f"page:        {page}")
     if status:
         say("nothing was written", err=True)
     else:
-        say(f"check it:    pearl-data validate {out} --replay")
+        say(f"next:        pearl-data validate {out} --replay")
     ctx.exit(status)
 
 
 def _names(text: str | None) -> list[str] | None:
-    """The names in ``text``, none of them for ``none``; None if nothing was chosen."""
+    """The names in ``text``; an empty list for ``none``; None without a choice."""
     if text is None:
         return None
     named = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

@@ -1,4 +1,4 @@
-"""``pearl-data tools``: what a model can call, and one real call from the command line."""
+"""``pearl-data tools``: the tools of a model, and one call from the command line."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pearl_tools.settings import OnPartlyOutside
 
 
 class _DialectName(click.ParamType[str]):
-    """The name of a dialect; the table of them is imported when a name is given."""
+    """The name of a dialect; imports the dialects only if a name is given."""
 
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """``value``; a usage error that lists the dialects if it is none."""
+        """``value``; an unknown name is a usage error that lists the dialects."""
         from pearl_tools.dialects import DIALECTS
 
         if value not in DIALECTS:
@@ -86,7 +86,7 @@ def _signature(schema: dict[str, Any]) -> str:
     "--arguments",
     required=True,
     metavar="JSON",
-    help="The call's arguments as one JSON object; `image` may be left out and is then i0.",
+    help="The call's arguments as one JSON object; `image` is optional (default: i0).",
 )
 @click.option(
     "--out",
@@ -100,7 +100,7 @@ def _signature(schema: dict[str, Any]) -> str:
     type=_DialectName(),
     default="pearl",
     show_default=True,
-    help="Whose tool name, argument names and units NAME and --arguments are in; `pearl-data "
+    help="Dialect of NAME and --arguments: its tool names, argument names and units; `pearl-data "
     "tools` lists them.",
 )
 @click.option(
@@ -128,8 +128,8 @@ def run(
     """Run one call of tool NAME on the picture MEDIA, which is i0.
 
     Prints the observation; exits 0 if the call worked and 1 if it returned an error. A depth model
-    that is not the shipped one passes the self-test of `tools check` first, about 3 s: refused
-    where far is near, warned of where it is not clear.
+    other than the shipped one first takes the self-test of `tools check`, about 3 s: a model that
+    swaps near and far is rejected, an unclear result is a warning.
 
     Example: pearl-data tools run crop photo.png --arguments '{"bbox": [0.5, 0.5, 1, 1]}' --out cut
     """

@@ -21,8 +21,8 @@ from pearl_tools.errors import listed
 @click.option(
     "--depth-model",
     metavar="MODEL",
-    help="Where the depth model of the records is now, if not under the name they give; its weights"
-    " must be theirs. With --replay.",
+    help="Present place of the depth model that made the records, if it has moved; its weights"
+    " must be the same. With --replay.",
 )
 @allow_unfinished_option
 @json_option
@@ -34,13 +34,13 @@ def validate(
     allow_unfinished: bool,
     as_json: bool,
 ) -> None:
-    """Report everything wrong with PATHS: dataset folders, tar shards, .json or .jsonl records.
+    """Report every fault of PATHS: dataset folders, tar shards, .json or .jsonl records.
 
-    Hashes, boxes, references and the pixels of stored views are always checked. Exit 0: nothing
-    found; 1: findings; 2: misuse.
+    Always checks hashes, boxes, references and the pixels of stored views. Exit 0: no findings;
+    1: findings; 2: misuse.
     """
-    on_interrupt("interrupted; nothing is kept: the same command begins anew")
-    stage("validate", f"loading what checks {listed([str(path) for path in paths])}")
+    on_interrupt("interrupted; nothing was kept: the same command starts over")
+    stage("validate", f"loading libraries to check {listed([str(path) for path in paths])}")
     from pearl_data.validate import validate_paths
     from pearl_data.validate.report import report_lines
     from pearl_tools.errors import UsageError

@@ -72,7 +72,7 @@ def _figures(report: AuditReport) -> Iterator[Markup]:
             f"bad calls (95 %: {interval(calls.error_share)})",
         )
     yield _figure(str(trajectories.without_call), "without any call")
-    yield _figure(str(report.records.quarantined), "kept out, with reasons")
+    yield _figure(str(report.records.quarantined), "quarantined, with reasons")
     if report.records.unreadable:
         yield _figure(str(report.records.unreadable), "unreadable", "bad")
     if report.shortcuts:

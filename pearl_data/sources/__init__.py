@@ -14,9 +14,9 @@ FORMS = "rendered, coco:FILE or jsonl:FILE"
 
 
 class SourceSpec(Record, frozen=True, kw_only=True):
-    """Which source, and where its files lie.
+    """Kind of source, and the paths of its files.
 
-    ``prepared`` names what one process has made of them for the others (``source.prepared``).
+    ``prepared`` is a file that one process has prepared for the others (``source.prepared``).
     """
 
     kind: Literal["rendered", "coco", "jsonl"]

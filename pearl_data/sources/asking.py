@@ -1,4 +1,4 @@
-"""Asking about one picture: its facts, the set's vocabulary, and turns that keep answers even.
+"""State for asking about one picture: its facts, the vocabulary, and turns that balance answers.
 
 Not here: which questions there are (:mod:`pearl_data.sources.looking`,
 :mod:`pearl_data.sources.comparing`).
@@ -18,7 +18,7 @@ from pearl_data.sources.tasks import plain_to_see
 from pearl_data.sources.vocabulary import WRONG, Vocabulary
 from pearl_data.trajectory import Task
 
-#: Questions on one picture with the same answer: a sky of galaxies is not fifty times "galaxy".
+#: Most questions on one picture with the same answer.
 SAME_ANSWER = 2
 #: Presence, counts and parts concern things up to this many times "too small to read": larger ones
 #: need no closer look.
@@ -30,7 +30,7 @@ _LEAST_PX = 12
 
 
 class Turns:
-    """Gives each family its answers and their positions in turn, so that none is worth guessing.
+    """Assigns answers and their positions to each family in turn, so that guessing does not pay.
 
     One for each block of pictures, begun at ``start``; a turn is taken only by a question that is
     really asked.
@@ -44,7 +44,7 @@ class Turns:
         self._offered: Counter[str] = Counter()
 
     def peek(self, family: str) -> int:
-        """The next turn of ``family`` without taking it."""
+        """The next turn of ``family``, without taking it."""
         return self._start + self._taken[family]
 
     def take(self, family: str) -> int:
@@ -54,12 +54,12 @@ class Turns:
         return turn
 
     def wants_yes(self, family: str) -> bool:
-        """The answer that ``family`` has given less often so far is yes."""
+        """True if ``family`` has answered yes less often than no so far."""
         lead = self._lead[family]
         return lead < 0 or (lead == 0 and self._start % 2 == 0)
 
     def take_yes_or_no(self, family: str, *, yes: bool) -> int:
-        """Half the next turn of ``family``, so that either answer sees both positions."""
+        """Half the next turn of ``family``, so that both answers occur at both positions."""
         self._lead[family] += 1 if yes else -1
         return self.take(family) // 2
 
@@ -84,7 +84,7 @@ class Turns:
 
 @dataclass(frozen=True)
 class Asking:
-    """What every family needs to ask about one picture."""
+    """The input of every question family: one picture, its things, the settings and the turns."""
 
     facts: Facts
     vocabulary: Vocabulary
@@ -99,7 +99,7 @@ class Asking:
 
     @property
     def only_hard(self) -> bool:
-        """Only questions that need a tool are asked."""
+        """True if only questions that need a tool are asked."""
         return self.settings.needs_tool == "only"
 
     def things(self, times: int = 1) -> list[tuple[Thing, bool]]:

@@ -1,6 +1,6 @@
-"""Which attributes of annotated things are asked about: those that a picture shows.
+"""Selection of the attributes to ask about: those that can be seen in a picture.
 
-Tools keep books in attributes too: ids, orders, scores, flags, and words for "no value". These are
+Attributes also hold bookkeeping: ids, orders, scores, flags, and words for "no value". These are
 not asked, and :class:`Attributes` says so. Not here: the questions (:mod:`.tasks`).
 """
 
@@ -15,11 +15,11 @@ from pearl_data.sources.facts import fold
 from pearl_data.sources.vocabulary import TEXT_ATTRIBUTE
 from pearl_tools.errors import UsageError, listed
 
-#: More values than this are no set to choose from, unless they are words to be read.
+#: An attribute with more values than this is not asked, unless its values are text to read.
 MOST_VALUES = 50
-#: From so many things on, values of which nearly every one is another are names, not properties.
+#: With at least so many things, values that nearly all differ are names, not properties.
 _ENOUGH_THINGS, _NAMES_SHARE = 10, 0.8
-#: Values counted for one attribute: beyond, it is dropped for their number anyway.
+#: Most values counted for one attribute; one with more is dropped anyway.
 _COUNTED = 20_000
 _LONGEST_VALUE = 40
 _LARGEST = 1e15
@@ -29,7 +29,7 @@ def _folded(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-#: Names, folded, of what annotation tools keep for themselves.
+#: Folded names of bookkeeping attributes.
 _BOOKKEEPING = _folded("""
     annotator annotatorid area attributes author bbox box boxid category categoryid checked class
     classid classname comment comments conf confidence created createdat crowd data dataset date
@@ -42,9 +42,9 @@ _BOOKKEEPING = _folded("""
     trackid tracks trackingid truncated truncation uid updated updatedat url user username uuid
     verified version visibility visible weight width worker workerid x y z zindex zorder
     """)
-#: Last words of names that do the same whatever comes before: ``vehicle_id``, ``box_score``.
+#: Last words of names of bookkeeping attributes: ``vehicle_id``, ``box_score``.
 _BOOKKEEPING_ENDS = _folded("id ids uuid guid index idx score confidence timestamp no nr")
-#: Values, folded to letters and digits, that say that there is none.
+#: Values, folded to letters and digits, that mean "no value".
 _NO_VALUE = _folded("""
     ambiguous any blank canttell cannottell default dontknow empty idontknow illegible misc missing
     na nan nil none notapplicable notavailable notgiven notset notsure notvisible novalue null other
@@ -56,7 +56,7 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 
 
 class Attributes:
-    """Counts the attributes of a set, then chooses those to ask: all seen, or the ``chosen``."""
+    """Counts the attributes of a set, then selects those to ask: all usable, or ``chosen``."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -66,7 +66,7 @@ class Attributes:
         self._values: dict[str, dict[str, str]] = {}
 
     def words(self, attributes: Any) -> dict[str, str]:
-        """``attributes`` of one thing as name -> words, counted; what says nothing is dropped.
+        """``attributes`` of one thing as name -> words, counted; empty values are dropped.
 
         A list of {"name", "value"} objects counts as well. One name or value in several spellings
         comes out in its first.
@@ -86,7 +86,7 @@ class Attributes:
         return words
 
     def _said(self, name: str, value: Any) -> str | None:
-        """The words of a value, counted; None if it says nothing."""
+        """The words of a value, counted; None for an empty value."""
         if isinstance(value, bool):
             text = str(value).lower()
         elif isinstance(value, int | float):
@@ -128,21 +128,21 @@ class Attributes:
         return sorted(asked), dict(sorted(dropped.items()))
 
     def no_values(self, asked: Sequence[str]) -> dict[str, list[str]]:
-        """Name -> values of attributes to ask that say that there is no value."""
+        """Name -> values that mean "no value", for the attributes to ask."""
         return {name: sorted(self._unsaid[name]) for name in asked if name in self._unsaid}
 
     def _why_not(self, name: str) -> str:
-        """Why ``name`` is not asked, or nothing."""
+        """The reason not to ask ``name``; empty if it is asked."""
         values, things = self._values.get(name, {}), self._things[name]
         last = [word.casefold() for word in _WORD.findall(name)][-1:]
         if fold(name) in _BOOKKEEPING or (last and last[0] in _BOOKKEEPING_ENDS):
             return "bookkeeping"
         if not values:
-            return "no value says anything"
+            return "no usable value"
         if values.keys() <= _FLAGS:
-            return "yes and no only"
+            return "only yes and no"
         if self._numbers[name] == things:
-            return "numbers only"
+            return "only numbers"
         if name != TEXT_ATTRIBUTE and len(values) > MOST_VALUES:
             return f"more than {MOST_VALUES} values"
         if (
@@ -150,7 +150,7 @@ class Attributes:
             and things >= _ENOUGH_THINGS
             and len(values) > _NAMES_SHARE * things
         ):
-            return f"{len(values)} values on {things} things"
+            return f"{len(values)} different values on {things} things"
         return ""
 
 

@@ -44,10 +44,10 @@ Slot = Iterator[Candidate | Rejected]
 
 
 class QuestionSettings(Record, frozen=True, kw_only=True):
-    """Which questions are asked.
+    """Options that select the questions.
 
     ``tools``: enabled tool names. A thing counts as too small to read when its longer side is at
-    most ``small_px`` once the picture is shrunk to ``model_long_side_px``. ``per_image`` bounds
+    most ``small_px`` after the picture is shrunk to ``model_long_side_px``. ``per_image`` bounds
     the questions on one picture. ``needs_tool`` ``any`` asks also what needs no tool: things large
     enough to see, and controls. ``depth_truth`` ``tool`` asks which of two things without an
     annotated order is nearer, with the depth map as the only truth. ``annotation_frame`` says how
@@ -82,10 +82,10 @@ class QuestionSource(Protocol):
 
     #: Short name of the data set, as in ``source.dataset`` of the record.
     name: str
-    #: File that lets another process open the same source cheaply, there while this source is; or
-    #: None where opening it is cheap anyway. Goes into its ``SourceSpec``.
+    #: File from which another process opens the same source quickly; it exists while this source
+    #: does. None if opening is quick anyway. Goes into the ``SourceSpec``.
     prepared: str | None
-    #: What the user should know of how the files were read, a line each.
+    #: Notes for the user on how the files were read, one line each.
     notes: list[str]
 
     def blocks(self) -> int | None:

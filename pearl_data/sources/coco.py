@@ -51,8 +51,8 @@ _EVERYWHERE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class _Said(NamedTuple):
-    """All that the file says of one picture. ``partial`` names kinds of which things may be missing
-    among ``things``; None of them all.
+    """All annotations of one picture. ``partial`` names the kinds of which things may be missing
+    among ``things``; None means all kinds.
     """
 
     things: list[Thing]
@@ -63,7 +63,7 @@ class _Said(NamedTuple):
 class CocoSource:
     """A COCO file and the folder of its pictures as a source of questions.
 
-    ``prepared`` is a store that another process has made of the same file. Raises
+    ``prepared`` is a store that another process made from the same file. Raises
     :class:`BadInput` if the file is not COCO: with the JSON path and what was expected.
     """
 
@@ -171,7 +171,7 @@ class CocoSource:
             yield iter([Rejected(stem, error, _record(image))])
 
     def _said(self, image: ImageEntry, size: tuple[int, int], stem: str) -> _Said:
-        """Everything that the file says of a picture of ``size``, used or not."""
+        """All annotations of a picture of ``size`` (width, height), usable or not."""
         things: list[Thing] = []
         rejected: list[Rejected] = []
         twins = _Twins()
@@ -197,7 +197,7 @@ class CocoSource:
             path = f"annotations[{annotation.position}].bbox"
             expected = f"a box of a {thing.name} that no earlier one is"
             got = f"{annotation.bbox}, as annotations[{things[twin].id}]"
-            hint = "they count as one"
+            hint = "both count as one thing"
             error = tool_error("reference.duplicate_box", path, expected, got, hint)
             rejected.append(Rejected(stem, error, _record(annotation)))
         if image.file is not None:
@@ -211,8 +211,8 @@ class CocoSource:
         return _Said(things, rejected, None if unknown else partial)
 
     def _thing(self, annotation: Annotation, size: tuple[int, int], *, crowd: bool) -> Thing:
-        """The thing of an annotation whose kind is known; where it may be anywhere if its box says
-        nothing.
+        """The thing of an annotation whose kind is known; its box is the whole picture if the
+        annotation's box is unusable.
         """
         kind = self._kinds[annotation.category or ""]
         width, height = size
@@ -241,7 +241,7 @@ class CocoSource:
         )
 
     def _problem(self, annotation: Annotation, size: tuple[int, int]) -> ToolError | None:
-        """What makes an annotation unusable, or None."""
+        """The error that makes an annotation unusable, or None."""
         if annotation.fault is not None:
             return annotation.fault
         path = f"annotations[{annotation.position}]"
@@ -273,14 +273,14 @@ class CocoSource:
 
 
 def _is_whole(box: Box, width: int, height: int) -> bool:
-    """``box`` leaves less than a pixel of the picture on every side."""
+    """True if ``box`` leaves less than a pixel of the picture on every side."""
     x0, y0, x1, y1 = box
     return max(x0 * width, y0 * height, (1 - x1) * width, (1 - y1) * height) < 1
 
 
 def _complete(said: _Said) -> list[str]:
-    """The kinds of which every thing on the picture is known: no box of them, nor of a broader or
-    narrower kind, is a group, was refused, or may be missing.
+    """The kinds of which every thing in the picture is known: no box of the kind, or of a broader
+    or narrower one, is a group, is rejected, or may be missing.
     """
     if said.partial is None:
         return []
@@ -291,13 +291,13 @@ def _complete(said: _Said) -> list[str]:
 
 
 class _Twins:
-    """Finds things with the same box and kind, in a time that hardly grows with their number."""
+    """Finds things with the same box and kind, in nearly constant time each."""
 
     def __init__(self) -> None:
         self._by_left: dict[str, list[tuple[float, int]]] = {}
 
     def of(self, thing: Thing, things: list[Thing]) -> int | None:
-        """Where ``things`` has the box of ``thing`` already; else ``thing`` will be its next."""
+        """The index of an earlier thing with this box; if None, ``thing`` is registered."""
         lefts = self._by_left.setdefault(thing.name, [])
         left = thing.bbox[0]
         reach = (1 / _SAME_BOX - 1) * (thing.bbox[2] - left)
@@ -311,7 +311,7 @@ class _Twins:
 
 
 def _merged(thing: Thing, twin: Thing) -> Thing:
-    """``thing`` with what its twin knows, without what they contradict each other in."""
+    """``thing`` with the facts of its twin added, and facts on which they disagree removed."""
     both = {**twin.attributes, **thing.attributes}
     agreed = {n: v for n, v in both.items() if twin.attributes.get(n, v) == v}
     distances = {d for d in (thing.distance, twin.distance) if d is not None}
@@ -325,7 +325,7 @@ def _merged(thing: Thing, twin: Thing) -> Thing:
 
 
 def _record(item: ImageEntry | Annotation) -> dict[str, Any]:
-    """An item of the file as the quarantine keeps it: without what was found out about it here."""
+    """An item of the file as the quarantine stores it, without the fields added by the reader."""
     record: dict[str, Any] = msgspec.to_builtins(item)
     found_out = ("fault", "numbers", "path", "file")
     return {key: value for key, value in record.items() if key not in found_out}

@@ -1,7 +1,7 @@
-"""One item of a COCO file as a small record: ids as text, null as absent, unread parts unjudged.
+"""One item of a COCO file as a small record: ids become text, null counts as absent.
 
-An item that breaks JSON's rules where nobody reads (NaN as an area) is read all the same. Left out:
-what only the whole file tells, such as whether an id means something.
+Fields that are not used are not checked (NaN as an area is accepted). Not here: checks that need
+the whole file, such as references between ids.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pearl_data.sources.facts import fold
 from pearl_data.sources.kinds import BROADER, NARROWER, id_text
 from pearl_tools.errors import ToolError, tool_error
 
-#: What is read of the items of each list; names are compared folded, other parts not decoded.
+#: The fields read from the items of each list, compared folded; others are not decoded.
 _READ: Final = {
     "images": (
         "id", "file_name", "coco_url", "width", "height", "license", "not_exhaustive_category_ids",
@@ -38,15 +38,15 @@ _GROUP: Final = frozenset({
     "difficult", "isdepiction", "depiction", "isfake", "fake", "isreflected", "isreflection",
     "reflection", "dontcare", "ignoreregion", "ignoredregion", "isignored",
 })  # fmt: skip
-#: A longer side is a wrong one, whatever it says.
+#: A longer side is wrong.
 _LONGEST_SIDE: Final = 2**31
 _FALSE: Final = ("", "0", "0.0", "false", "no", "none", "null", "n")
 _STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
 
 
 class ImageEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One item of ``images``; a ``width`` or ``height`` that it lacks is None. ``path`` is the file
-    below ``--images``, ``file`` names that file whatever its path; ``fault`` is why not.
+    """One item of ``images``; an absent ``width`` or ``height`` is None. ``path`` is the picture's
+    path below ``--images``, ``file`` identifies the file; ``fault`` is the error if there is none.
     """
 
     position: int
@@ -62,8 +62,8 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One item of ``annotations``. ``bbox`` is as written unless it is ``numbers``: four finite
-    ones. ``category`` is None if nothing can be it; ``fault`` is why the item cannot be used.
+    """One item of ``annotations``. ``bbox`` is as written, or four finite floats if ``numbers``.
+    ``category`` is None if the id is invalid; ``fault`` is the error that makes the item unusable.
     """
 
     position: int
@@ -82,10 +82,10 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def read_item(text: bytes, where: str, index: int) -> tuple[dict[str, Any], ToolError | None]:
-    """(fields that are read, what is wrong with the text) of item ``index`` of the list ``where``.
+    """(fields that are used, error or None) of item ``index`` of the list ``where``.
 
-    Wrong are: no JSON, another encoding, one key twice, no object. Of an item that gives a key
-    twice ``image_id`` is a list of all pictures that it may belong to.
+    Errors: invalid JSON, another encoding, a duplicate key, not an object. If the item repeats a
+    key, ``image_id`` is a list of all pictures that it may belong to.
     """
     path = f"{where}[{index}]"
     fault: ToolError | None = None
@@ -114,8 +114,8 @@ def read_item(text: bytes, where: str, index: int) -> tuple[dict[str, Any], Tool
 def _leniently(
     text: bytes, where: str, path: str, problem: str
 ) -> tuple[dict[str, Any], ToolError | None]:
-    """As :func:`read_item`, of a text that the strict reader refuses: NaN is no value, and what
-    cannot be read as UTF-8 is a fault if it is read at all.
+    """:func:`read_item` for a text that the strict reader refuses: NaN counts as absent, and bytes
+    that are not UTF-8 are an error only in a field that is used.
     """
     try:
         value = _loads(text, [])
@@ -131,9 +131,9 @@ def _leniently(
 
 
 def _writable(value: Any) -> tuple[Any, bool]:
-    """A JSON value without half characters and infinities, and if it had or has broken ones."""
+    """A JSON value without lone surrogates and infinities, and True if it had broken characters."""
     written = json.dumps(value, ensure_ascii=False)
-    clean = written.encode("utf-8", "replace").decode()  # half a character becomes ?
+    clean = written.encode("utf-8", "replace").decode()  # a lone surrogate becomes ?
     broken = clean != written or "\ufffd" in clean
     return json.loads(clean, parse_constant=lambda _: None), broken
 
@@ -173,7 +173,7 @@ def _read_as(key: str, where: str) -> str | None:
 def read_image(
     position: int, fields: dict[str, Any], fault: ToolError | None
 ) -> ImageEntry | ToolError:
-    """The entry, or what is wrong with one that has no id."""
+    """The entry, or the error for one without an id."""
     key = id_text(fields.get("id"))
     if key is None:
         return fault or _no_id(f"images[{position}].id", fields.get("id"))
@@ -194,9 +194,7 @@ def read_image(
 def read_annotation(
     position: int, fields: dict[str, Any], fault: ToolError | None, attributes: Attributes
 ) -> list[Annotation] | ToolError:
-    """The annotation, once for each picture that it may belong to, or what is wrong with one that
-    belongs to none.
-    """
+    """The annotation, once for each picture that it may belong to; without any, the error."""
     given = fields.get("image_id")
     images = {id_text(image): None for image in (given if isinstance(given, list) else [given])}
     images.pop(None, None)
@@ -237,7 +235,7 @@ def read_annotation(
 
 
 def read_category(position: int, fields: dict[str, Any]) -> ToolError | None:
-    """What makes a category unusable."""
+    """The error that makes a category unusable, or None."""
     path = f"categories[{position}]"
     if id_text(fields.get("id")) is None:
         return _no_id(f"{path}.id", fields.get("id"))
@@ -251,7 +249,7 @@ def read_category(position: int, fields: dict[str, Any]) -> ToolError | None:
 
 
 def number(value: Any) -> float | None:
-    """``value`` as a finite number, also if it is written as text; else None."""
+    """``value``, a number or its text, as a finite number; else None."""
     if type(value) is not float and type(value) is not int and not isinstance(value, str):
         return None
     try:
@@ -262,7 +260,7 @@ def number(value: Any) -> float | None:
 
 
 def _size(value: Any) -> int | None:
-    """A side in pixels; None if there is none: tools write 0 or -1 for sizes that they lack."""
+    """A side in pixels; None for an unknown size, which some tools write as 0 or -1."""
     side = number(value)
     return None if side is None or side <= 0 else round(min(side, _LONGEST_SIDE))
 

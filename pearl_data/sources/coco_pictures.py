@@ -1,4 +1,4 @@
-"""The pictures of an annotation file: one entry each, and the file that each entry means.
+"""The pictures of an annotation file: one entry per picture, matched with its file.
 
 Not here: reading them to ask about them (:mod:`.coco`).
 """
@@ -18,20 +18,20 @@ from pearl_data.sources.pictures import PictureFolder, name_parts, read_picture
 from pearl_tools.errors import ToolError, ToolFailure, listed, tool_error
 
 _BATCH = 5_000
-#: Pictures without a size in the file that are opened to judge the unit of its boxes.
+#: Most pictures without a size in the file that are opened to determine the unit of the boxes.
 _MEASURED = 50
 
 
 class FoundPictures(NamedTuple):
-    """A hash of which pictures are there, by name and size in bytes, and lines for the user."""
+    """A hash of the names and sizes in bytes of the pictures found, and notes for the user."""
 
     sha256: str
     notes: list[str]
 
 
 def find_pictures(db: sqlite3.Connection, pictures: PictureFolder) -> FoundPictures:
-    """Finds the file of every entry in the table ``image`` and writes it there, or the fault of the
-    entry; fills the table ``entry`` with their order.
+    """Find the file of every entry in the table ``image`` and store its path, or the entry's error;
+    fill the table ``entry`` with their order.
     """
     finding = _Finding(db, pictures)
     finding.images_once()
@@ -50,7 +50,7 @@ class _Finding:
         self._db, self._pictures = db, pictures
 
     def images_once(self) -> None:
-        """An entry given twice counts once; entries that share an id and differ mean nothing."""
+        """Merge identical entries; reject entries that share an id and differ."""
         twice = self._db.execute(
             "SELECT key FROM image GROUP BY key HAVING count(*) > 1"
         ).fetchall()
@@ -80,7 +80,7 @@ class _Finding:
         )
 
     def find_pictures(self, notes: list[str]) -> str:
-        """Finds the file of every entry; returns a hash of which pictures are there."""
+        """Find the file of every entry; returns a hash of the pictures found."""
         digest, by_tail, measured, last = hashlib.sha256(), 0, 0, -1
         while entries := self._entries("position > ?", last, _BATCH):
             last = entries[-1].position
@@ -105,14 +105,14 @@ class _Finding:
         return digest.hexdigest()
 
     def _measure(self, position: int, path: str) -> None:
-        """Notes the size of a picture that the file does not say, to judge its boxes' unit."""
+        """Store the size of a picture that the file does not state; the unit check needs it."""
         with contextlib.suppress(ToolFailure):
             facts = read_picture(self._pictures, path, frame="upright").facts
             sql = "UPDATE image SET width = ?, height = ? WHERE position = ?"
             self._db.execute(sql, (facts.width, facts.height, position))
 
     def same_file(self) -> None:
-        """Refuses entries that name different pictures of which only one is there."""
+        """Reject entries with different names that match the same file."""
         shared = self._db.execute(
             "SELECT file FROM image WHERE file NOT NULL GROUP BY file HAVING count(*) > 1"
         ).fetchall()

@@ -1,8 +1,8 @@
-"""Reading a COCO or LVIS annotation file once, as a stream, into a :class:`.CocoStore`.
+"""Reads a COCO or LVIS annotation file once, as a stream, into a :class:`.CocoStore`.
 
-Each item becomes a small record, whatever the file's size; then what only the whole file tells is
-checked: which names are one kind, which file each picture is, whether the boxes are in pixels. Ids
-are compared as text, so that 1, 1.0 and "1" are one; annotations need none. Not here: single boxes.
+Each item becomes a small record. Then the checks run that need the whole file: equal names of
+kinds, the file of each picture, the unit of the boxes. Ids are compared as text, so that 1, 1.0 and
+"1" are equal; annotations need no id. Not here: checks of single boxes (:mod:`.coco`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from pearl_tools.files import open_regular
 _LISTS = ("images", "annotations", "categories")
 _TREES = ("hierarchy", "category_hierarchy", "taxonomy")
 _MEGABYTE = 10**6
-#: Smaller files are read before anyone looks at a progress line.
+#: Smaller files are read without a progress line.
 _LARGE_BYTES = 20 * _MEGABYTE
 _BATCH = 5_000
 _PREFIX, _SUFFIX = "pearl-annotations-", ".sqlite"
@@ -58,10 +58,10 @@ _PREFIX, _SUFFIX = "pearl-annotations-", ".sqlite"
 def prepare(
     path: Path, pictures: PictureFolder, attributes: Sequence[str] | None = None
 ) -> CocoStore:
-    """Reads ``path`` once, with progress on stderr if it is large; the store's file is removed with
-    the result. ``attributes`` are those to ask about; None chooses.
+    """Read ``path`` once, with progress on stderr if it is large. The store's file is removed with
+    the returned store. ``attributes`` are those to ask about; None selects them automatically.
 
-    Raises ``BadInput`` if the file is not COCO, cannot be read, or has its boxes in another unit,
+    Raises ``BadInput`` if the file is not COCO, cannot be read, or has boxes in another unit,
     ``UsageError`` if nothing has one of ``attributes``.
     """
     handle, file = _new_file()
@@ -84,8 +84,8 @@ def prepare(
 
 
 def _new_file() -> tuple[int, str]:
-    """A new temporary file, locked while this process lives, and its path. Those of processes that
-    were killed are removed: nothing locks them any more.
+    """A new temporary file, locked while this process lives, and its path. Unlocked files of killed
+    processes are removed.
     """
     for stale in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError), open_regular(stale) as stream:
@@ -97,14 +97,14 @@ def _new_file() -> tuple[int, str]:
 
 
 def _remove(handle: int, path: str, owner: int) -> None:
-    """Removes ``path`` in the process that made it; one forked from it still has its own use."""
+    """Remove ``path``, but only in the process that made it: a forked child may still use it."""
     if os.getpid() == owner:
         Path(path).unlink(missing_ok=True)
         os.close(handle)
 
 
 class _Reading:
-    """One pass over the file, then what can be said only after it."""
+    """One pass over the file, then the checks that need the whole file."""
 
     def __init__(self, path: Path, pictures: PictureFolder, store: str) -> None:
         self._path, self._pictures = path, pictures
@@ -122,7 +122,7 @@ class _Reading:
         self._rows: list[tuple[Any, ...]] = []
 
     def read(self) -> None:
-        """Streams the file into the store."""
+        """Stream the file into the store."""
         found: set[str] = set()
         readers = {
             "images": self._image,
@@ -162,7 +162,7 @@ class _Reading:
             progress.advance(self._bytes // _MEGABYTE - progress.done)
 
     def _refused(self, problem: str) -> BadInput:
-        """What a file is that cannot be read on: another tool's by name, if it begins like one."""
+        """The error for an unreadable file; names the tool that wrote it, if recognised."""
         with open_regular(self._path) as stream:
             refuse_foreign(stream.read(_LARGE_BYTES), self._path, "coco")
         return BadInput(
@@ -203,7 +203,7 @@ class _Reading:
         self._rows.clear()
 
     def _tree(self, text: bytes) -> None:
-        """A hierarchy that cannot be read says nothing."""
+        """Read the hierarchy of kinds; an unreadable one is ignored."""
         with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
             self._trees.append(msgspec.json.decode(text))
 
@@ -216,7 +216,7 @@ class _Reading:
             self._categories.append((index, fields))
 
     def _licence(self, index: int, text: bytes) -> None:
-        """A licence that cannot be read is unknown, which costs nothing."""
+        """Read a licence; an unreadable one counts as unknown."""
         fields, fault = read_item(text, "licenses", index)
         key = id_text(fields.get("id"))
         name = fields.get("name") or fields.get("url")
@@ -230,7 +230,7 @@ class _Reading:
         )
 
     def finish(self, attributes: Sequence[str] | None) -> None:
-        """Everything that needs the whole file: kinds, pictures, units, what is asked."""
+        """Run the steps that need the whole file: kinds, pictures, units, attributes."""
         self._db.execute("CREATE INDEX by_image ON annotation (image)")
         self._db.execute("CREATE INDEX by_key ON image (key)")
         kinds, notes = self._kinds()
@@ -244,7 +244,7 @@ class _Reading:
             reasons.setdefault(reason, []).append(name)
         notes += [f"attributes not asked ({why}): {listed(n, 20)}" for why, n in reasons.items()]
         for name, values in self._attributes.no_values(asked).items():
-            notes.append(f"values of {name} that say nothing: {listed(values, 10)}")
+            notes.append(f"values of {name} that mean no value: {listed(values, 10)}")
         by_id = {kind.id: kind.name for kind in kinds}
         counts: Counter[tuple[str, str, str]] = Counter()
         for (category, name, value), number in self._counts.items():
@@ -270,7 +270,7 @@ class _Reading:
         return self._db.execute(query).fetchone()[0]
 
     def _kinds(self) -> tuple[list[Kind], list[str]]:
-        """The categories with one id each; names that differ in case or spacing only are one."""
+        """The categories by id; names that differ only in case or spacing are one kind."""
         by_id: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         for index, fields in self._categories:
             by_id.setdefault(str(id_text(fields["id"])), []).append((index, fields))
@@ -301,7 +301,7 @@ class _Reading:
         return kinds, notes
 
     def _orphans(self) -> None:
-        """Annotations whose picture the file does not have go to the rejected ones."""
+        """Reject annotations of pictures that the file does not list."""
         rows = self._db.execute(
             "SELECT record FROM annotation WHERE NOT EXISTS"
             " (SELECT 1 FROM image WHERE key = annotation.image) ORDER BY position"

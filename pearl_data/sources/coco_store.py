@@ -1,7 +1,7 @@
-"""A COCO or LVIS annotation file as a store from which any process takes one picture's annotations.
+"""A COCO or LVIS annotation file as a store; any process can read one picture's annotations.
 
 The store is a temporary SQLite file, made once (:mod:`.coco_reading`) and removed with the process
-that made it. What the file says is kept, usable or not. Not here: judging a box (:mod:`.coco`).
+that made it. It keeps unusable items too. Not here: checks of a box (:mod:`.coco`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SCHEMA = """
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for the whole file.
+    """Facts about the whole file.
 
-    ``counts`` are (kind, attribute, value, how often); without an attribute, of things of the kind.
+    ``counts`` are (kind, attribute, value, count); with an empty attribute the number of things.
     ``kin`` are the broader and narrower kinds of each. ``notes`` are lines for the user.
     """
 
@@ -78,13 +78,13 @@ class CocoStore:
         return [msgspec.msgpack.decode(record, type=ImageEntry) for (record,) in rows]
 
     def of(self, image: ImageEntry) -> list[Annotation]:
-        """All that the file says of ``image`` under its id."""
+        """The annotations of ``image`` under its id."""
         query = "SELECT record FROM annotation WHERE image = ? ORDER BY position"
         rows = self._db.execute(query, (image.id,))
         return [msgspec.msgpack.decode(record, type=Annotation) for (record,) in rows]
 
     def elsewhere(self, image: ImageEntry) -> list[tuple[ImageEntry, Annotation]]:
-        """All that other entries of the file say of the same picture."""
+        """The annotations of the same picture under other entries."""
         query = (
             "SELECT image.record, annotation.record FROM image JOIN annotation"
             " ON annotation.image = image.key WHERE image.file = ? AND image.key != ?"

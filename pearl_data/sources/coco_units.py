@@ -1,7 +1,7 @@
-"""Whether the boxes of an annotation file are [x, y, width, height] in pixels, as all of them say.
+"""Check that the boxes of an annotation file are [x, y, width, height] in pixels.
 
-Fractions and corners look like boxes one by one; a whole file of them does not. Not here: a single
-box that lies wrong (:mod:`.coco`).
+The check needs the whole file: a single box of fractions or corners looks valid. Not here: checks
+of a single box (:mod:`.coco`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pearl_tools.errors import BadInput
 
-#: Another unit is sure if it fits so large a share of a file's boxes, and ours only so small a one.
+#: Another unit is certain if at least this share of the boxes fits it, and at most that fits ours.
 _NEARLY_ALL, _TOO_FEW = 0.95, 0.9
 _UNITS = """
     SELECT count(*), count(width),
@@ -26,7 +26,7 @@ _UNITS = """
 
 
 def check_units(db: sqlite3.Connection, path: Path) -> None:
-    """Raises ``BadInput`` if the file's boxes are no [x, y, width, height] in pixels."""
+    """Raise ``BadInput`` if the file's boxes are not [x, y, width, height] in pixels."""
     boxes, known, fractions, fit, corners, area_fits, area_corners = db.execute(_UNITS).fetchone()
     got = ""
     if boxes and fractions >= _NEARLY_ALL * boxes:

@@ -24,25 +24,25 @@ from pearl_data.sources.wordings import RELATIONS
 from pearl_data.trajectory import Task
 from pearl_tools.types import Box
 
-#: Pairs of one picture whose order only the depth map knows: an undecided one is kept out.
+#: Most pairs of one picture that the depth map orders; undecided pairs are quarantined.
 _TOOL_PAIRS = 4
-#: Of more things on a picture only some are compared.
+#: Most things of one picture that are compared.
 _MOST_THINGS = 40
-#: Centres differ by at least this share of the picture's side for one to be farther to a side.
+#: "Farther left" and the like require centres at least this share of the picture's side apart.
 _CLEARLY_ASIDE = 0.1
-#: A thing takes up clearly more of the picture if its box is so many times as large.
+#: "Takes up more of the picture" requires a box at least so many times as large.
 _CLEARLY_LARGER = 1.5
 
 
 def nearer(asking: Asking) -> Iterator[Task]:
-    """Which of two ranked things is nearer."""
+    """Questions that ask for the nearer of two ranked things."""
     for a, b in _ranked_pairs(asking):
         turn = asking.turns.take("nearer")
         yield tasks.nearer_task(a, b, _words(asking, a, b), turn, "annotation", asking.rng)
 
 
 def nearer_by_tool(asking: Asking) -> Iterator[Task]:
-    """Which of two things without an annotated order is nearer, for the depth map to say."""
+    """Questions that ask for the nearer of two unranked things; the depth map decides."""
     things = _some([thing for thing in asking.facts.things if not thing.crowd], asking)
     pairs = [
         (a, b)
@@ -51,7 +51,7 @@ def nearer_by_tool(asking: Asking) -> Iterator[Task]:
     ]
     asking.rng.shuffle(pairs)
     for pair in pairs[:_TOOL_PAIRS]:
-        # who is nearer is not known yet: in random order neither place is worth guessing
+        # the nearer one is not known yet: a random order balances the positions
         a, b = asking.rng.sample(pair, 2)
         words = _words(asking, a, b)
         if words[0] != words[1]:
@@ -59,7 +59,7 @@ def nearer_by_tool(asking: Asking) -> Iterator[Task]:
 
 
 def nearer_details(asking: Asking) -> Iterator[Task]:
-    """An attribute of the nearer of two ranked things which differ in it."""
+    """Questions about an attribute of the nearer of two ranked things that differ in it."""
     for a, b in _ranked_pairs(asking):
         if not asking.is_small(a, HARD_TO_SEE):
             continue
@@ -76,7 +76,7 @@ def nearer_details(asking: Asking) -> Iterator[Task]:
 
 
 def relations(asking: Asking) -> Iterator[Task]:
-    """Which of two things is farther to a side, or larger: controls that need no tool."""
+    """Questions that compare the positions or sizes of two things: controls without a tool."""
     if asking.only_hard:
         return
     named = [
@@ -84,7 +84,7 @@ def relations(asking: Asking) -> Iterator[Task]:
         for thing in _some(asking.facts.things, asking)
         if not thing.crowd and not asking.is_small(thing)
         for words in [phrase(thing, asking.facts.things)]
-        if words != placed(thing)  # a box in the question would answer it
+        if words != placed(thing)  # a box in the question would give the answer
     ]
     pairs = list(combinations(named, 2))
     asking.rng.shuffle(pairs)
@@ -104,7 +104,7 @@ def relations(asking: Asking) -> Iterator[Task]:
 
 
 def relation_of(task: Task) -> str | None:
-    """The relation that a question of family ``relation`` asks for; None for another wording."""
+    """The relation in a question of family ``relation``; None for an unknown wording."""
     text = task.question.casefold()
     for evidence in task.evidence:
         text = text.replace(evidence.label.casefold(), "")
@@ -113,7 +113,7 @@ def relation_of(task: Task) -> str | None:
 
 
 def more(relation: str, box: Box) -> float:
-    """The larger, the more a thing in ``box`` is farther to the left, larger, ..."""
+    """The degree to which ``box`` has the relation: farther to the left, larger, ..."""
     x, y, area = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, area_share(box)
     return {"left": -x, "right": x, "above": -y, "below": y, "larger": area, "smaller": -area}[
         relation
@@ -121,7 +121,7 @@ def more(relation: str, box: Box) -> float:
 
 
 def clearly(relation: str, a: Box, b: Box) -> bool:
-    """Nobody who sees boxes ``a`` and ``b`` would doubt which of them is more so."""
+    """True if boxes ``a`` and ``b`` clearly differ in the relation."""
     if relation in ("larger", "smaller"):
         return max(area_share(a), area_share(b)) >= _CLEARLY_LARGER * min(
             area_share(a), area_share(b)
@@ -148,7 +148,7 @@ def _ranked_pairs(asking: Asking) -> list[tuple[Thing, Thing]]:
 
 
 def _some(things: list[Thing], asking: Asking) -> list[Thing]:
-    """At most so many of ``things`` that all their pairs can be looked at."""
+    """At most so many of ``things`` that all their pairs can be compared."""
     return asking.rng.sample(things, min(len(things), _MOST_THINGS))
 
 

@@ -1,9 +1,8 @@
-"""Annotation files of other tools as one COCO file: LabelMe, Pascal VOC, CVAT, VIA, Label Studio,
-CreateML, a file or a folder of them.
+"""Converts annotation files of other tools to COCO: LabelMe, Pascal VOC, CVAT, VIA, Label Studio
+and CreateML, a file or a folder of them.
 
-Only what they say is taken over: a shape that is no box or polygon stays without a box, so that its
-kind is neither counted nor denied on its picture. Not here: video tracks, and YOLO's labels, whose
-names and sizes lie elsewhere.
+A shape that is neither a box nor a polygon gets no box; no question then counts or denies its kind
+in the picture. Not supported: video tracks, and YOLO labels, which lack names and sizes.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from pearl_tools.strict_json import parse_json
 _HEAD_BYTES: Final = 1 << 20
 #: A larger file of one picture, or of another tool's project, is not converted.
 _MOST_BYTES: Final = 32 << 20
-#: How nearly every COCO file begins: such a file is not looked at any further, however large.
+#: Usual start of a COCO file; a file that matches is passed on unread.
 _COCO_BEGINS = re.compile(rb'\s*\{\s*"(?:info|images|annotations|categories|licenses)"')
 _SUFFIXES = (".json", ".xml")
-#: Names under which VIA's users keep the kind of a thing.
+#: Attribute names that VIA users give to the kind of a thing.
 _KIND_NAMES = ("label", "class", "name", "category", "type", "object")
 _UPLOAD = re.compile(r"(?:.*/)?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(?P<name>[^/]+)\Z")
 
 
 class Shape(NamedTuple):
-    """A thing: its kind, corners of its box in pixels (None: it has no box), attributes."""
+    """A thing: its kind, the corners of its box in pixels (None: no box), its attributes."""
 
     label: str
     box: tuple[float, float, float, float] | None
@@ -44,7 +43,7 @@ class Shape(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture as a tool names it, its size if stated, and what is marked on it."""
+    """A picture: its name in the tool's file, its size if stated, its marked things."""
 
     name: str
     size: tuple[Any, Any]
@@ -52,11 +51,10 @@ class Picture(NamedTuple):
 
 
 def open_as_coco(path: Path) -> BinaryIO:
-    """The annotations at ``path`` as a stream of COCO: the file as it is, unless another tool wrote
-    it, or it is a folder of such files.
+    """The annotations at ``path`` as a stream of COCO JSON. A COCO file is passed on unchanged, a
+    file of another tool, or a folder of such files, is converted.
 
-    Raises ``OSError`` for what cannot be opened, :class:`BadInput` for a file that cannot be
-    converted.
+    Raises ``OSError`` if a file cannot be opened, :class:`BadInput` if it cannot be converted.
     """
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
@@ -81,22 +79,24 @@ def _pictures_of(path: Path) -> Iterable[Picture]:
     found = _kind(data)
     if found is None:
         refuse_foreign(data, path, "coco")
-        raise BadInput(f"{path}: expected annotations of a known tool, got something else")
+        raise BadInput(f"{path}: expected annotations of a known tool, got an unknown format")
     try:
         if found.name.endswith("XML"):
             if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-                raise BadInput(f"{path}: expected XML without declarations of its own")
+                raise BadInput(
+                    f"{path}: expected XML without DOCTYPE or entity declarations, got some"
+                )
             value: Any = ET.fromstring(data)  # noqa: S314 - without entities, see above
         else:
             value = parse_json(data, str(path))
         return list(_CONVERTERS[found.name](value))
     except (ET.ParseError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise BadInput(f"{path}: expected {found.name}, got one that differs: {reason}") from error
+        raise BadInput(f"{path}: expected {found.name}, got an invalid one: {reason}") from error
 
 
 def _as_coco(pictures: Iterable[Picture]) -> BinaryIO:
-    """The COCO file of ``pictures``, on disk as long as it is open."""
+    """The COCO file of ``pictures``, a temporary file that exists while it is open."""
     categories: dict[str, int] = {}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -146,7 +146,7 @@ def _labelme(value: dict[str, Any]) -> Iterator[Picture]:
 
 
 def _voc(root: ET.Element) -> Iterator[Picture]:
-    """Corners of VOC are pixels counted from 1, both inside the box."""
+    """Read Pascal VOC; its corners are pixels counted from 1, both inside the box."""
     shapes = []
     for item in root.iter("object"):
         edges = [item.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
@@ -168,7 +168,7 @@ def _text(element: ET.Element, name: str) -> str:
 
 def _cvat(root: ET.Element) -> Iterator[Picture]:
     if root.find("track") is not None:
-        raise ValueError("tracks of a video; export it as CVAT for images")
+        raise ValueError("video tracks; export them as 'CVAT for images'")
     for image in root.iter("image"):
         shapes = []
         for shape in image:
@@ -218,7 +218,7 @@ def _via_box(shape: dict[str, Any]) -> tuple[float, float, float, float] | None:
 
 
 def _label_studio(value: Any) -> Iterator[Picture]:
-    """Boxes are per cent of the picture; of several annotators the first is taken."""
+    """Read Label Studio; boxes are percentages. Only the first annotator's boxes are used."""
     for task in value if isinstance(value, list) else [value]:
         name = next(v for v in task["data"].values() if isinstance(v, str))
         upload = _UPLOAD.match(name)
@@ -243,7 +243,7 @@ def _label_studio(value: Any) -> Iterator[Picture]:
 
 
 def _create_ml(value: list[dict[str, Any]]) -> Iterator[Picture]:
-    """Boxes are centre and size."""
+    """Read CreateML; boxes are centre and size."""
     for image in value:
         shapes = []
         for each in image["annotations"]:

@@ -1,6 +1,6 @@
-"""Files of other tools, recognised by how they begin, so that an error names them and a way on.
+"""Recognises files of other tools by their first bytes, so that an error can say how to use them.
 
-Not here: reading them.
+Not here: conversion (:mod:`.converting`).
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import msgspec
 
 from pearl_tools.errors import BadInput, ToolError
 
-#: What every row must look like, for whoever has something else.
+#: The form of a row, quoted in errors.
 ROW_FORM: Final = (
     '{"image": "a.jpg", "question": "...", "choices": [...], "answer": "...", '
     '"evidence": [{"bbox": [x0, y0, x1, y1], "label": "..."}]}'
 )
 _NO_BOXES: Final = (
-    "it has no box that says where the answer lies, so no command here makes tool calls of it; "
+    "it has no boxes of evidence, which every tool call needs; "
     f"write rows with evidence: {ROW_FORM}"
 )
-_EXPORT: Final = "no command here reads it; export it as COCO and give it as --source coco:FILE"
-_CONVERTED: Final = "give it, or a folder of such files, as --source coco:PATH"
-_TABLE: Final = f"no command here reads tables; write one JSON object a line: {ROW_FORM}"
+_EXPORT: Final = "this format is not supported; export it as COCO and use --source coco:FILE"
+_CONVERTED: Final = "pass it, or a folder of such files, as --source coco:PATH"
+_TABLE: Final = f"tables are not supported; write one JSON object per line: {ROW_FORM}"
 _HEAD_BYTES: Final = 1 << 16
-#: Beyond this a file is judged by its first line alone.
+#: A larger file is recognised by its first line alone.
 _MOST_PARSED_BYTES: Final = 64_000_000
 
 
 class Foreign(NamedTuple):
-    """A format that is not what was asked for: its name, and what to do with it."""
+    """A format other than the expected one: its name, and advice."""
 
     name: str
     advice: str
@@ -42,11 +42,11 @@ _MESSAGES = Foreign("chat messages as of OpenAI, ShareGPT or ms-swift", _NO_BOXE
 _QUERY = Foreign("ms-swift query and response", _NO_BOXES)
 _ALPACA = Foreign("Alpaca instructions", _NO_BOXES)
 _VQA = Foreign("VQAv2 questions or annotations", _NO_BOXES)
-_COCO = Foreign("a COCO annotation file", "give it as --source coco:FILE")
-_ROWS = Foreign("question rows", "give them as --source jsonl:FILE")
-_OURS = Foreign("a trajectory of this toolkit", "it is finished: pearl-data show, validate, audit")
+_COCO = Foreign("a COCO annotation file", "pass it as --source coco:FILE")
+_ROWS = Foreign("question rows", "pass them as --source jsonl:FILE")
+_OURS = Foreign("a trajectory of this toolkit", "use pearl-data show, validate or audit")
 
-#: Names of fields that an object has -> what it is. The first that fits counts.
+#: Field names of an object -> its format. The first match counts.
 _OBJECTS: tuple[tuple[frozenset[str], Foreign], ...] = tuple(
     (frozenset(fields.split()), foreign)
     for fields, foreign in (
@@ -65,14 +65,14 @@ _OBJECTS: tuple[tuple[frozenset[str], Foreign], ...] = tuple(
         ("data annotations", Foreign("a Label Studio export", _CONVERTED)),
         ("data predictions", Foreign("a Label Studio export", _CONVERTED)),
         ("image_id category_id bbox score", Foreign("COCO detection results",
-         "results are no annotations; give the file with images, annotations and categories as "
+         "results are not annotations; pass the file with images, annotations and categories as "
          "--source coco:FILE")),
         ("image annotations", Foreign("a CreateML file", _CONVERTED)),
         ("task media steps", _OURS),
         ("question answer", _ROWS),
     )
 )  # fmt: skip
-#: How a file that is no JSON begins -> what it is.
+#: First bytes of a file that is not JSON -> its format.
 _BYTES = (
     (b"PAR1", Foreign("a Parquet table", _TABLE)),
     (b"ARROW1", Foreign("an Arrow table", _TABLE)),
@@ -95,7 +95,7 @@ _YOLO = re.compile(rb"\d+(?:[ \t]+-?(?:0?\.\d+|[01](?:\.\d*)?)(?:[eE]-?\d+)?){4,
 
 
 def recognise(data: bytes) -> Foreign | None:
-    """What the file with these bytes is, if it is something known."""
+    """The format of a file that begins with these bytes, if it is recognised."""
     for mark, foreign in _BYTES:
         if data.startswith(mark):
             return foreign
@@ -111,7 +111,7 @@ def recognise(data: bytes) -> Foreign | None:
 
 
 def refuse_foreign(data: bytes, path: Path, kind: Literal["coco", "jsonl"]) -> None:
-    """Raises :class:`BadInput` naming the format, if the file is of another tool."""
+    """Raise :class:`BadInput` naming the format if another tool wrote the file."""
     found = recognise(data)
     if found is None or found == {"coco": _COCO, "jsonl": _ROWS}[kind]:
         return
@@ -120,7 +120,7 @@ def refuse_foreign(data: bytes, path: Path, kind: Literal["coco", "jsonl"]) -> N
 
 
 def foreign_row(value: dict[str, Any], error: ToolError) -> ToolError:
-    """``error`` about a row, saying of which tool the row is, if it is known."""
+    """``error`` about a row, with a hint that names the row's tool if it is recognised."""
     found = _of_object(value)
     if found is None or found is _ROWS:
         return error
@@ -129,7 +129,7 @@ def foreign_row(value: dict[str, Any], error: ToolError) -> ToolError:
 
 def _of_object(value: dict[str, Any]) -> Foreign | None:
     if value.keys() >= {"question", "answer", "evidence"}:
-        return _ROWS  # whatever other columns there are
+        return _ROWS  # other columns do not matter
     found = _by_fields(value)
     first = next(iter(value.values()), None)
     if found is None and isinstance(first, dict):  # VIA 1: files by name and size
@@ -158,12 +158,12 @@ def _first_value(data: bytes) -> Any:
 
 
 def _of_text(head: bytes) -> Foreign | None:
-    """Text that is no JSON: boxes of YOLO, or a table."""
+    """The format of text that is not JSON: YOLO boxes, or a table."""
     if head.startswith((b"{", b"[")) or b"\0" in head:
         return None
     lines = [line.strip() for line in head.splitlines() if line.strip()][:5]
     if lines and all(_YOLO.match(line) for line in lines):
-        advice = "no command here reads it, since the names of its classes are elsewhere; "
+        advice = "this format is not supported, since it lacks the names of its classes; "
         return Foreign("YOLO labels", advice + _EXPORT.partition("; ")[2])
     for separator, name in ((b"\t", "a table (TSV)"), (b",", "a table (CSV)"), (b";", "a table")):
         counts = {line.count(separator) for line in lines}

@@ -1,7 +1,7 @@
-"""The lists of one JSON object, item by item: a file of any size in the memory of its largest item.
+"""Streams the lists of one JSON object, item by item; memory is bounded by the largest item.
 
-Finds where each item ends by its brackets and strings alone, so that an item that is no sound JSON
-(NaN, another encoding) costs itself only; its reader decodes it. Not here: what the items mean.
+Brackets and strings alone determine the end of an item, so that an invalid item (NaN, another
+encoding) does not affect the others; the caller decodes it. Not here: the meaning of items.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from pearl_tools.errors import BadInput, short_repr
 
 _CHUNK_BYTES: Final = 2**20
-#: An item beyond this is no item: a bracket is missing.
+#: A longer item means that a bracket is missing.
 LARGEST_ITEM_BYTES: Final = 256 * 2**20
 #: Up to the next bracket of a kind outside strings; up to a quote if its string has not ended yet.
 #: An object ends where its braces do, a list where its brackets do: the others are inside.
@@ -36,10 +36,10 @@ def read_lists(
     saw: Callable[[bytes], None],
 ) -> Iterator[tuple[str, int, bytes]]:
     """(name, index, text) of every item of the lists ``names`` of the object in ``stream``; a value
-    of ``names`` that is no list comes with index -1. Other values are skipped, whatever their size.
+    of ``names`` that is not a list has index -1. Other values are skipped.
 
-    ``saw`` is given all bytes once, in order. Raises what ``refuse`` makes of a reason: no object,
-    one name twice, brackets that do not fit, an end before the end.
+    ``saw`` gets all bytes once, in order. Raises ``refuse(reason)`` if the stream is not an object,
+    repeats a name, has mismatched brackets, or ends early.
     """
     text = _Text(stream, refuse, saw)
     text.take(b"{")
@@ -67,11 +67,11 @@ def read_lists(
             text.take(b",")
     text.take(b"}")
     if text.next_byte():
-        raise refuse(f"more behind its end, at byte {text.offset}")
+        raise refuse(f"extra text after the end of the object, at byte {text.offset}")
 
 
 class _Text:
-    """A part of the file in memory, and the place in it up to which it was read."""
+    """The part of the file in memory, and the position of the reader in it."""
 
     def __init__(
         self, stream: BinaryIO, refuse: Callable[[str], BadInput], saw: Callable[[bytes], None]
@@ -83,18 +83,18 @@ class _Text:
 
     @property
     def offset(self) -> int:
-        """Bytes of the file up to here."""
+        """The position in the file, in bytes."""
         return self._dropped + self._at
 
     def next_byte(self) -> bytes:
-        """The next byte that is no space, not taken; empty at the end of the file."""
+        """The next byte that is not a space, without consuming it; empty at the end of the file."""
         while True:
             self._at = _SPACE.match(self._bytes, self._at).end()  # type: ignore[union-attr]  # matches anything
             if self._at < len(self._bytes) or not self._more():
                 return self._bytes[self._at : self._at + 1]
 
     def take(self, byte: bytes) -> None:
-        """Pass over ``byte``, which must come next."""
+        """Consume ``byte``, which must come next."""
         if (got := self.next_byte()) != byte:
             found = short_repr(got.decode("latin-1")) if got else "the end of the file"
             raise self._refuse(f"expected {byte.decode()} at byte {self.offset}, got {found}")
@@ -113,11 +113,11 @@ class _Text:
             raise self._refuse(f"a name before byte {self.offset}: {error}") from None
 
     def value(self, where: str, *, keep: bool = True) -> bytes:
-        """The text of the value that comes next; empty if it is not to be kept."""
+        """Consume the next value; returns its text, or nothing if it is not kept."""
         first = self.next_byte()
         if first not in (b"{", b"["):
             pattern = _STRING if first == b'"' else _SCALAR
-            # a scalar that touches the end of what is in memory may go on behind it
+            # a scalar at the end of the buffer may be incomplete
             while not (found := pattern.match(self._bytes, self._at)) or (
                 found.end() == len(self._bytes) and pattern is _SCALAR
             ):
@@ -149,10 +149,12 @@ class _Text:
             grown = self._more()
             at += self._at
             if not grown or (keep and len(self._bytes) > LARGEST_ITEM_BYTES):
-                raise self._refuse(f"{where}, which begins at byte {begin}, has no end")
+                raise self._refuse(
+                    f"{where}: expected an end of the value that begins at byte {begin}"
+                )
 
     def _more(self) -> bool:
-        """Read on, forgetting what is behind; False at the end of the file."""
+        """Read more and discard consumed bytes; False at the end of the file."""
         kept = self._bytes[self._at :]
         self._dropped += self._at
         new = self._stream.read(max(_CHUNK_BYTES, len(kept)))

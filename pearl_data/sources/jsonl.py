@@ -1,4 +1,4 @@
-"""Questions that people already have: one JSON object a line, with the boxes the answer rests on.
+"""Existing questions: one JSON object per line, with the boxes of evidence for the answer.
 
     {"image": "a.jpg", "question": "...", "choices": ["red", "blue"], "answer": "red",
      "evidence": [{"bbox": [0.1, 0.2, 0.3, 0.4], "label": "the mug"}]}
@@ -42,14 +42,14 @@ from pearl_tools.strict_json import decode_error, decode_json
 from pearl_tools.types import Medium
 
 ROWS_PER_BLOCK = 8
-#: What is read to see what a file is; a larger one is read with progress.
+#: Bytes read to recognise the format; a larger file is read with a progress line.
 _HEAD_BYTES = 20_000_000
 
 
 class JsonlSource:
     """A JSONL file and the folder of its pictures as a source of questions.
 
-    Raises :class:`BadInput` for a file that cannot be read, or holds something else than rows.
+    Raises :class:`BadInput` for a file that cannot be read or does not hold rows.
     """
 
     def __init__(self, rows: Path, images: Path, settings: QuestionSettings) -> None:
@@ -138,7 +138,7 @@ class JsonlSource:
         return read_picture(self._pictures, name, medium_id=medium_id, frame=frame)
 
     def _evidence(self, row: Row, index: int, roots: list[Medium], path: str) -> Evidence:
-        """Evidence ``index`` of a row with its box as fractions; raises ``ToolFailure``."""
+        """Evidence ``index`` of a row, its box as fractions; raises ``ToolFailure``."""
         item = row.evidence[index]
         where = f"{path}.evidence[{index}]"
         position = int(item.media[1:])
@@ -154,8 +154,8 @@ class JsonlSource:
 
 
 class _RowFile:
-    """The rows of a file with their numbers from 1: the lines that are not blank, or the items of
-    one array. Of lines only their places are held, so that a file may be of any size.
+    """The rows of a file, numbered from 1: its lines that are not blank, or the items of one array.
+    Memory holds only the offsets of lines, so a file of lines may have any size.
 
     Raises ``OSError``, and :class:`BadInput` for a file of another tool.
     """
@@ -187,7 +187,7 @@ class _RowFile:
         return len(self._items or self._starts)
 
     def read(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
-        """(number, text) of the rows from ``first`` up to ``last``, counted from 0."""
+        """(number, text) of rows ``first`` to ``last`` - 1, counted from 0."""
         if self._items:
             yield from enumerate(self._items[first:last], start=first + 1)
             return
@@ -200,7 +200,7 @@ class _RowFile:
 
 
 def _items(data: bytes) -> list[bytes]:
-    """The items of the array that ``data`` is; none if it is lines, of which one is broken."""
+    """The items of the array in ``data``; empty if ``data`` holds lines, one of them broken."""
     try:
         return [bytes(item) for item in msgspec.json.decode(data, type=list[msgspec.Raw])]
     except (msgspec.DecodeError, ValueError, RecursionError):

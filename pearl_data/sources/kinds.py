@@ -1,9 +1,9 @@
-"""The kinds of things that an annotation file names: one name each, and which are a kind of which.
+"""The kinds of things in an annotation file: their names, and which kinds include which.
 
 ``Traffic_Light`` and ``traffic light`` are one kind. A kind and a broader one (``man``, ``person``)
-both fit the same thing, so neither is a wrong choice beside the other. Broader kinds come from
-``supercategory`` and fields like it, from a hierarchy beside the categories, and from names that
-end alike (``teddy bear``, ``bear``). Not here: part-of.
+fit the same thing, so neither may be a wrong choice beside the other. Broader kinds come from
+``supercategory`` and similar fields, from a hierarchy beside the categories, and from names with
+the same ending (``teddy bear``, ``bear``). Not supported: part-of relations.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _NODE_NAME = ("name", "labelname", "label", "id")
 
 
 class Kind(NamedTuple):
-    """One category: its id, its name as people say it, the names of its keypoints.
+    """One category: its id, its name in plain words, the names of its keypoints.
 
-    ``stuff``, such as sky, has no single things; in a box of ``anything``, such as an ignored
-    region, there may be things of every kind. Neither is asked about.
+    ``stuff``, such as sky, cannot be counted; a box of ``anything``, such as an ignored region, may
+    hold things of every kind. Neither is asked about.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
 
 
 def id_text(value: Any) -> str | None:
-    """An id as text: 1, 1.0 and "1" are one; None for what can be no id.
+    """An id as text: 1, 1.0 and "1" are equal; None for an invalid id.
 
     >>> [id_text(value) for value in (7, 7.0, " 7 ", "7.0", "-7.0", True, [], "")]
     ['7', '7', '7', '7', '-7', None, None, None]
@@ -53,19 +53,19 @@ def id_text(value: Any) -> str | None:
 
 
 def plain_name(name: str) -> str:
-    """A name as people say it: ``baseball_bat.`` is ``baseball bat``."""
+    """A name in plain words: ``baseball_bat.`` becomes ``baseball bat``."""
     return " ".join(name.replace("_", " ").split()).rstrip(".,;:! ")
 
 
 def role_of(category: dict[str, Any]) -> Literal["thing", "stuff", "anything"]:
-    """What the boxes of a category mean, by its name and by ``isthing`` of panoptic sets."""
+    """The meaning of a category's boxes, from its name and ``isthing`` of panoptic sets."""
     if names_no_kind(category["name"]):
         return "anything"
     return "stuff" if category.get("isthing") in (0, "0", False) else "thing"
 
 
 def part_names(keypoints: Any) -> list[str]:
-    """A category's names of parts as people say them; empty for those without one."""
+    """The names of a category's keypoints in plain words; empty text for unnamed ones."""
     if not isinstance(keypoints, list):
         return []
     return [plain_name(name) if isinstance(name, str) else "" for name in keypoints]
@@ -74,9 +74,9 @@ def part_names(keypoints: Any) -> list[str]:
 def related(
     kinds: Iterable[Kind], categories: Iterable[dict[str, Any]], hierarchies: Iterable[Any] = ()
 ) -> dict[str, list[str]]:
-    """Name of a kind -> names of all broader and narrower kinds, for kinds that have any.
+    """Name of a kind -> the names of all broader and narrower kinds; kinds without any are absent.
 
-    Names that may be said of one thing are each other's kin as well: ``dog`` and ``dogs``, names
+    Names that fit the same thing are kin too: ``dog`` and ``dogs``, names
     that share one of their ``synonyms`` (LVIS). ``categories`` are the file's items,
     ``hierarchies`` trees of objects with a name and ``Subcategory`` or ``children`` (Open Images),
     or of objects name -> narrower ones.

@@ -1,8 +1,8 @@
-"""Questions that one look answers: details, names, presence, wholeness, parts and counts.
+"""Questions about single things: details, names, presence, wholeness, parts and counts.
 
-Each family yields what it can ask about a picture, what needs a closer look first. Yes and no,
-positions and numbers come in turns, and both answers are possible whenever one is asked for, so
-that neither the sizes of boxes nor the choices give an answer away.
+Each family yields its questions about a picture; those that need a closer look come first. Yes and
+no, positions and numbers take turns. A question is asked only if both answers were possible, so
+that neither the sizes of boxes nor the choices give the answer away.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from pearl_tools.types import Box
 
 #: Largest number of a kind that is counted.
 _LARGEST_COUNT = 6
-#: A region that needs no tool may cover nearly the whole picture, not all of it.
+#: Largest share of the picture that a region of a question without a tool covers.
 _LARGEST_REGION = 0.9
 #: Sides of the box of a part, as shares of its thing's longer side.
 _PART_SHARE = (0.12, 0.25)
-#: A box of a part is no smaller than this, in pixels: keypoints are set by hand.
+#: Least side of the box of a part, in pixels: keypoints are placed by hand.
 _LEAST_PART_PX = 16
-#: A part that a box does not show is at least this share of the box's side away from it.
+#: A part outside a box is at least this share of the box's side away from it.
 _CLEAR = 0.5
 _VISIBLE = 2
-#: Keypoints may lie beside their thing's box by this share of its sides: corners are rounded.
+#: Keypoints may lie outside their thing's box by this share of its sides, for rounding.
 _BESIDE = 0.1
 
 
 def details(asking: Asking) -> Iterator[Task]:
-    """Attributes and words of things."""
+    """Questions about attributes of things and text on them."""
     answered: Counter[tuple[str, str]] = Counter()
     for thing, hard in asking.things():
         it = phrase(thing, asking.facts.things)
@@ -65,12 +65,12 @@ def details(asking: Asking) -> Iterator[Task]:
 
 
 def identities(asking: Asking) -> Iterator[Task]:
-    """Names of things, as often as the same names are wrong choices elsewhere."""
+    """Questions for names of things; each name is as often right as it is a wrong choice."""
     yield from _identities(asking, evenly=True)
 
 
 def any_identity(asking: Asking) -> Iterator[Task]:
-    """Names of things, however often they were asked for: for pictures with nothing else to ask."""
+    """Questions for names without that balance: for pictures with no other question."""
     yield from _identities(asking, evenly=False)
 
 
@@ -81,7 +81,7 @@ def _identities(asking: Asking, *, evenly: bool) -> Iterator[Task]:
     for thing, hard in things:
         if answered[thing.name] == SAME_ANSWER:
             continue
-        # the first name on a picture may be asked for ahead of its wrong offers, no other one
+        # only the first name on a picture may be asked before it was a wrong choice
         if evenly and turns.credit(thing.name) < (WRONG if answered else 0):
             continue
         owed = turns.owed()
@@ -94,7 +94,7 @@ def _identities(asking: Asking, *, evenly: bool) -> Iterator[Task]:
 
 
 def presences(asking: Asking) -> Iterator[Task]:
-    """Yes and no in turns: a box around a thing, or one of equal size where none of its kind is."""
+    """Yes and no in turns: a box around a thing, or one of equal size without any of its kind."""
     for thing, hard in asking.things(HARD_TO_SEE):
         if thing.name not in asking.facts.complete:
             continue
@@ -102,7 +102,7 @@ def presences(asking: Asking) -> Iterator[Task]:
         around = loose_box(thing.bbox, asking.rng, asking.smallest)
         beside = empty_box(thing.bbox, same, asking.rng, asking.smallest)
         if beside is None:
-            continue  # only a yes were possible: the size of the box would tell
+            continue  # only yes would be possible: the size of the box would give it away
         yes = asking.turns.wants_yes("presence")
         turn = asking.turns.take_yes_or_no("presence", yes=yes)
         box = around if yes else beside
@@ -111,8 +111,8 @@ def presences(asking: Asking) -> Iterator[Task]:
 
 
 def any_presence(asking: Asking) -> Iterator[Task]:
-    """A box around a thing, which shows it: for pictures with nothing else to ask. Later turns of
-    :func:`presences` make up for the answer.
+    """A box around a thing, answer yes: for pictures with no other question. Later turns of
+    :func:`presences` restore the balance.
     """
     for thing, hard in asking.things(HARD_TO_SEE):
         turn = asking.turns.take_yes_or_no("presence", yes=True)
@@ -130,10 +130,10 @@ def wholes(asking: Asking) -> Iterator[Task]:
         of_kind = [other for other in asking.facts.things if other.name == thing.name]
         if thing.name not in asking.facts.complete or len(of_kind) > 1 or is_plural(thing.name):
             continue
-        # little room, so that a picture has place to move the box off its thing
+        # a narrow margin leaves room in the picture to move the box off its thing
         width, height = thing.bbox[2] - thing.bbox[0], thing.bbox[3] - thing.bbox[1]
         if width < asking.smallest[0] or height < asking.smallest[1]:
-            continue  # nobody sees if a few pixels are cut
+            continue  # a cut of a few pixels is not visible
         holding = loose_box(thing.bbox, asking.rng, asking.smallest, least=0.02, most=0.12)
         cutting = cut_box(holding, thing.bbox, asking.rng)
         if cutting is None or area_share(holding) > _LARGEST_REGION:
@@ -178,15 +178,15 @@ def parts(asking: Asking) -> Iterator[Task]:
 
 
 def _most_part_px(asking: Asking) -> float:
-    """Sides up to so many pixels of the picture are hard to see at the model's resolution."""
+    """The longest side, in pixels of the picture, that is hard to see at the model's resolution."""
     facts, settings = asking.facts, asking.settings
     scale = min(1.0, settings.model_long_side_px / max(facts.width, facts.height))
     return settings.small_px * HARD_TO_SEE / scale
 
 
 def _named_points(thing: Thing) -> dict[str, tuple[float, float]]:
-    """The visible keypoints of ``thing`` whose names are parts, by their words; none if many lie
-    beside the thing's box, since they are then in another unit or of another thing.
+    """The visible keypoints of ``thing`` that name parts, by their words. Empty if many lie outside
+    the thing's box: they are then in another unit or belong to another thing.
     """
     points: dict[str, tuple[float, float]] = {}
     beside = 0
@@ -204,7 +204,9 @@ def _named_points(thing: Thing) -> dict[str, tuple[float, float]]:
 
 
 def _others_in(box: Box, thing: Thing, things: list[Thing]) -> bool:
-    """Another thing of the kind, or of a kin, reaches into ``box``: a part in it may be its."""
+    """True if another thing of the same or a related kind reaches into ``box``: a part in it may
+    belong to that thing.
+    """
     alike = {thing.name, *thing.kin}
     return any(
         other is not thing and other.name in alike and intersection_share(box, other.bbox) > 0
@@ -213,9 +215,9 @@ def _others_in(box: Box, thing: Thing, things: list[Thing]) -> bool:
 
 
 def counts(asking: Asking) -> Iterator[Task]:
-    """How many of a completely annotated kind lie in a region.
+    """Questions for the number of things of a completely annotated kind in a region.
 
-    All choices are numbers for which the picture has a region, and each is the answer as often.
+    The picture has a region for each number among the choices, and each is equally often right.
     """
     turns, rng = asking.turns, asking.rng
     for name in rng.sample(asking.facts.complete, len(asking.facts.complete)):

@@ -1,6 +1,6 @@
-"""English for the names of kinds and parts: plural, article, verb, and keypoint names as words.
+"""English for the names of kinds and parts: plurals, articles, verbs, words of keypoint names.
 
-A name is taken as an annotator wrote it; a slip here costs grammar, never truth.
+Names are used as annotated; an error here affects grammar, never the answer.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 
 from pluralizer import Pluralizer
 
-#: What is counted in a name, then what only tells which: ``head`` of ``head of cattle``.
+#: The noun that is counted in a name, and its complement: ``head`` and `` of cattle``.
 _HEAD = re.compile(r"(.*?)( of .*| \(.*|)", re.DOTALL)
-#: Things of two parts that have no singular, though the library knows one.
+#: Nouns without a singular for which the library has one.
 _PAIRS = frozenset({"jeans", "pliers", "scissors"})
 
 
@@ -20,7 +20,7 @@ def _folded(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-#: Nouns of what is not counted.
+#: Mass nouns.
 _MASS = _folded("""
     algae artwork asphalt bacon baggage bedding beef beer bread broccoli butter cardboard cash
     celery cheese clothing coffee concrete confetti corn cream crockery cutlery debris denim dirt
@@ -34,9 +34,9 @@ _MASS = _folded("""
     stationery steam straw sugar sushi swimwear tableware tea timber tofu toothpaste traffic trash
     turf underwear vegetation water wheat wildlife wine wood wool yogurt
     """)
-#: Singular nouns in -s that the library takes for plurals.
+#: Singular nouns in -s that the library treats as plurals.
 _NOT_PLURAL = frozenset({"axis", "lens", "species", "series"})
-#: Beginnings that sound like a vowel, and vowels that sound like none: ``a uniform``.
+#: Beginnings pronounced as a vowel, without vowels pronounced as a consonant: ``a uniform``.
 _VOWEL = re.compile(
     r"(?!eu|ewe|one\b|once|uni(?!n|m)|us[aei]|ut[ei]|ura|uk)[aeiou]|8|hours?\b|hourg|heir|honest|x-",
     re.IGNORECASE,
@@ -50,7 +50,7 @@ _NUMBERING = re.compile(r"\d|\b(kp|kpt|keypoint|point|landmark|joint|lm)s?\b")
 
 @functools.cache
 def plural(name: str) -> str:
-    """The plural of a category name, which may be one already.
+    """The plural of a category name, which may be a plural already.
 
     >>> [plural(name) for name in ("skis", "wine glass", "head of cattle", "person (man)")]
     ['skis', 'wine glasses', 'heads of cattle', 'people (man)']
@@ -65,7 +65,7 @@ def plural(name: str) -> str:
 
 @functools.cache
 def singular(name: str) -> str:
-    """The singular of a category name, which may be one already.
+    """The singular of a category name, which may be a singular already.
 
     >>> [singular(name) for name in ("dogs", "wine glasses", "people", "bus", "heads of cattle")]
     ['dog', 'wine glass', 'person', 'bus', 'head of cattle']
@@ -78,7 +78,7 @@ def singular(name: str) -> str:
 
 @functools.cache
 def is_mass(name: str) -> bool:
-    """``name`` is of what is not counted: ``grass``.
+    """True if ``name`` is a mass noun: ``grass``.
 
     >>> [name for name in ("dry grass", "ice cream", "wine glass", "head of hair") if is_mass(name)]
     ['dry grass', 'ice cream']
@@ -89,7 +89,7 @@ def is_mass(name: str) -> bool:
 
 @functools.cache
 def is_plural(name: str) -> bool:
-    """``name`` means several already, or one thing of two parts.
+    """True if ``name`` is a plural, or has no singular.
 
     >>> [name for name in ("skis", "scissors", "sheep", "bus", "pair of skis") if is_plural(name)]
     ['skis', 'scissors']
@@ -104,7 +104,7 @@ def is_plural(name: str) -> bool:
 
 @functools.cache
 def one(name: str) -> str:
-    """One of a kind with its article, or some.
+    """``name`` with its article, or with "some" if it is a plural.
 
     >>> [one(name) for name in ("dog", "hourglass", "uniform", "ATM", "skis", "grass")]
     ['a dog', 'an hourglass', 'a uniform', 'an ATM', 'some skis', 'some grass']
@@ -130,7 +130,7 @@ def is_there(name: str) -> str:
 
 @functools.cache
 def part_words(name: str) -> str | None:
-    """A keypoint's name as people say it, or None for one that names no part of anything.
+    """A keypoint's name in plain words, or None if it names no part.
 
     >>> [part_words(name) for name in ("left wrist", "L F Paw", "rightEye", "head top", "kp 12")]
     ['left wrist', 'left front paw', 'right eye', 'top of the head', None]

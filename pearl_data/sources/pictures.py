@@ -1,8 +1,8 @@
-"""Finding and reading the pictures that annotations name: in one folder only, size checked.
+"""Finds and reads the pictures that annotations name, in one folder only; checks their size.
 
-Tools write names as they saw the files: with the folders of another machine, backslashes, as
-addresses. The longest tail of such a name that one file of the folder has means that file; if two
-files have it, nothing is guessed. Not here: decoding (:mod:`pearl_tools.media`).
+Annotation tools write names with folders of another machine, with backslashes, or as addresses.
+A name means the file that shares the longest path suffix with it; two such files are an error.
+Not here: decoding (:mod:`pearl_tools.media`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from pearl_tools.geometry import check_aspect_ratio
 from pearl_tools.media import FORMATS, exif_orientation, open_image, read_file, turned_upright
 from pearl_tools.types import Box, MediaFacts, Medium
 
-#: The frame that boxes are meant in, if EXIF data turn a picture: its stored pixels, or upright.
+#: The frame of the boxes of a picture with an EXIF rotation: its stored pixels, or upright.
 Frame = Literal["stored", "upright"]
 
-#: Folders that tools keep beside the pictures; dot folders are such, too.
+#: Bookkeeping folders of tools, which are ignored like dot folders.
 _NOT_SEARCHED = ("__MACOSX",)
 
 
@@ -40,7 +40,7 @@ class PictureFolder:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            msg = f"--images {root}: expected a folder with the pictures, found none"
+            msg = f"--images {root}: expected a folder with the pictures, got no folder"
             raise BadInput(msg)
         self.root = root
         self._known_inside: set[str] = set()
@@ -64,7 +64,7 @@ class PictureFolder:
         return self._safe(self._by_tail(name), name)
 
     def _safe(self, path: str, name: str) -> str:
-        """``path`` itself unless a link leads out of ``root``; each folder is looked at once."""
+        """``path``, unless a link leads out of ``root``; each folder is checked once."""
         folder = path.rpartition("/")[0]
         try:
             if folder and folder not in self._known_inside:
@@ -79,7 +79,7 @@ class PictureFolder:
         return path
 
     def _by_tail(self, name: str) -> str:
-        """The file that shares the longest tail with ``name``, letter case and accents folded."""
+        """The file that shares the longest path suffix with ``name``, case and accents folded."""
         best: dict[str, None] = {}
         longest = (0, 0)
         for parts in name_parts(name):
@@ -112,7 +112,7 @@ class PictureFolder:
 
     @functools.cached_property
     def _index(self) -> dict[str, list[str]]:
-        """Folded base name -> paths below ``root``; made when a name is not found as it is."""
+        """Folded base name -> paths below ``root``; built when an exact name is not found."""
         index: dict[str, list[str]] = {}
         for folder, below, files in os.walk(self.root):
             below[:] = sorted(d for d in below if d[0] != "." and d not in _NOT_SEARCHED)
@@ -125,9 +125,9 @@ class PictureFolder:
 
 
 def name_parts(name: str) -> list[list[str]]:
-    r"""The ways to read ``name`` as a path, surest first: as is, by slashes, without ``%20``.
+    r"""The readings of ``name`` as a path, the most literal first: unchanged, split, unquoted.
 
-    An address counts by its path, a Windows path by its slashes; ``.`` and drives mean nothing.
+    Of an address only the path counts; ``.`` and drive letters are dropped.
 
     >>> name_parts(r"C:\data\my%20dog.png")
     [['C:\\data\\my%20dog.png'], ['data', 'my%20dog.png'], ['data', 'my dog.png']]
@@ -142,7 +142,7 @@ def name_parts(name: str) -> list[list[str]]:
 
 
 def _shared(one: Iterable[str], other: Iterable[str]) -> int:
-    """How many last parts of two paths are equal."""
+    """The number of equal parts at the end of two paths."""
     pairs = zip(reversed(list(one)), reversed(list(other)), strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -163,8 +163,8 @@ _guard: ContextVar[Guard] = ContextVar("guard", default=_unguarded)
 
 @contextmanager
 def while_opening(guard: Guard) -> Iterator[None]:
-    """Inside, every picture is opened within ``guard(path)``: a decoder may end the process, and
-    the process that watches it must know at which picture.
+    """Open every picture within ``guard(path)``: a decoder may end the process, and the parent must
+    know which picture was being opened.
     """
     token = _guard.set(guard)
     try:
@@ -174,8 +174,8 @@ def while_opening(guard: Guard) -> Iterator[None]:
 
 
 def pictures_sha256(pictures: PictureFolder, names: Iterable[str | None]) -> str:
-    """Hash of which pictures are there, by name and size in bytes: a run that resumes with other
-    ones would mix two sets. What is inside is hashed when a picture is read.
+    """A hash of the names and byte sizes of the pictures: a run that resumes with other pictures
+    would mix two sets. The content is hashed when a picture is read.
     """
 
     @functools.lru_cache(maxsize=10_000)  # many rows ask about one picture
@@ -219,7 +219,7 @@ def read_picture(
             "file_name",
             "a picture stored upright, so that boxes can mean only one thing",
             f"{path} with exif_orientation:{orientation}",
-            "say how its boxes are meant: --annotation-frame upright, or stored",
+            "state the frame of its boxes: --annotation-frame upright, or stored",
         )
     got_size = annotated_size(medium.facts, frame)
     if any(side not in (None, got_side) for side, got_side in zip(size, got_size, strict=True)):
@@ -236,7 +236,7 @@ def read_picture(
 
 
 def annotated_size(facts: MediaFacts, frame: Frame | None) -> tuple[int, int]:
-    """Width and height of a picture in the frame that its annotation is in."""
+    """Width and height of a picture in the frame of its annotation."""
     size = (facts.width, facts.height)
     return size[::-1] if frame == "stored" and exif_orientation(facts) >= 5 else size
 

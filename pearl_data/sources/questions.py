@@ -1,8 +1,8 @@
-"""Questions on an annotated picture: which families are asked, in which order, how many.
+"""Selection of the questions on an annotated picture: their families, order and number.
 
-Asked is what needs a tool, and by option also what does not (things large enough to see, controls).
-Answers come from the annotation, or by option from the depth map. A picture with a usable thing has
-a question: if no family can ask evenly, one asks anyway.
+Questions need a tool; an option adds those that do not (things large enough to see, controls).
+Answers come from the annotation, or by option from the depth map. Every picture with a usable thing
+gets a question, if need be one that is not balanced.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def ask(
 
 
 def _in_turn(asking: Asking, families: list[Family], most: int) -> list[Task]:
-    """Up to ``most`` questions, one of each family after another."""
+    """Up to ``most`` questions, one of each family in turn."""
     streams = [family(asking) for family in families]
     asked: list[Task] = []
     while streams and len(asked) < most:
@@ -72,8 +72,8 @@ def _in_turn(asking: Asking, families: list[Family], most: int) -> list[Task]:
 
 
 def advice(facts: Facts, vocabulary: Vocabulary, settings: QuestionSettings) -> str:
-    """Options under which a picture that nothing is asked about has questions, each with its
-    reason; or what to annotate if there is none.
+    """The options that would give questions on a picture without any, each with its reason; advice
+    on the annotation if no option helps.
     """
     looking = [*settings.tools, "crop"]
     changes: dict[str, dict[str, Any]] = {

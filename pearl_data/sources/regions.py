@@ -14,7 +14,7 @@ from pearl_tools.types import Box
 _TRIES = 60
 #: A region larger than this share of the picture is hardly enlarged by cropping it.
 LARGEST = 0.6
-#: Shares of a thing's width or height that a box has to cut off for the thing not to be whole.
+#: A thing counts as cut if a box cuts off at least this share of its width or height.
 _CUT = (0.2, 0.5)
 #: A thing lies wholly in a region from this share on (boxes have rounded corners).
 WHOLE = 0.999
@@ -25,8 +25,8 @@ def region_with(
 ) -> Box | None:
     """A region that holds exactly ``number`` (>= 1) of ``things`` whole and none in part, or None.
 
-    Its sides lie on hundredths of the picture, so that the question can name it exactly, and it
-    covers at most the share ``largest`` of it: up to 60 %, cropping it enlarges what is counted.
+    Its sides are multiples of 0.01, so that the question can state it exactly, and it
+    covers at most the share ``largest`` of the picture; up to 60 % a crop enlarges the things.
     """
     if number > len(things):
         return None
@@ -46,7 +46,7 @@ def region_with(
 
 
 def _holds(region: Box, things: Sequence[Thing], number: int) -> bool:
-    """``region`` holds ``number`` of ``things`` whole and none in part."""
+    """True if ``region`` holds ``number`` of ``things`` whole and none in part."""
     whole = 0
     for thing in things:
         share = intersection_share(thing.bbox, region)
@@ -69,8 +69,8 @@ def loose_box(
     least: float = 0.05,
     most: float = 0.35,
 ) -> Box:
-    """A box around ``box``, its sides on thousandths outward, with room on every side: ``least`` to
-    ``most`` times the longer side of ``box``, and more for a width or height under ``smallest``.
+    """A box around ``box`` with a margin of ``least`` to ``most`` times its longer side, more
+    for a width or height under ``smallest``; its sides are rounded outward to multiples of 0.001.
     """
     width, height = box[2] - box[0], box[3] - box[1]
     unit = max(width, height)
@@ -110,7 +110,7 @@ def free_box(
 def cut_box(whole: Box, thing: Box, rng: random.Random) -> Box | None:
     """A box like ``whole``, which holds ``thing``, that cuts a fifth to a half of the thing off.
 
-    It is as large as ``whole`` if the picture has room to move it, otherwise one side is drawn in;
+    It is as large as ``whole`` if the picture has room to move it, else one side is moved inward;
     None if the thing has no side that can be cut.
     """
     width, height = whole[2] - whole[0], whole[3] - whole[1]

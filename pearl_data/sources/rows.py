@@ -1,8 +1,8 @@
-"""One row of people's own questions: what it may say, and what makes it unusable.
+"""One row of existing questions: its fields and its checks.
 
-A field that is null is absent. Numbers are answers, choices and ids as well as text. Columns that
-are not used are kept (``source.extra``), unless their name looks like a slip for one that is. Marks
-for pictures at the ends of a question are removed, and the question as it came is kept beside.
+A null field counts as absent. Answers, choices and ids may be numbers or text. Unused columns are
+kept (``source.extra``); a name that looks like a misspelt field is an error. Image placeholders at
+the ends of a question are removed, and the original question is kept too.
 Not here: files and pictures (:mod:`pearl_data.sources.jsonl`), other tools' rows
 (:mod:`pearl_data.sources.foreign`).
 """
@@ -24,10 +24,10 @@ from pearl_tools.types import Box
 Scalar = str | int | float
 Unit = Literal["fraction", "pixel"]
 
-#: A box may overshoot its picture by this much, by rounding, and is cut: as COCO's own boxes do.
+#: A box may overshoot its picture by this much, through rounding; it is clipped.
 OVERSHOOT_PX: Final = 1.0
 _MOST_EXTRA_BYTES: Final = 64_000
-#: Other tools' names of our fields, for the hint when one is missing.
+#: Names of our fields in other tools, for the hint when a field is missing.
 _SYNONYMS = {
     "question": ("query", "prompt", "text", "instruction", "problem", "input"),
     "answer": ("label", "response", "output", "ground_truth", "solution", "gt", "answers"),
@@ -38,7 +38,7 @@ _SYNONYMS = {
 
 
 class RowEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """A box that the answer rests on, in the unit of its row."""
+    """A box of evidence for the answer, in the unit of its row."""
 
     bbox: tuple[float, float, float, float]
     label: str = "the part that matters"
@@ -47,7 +47,7 @@ class RowEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A row as it is used; ``extra`` is what else it said."""
+    """A row; ``extra`` holds its unused columns."""
 
     question: Annotated[str, msgspec.Meta(min_length=1)]
     answer: Scalar
@@ -105,14 +105,14 @@ def read_row(value: dict[str, Any], path: str) -> Row:
 
 
 def as_text(value: Scalar) -> str:
-    """A text or number as the text that people would write: 3.0 is ``3``."""
+    """A text or number as plain text: 3.0 becomes ``3``."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return str(value)
 
 
 def check_row(row: Row, path: str) -> None:
-    """Raises :class:`ToolFailure` for a well-formed row that is unusable whatever its pictures."""
+    """Raise :class:`ToolFailure` for a well-formed row that no picture can make usable."""
     problem = _problem(row, path)
     if problem is not None:
         raise ToolFailure(problem)
@@ -155,16 +155,15 @@ def _problem(row: Row, path: str) -> ToolError | None:
         return tool_error(
             "semantic.insufficient_calls",
             f"{path}.evidence",
-            "at least one box that the answer rests on",
+            "at least one box of evidence for the answer",
             "none",
-            _renaming(row, "evidence")
-            or "without it nobody can tell what a tool should have shown",
+            _renaming(row, "evidence") or "without a box a tool has nothing to show",
         )
     return None
 
 
 def _wording_problem(row: Row, path: str) -> ToolError | None:
-    """A text that is blank, or holds a mark of a chat template."""
+    """The error for a text that is blank, or holds a token of a chat template, or None."""
     texts = {"question": row.question, "answer": as_text(row.answer)}
     texts |= {f"choices[{i}]": as_text(choice) for i, choice in enumerate(row.choices)}
     texts |= {f"evidence[{i}].label": item.label for i, item in enumerate(row.evidence)}
@@ -173,7 +172,7 @@ def _wording_problem(row: Row, path: str) -> ToolError | None:
             got = "only white space"
             return tool_error("schema.length", f"{path}.{field}", "some text", got)
         if mark := chat_mark(text):
-            hint = "at the start or end of a question one for each picture may stand; remove others"
+            hint = "allowed is one per picture at the start or end of a question; remove the others"
             return tool_error("schema.pattern", f"{path}.{field}", NO_MARKS, mark, hint)
     return None
 
@@ -184,14 +183,14 @@ def box_fraction(box: Box, unit: Unit, width: int, height: int, path: str) -> Bo
     """
     sides = (width, height, width, height)
     if unit == "pixel" and max(box) <= 1 and min(box) >= 0:
-        hint = 'leave out "bbox_unit": these are fractions of the picture'
+        hint = 'remove "bbox_unit": these are fractions of the picture'
         raise fail("geometry.wrong_unit", path, f"pixels of {width}x{height}", box, hint)
     if unit == "fraction" and (max(box) > 2 or min(box) < -1):
-        hint = 'say "bbox_unit": "pixel" in the row if these are pixels'
+        hint = 'add "bbox_unit": "pixel" to the row if these are pixels'
         raise fail("geometry.wrong_unit", path, "fractions 0..1", box, hint)
     if not (box[0] < box[2] and box[1] < box[3]):
         code = "geometry.inverted" if box[0] > box[2] or box[1] > box[3] else "geometry.zero_area"
-        hint = "corners are meant: [x0, y0, x1, y1], not [x, y, width, height]"
+        hint = "give the corners [x0, y0, x1, y1], not [x, y, width, height]"
         raise fail(code, path, "x0 < x1 and y0 < y1", box, hint)
     fraction = box if unit == "fraction" else tuple(v / s for v, s in zip(box, sides, strict=True))
     over = max(max(-v, v - 1) * side for v, side in zip(fraction, sides, strict=True))
@@ -204,12 +203,12 @@ def box_fraction(box: Box, unit: Unit, width: int, height: int, path: str) -> Bo
 
 
 def check_part(box: Box, path: str) -> None:
-    """Raises :class:`ToolFailure` for a box, in fractions, that is its whole picture: looking at
-    it would bring nothing closer.
+    """Raise :class:`ToolFailure` for a box, in fractions, that is its whole picture: a crop of it
+    shows nothing closer.
     """
     if is_whole(box):
         most = f"a part of the picture, at most {WHOLE_SHARE:.0%} of it"
-        hint = "give the box of the thing that the answer rests on"
+        hint = "give the box of the thing that holds the answer"
         raise fail("geometry.whole_image", path, most, box, hint)
 
 
@@ -218,8 +217,8 @@ def _without_nulls(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _extra(value: dict[str, Any], kind: type[msgspec.Struct], path: str) -> dict[str, Any]:
-    """The fields of ``value`` that ``kind`` does not read, removed from it. Raises for a name that
-    looks like a slip for an absent one of ``kind``: it would be lost without a word.
+    """The fields of ``value`` that ``kind`` does not use, removed from it. Raises for a name that
+    looks like a misspelling of an absent field of ``kind``, which would otherwise be ignored.
     """
     known = {field for field in kind.__struct_fields__ if field != "extra"}
     extra = {name: value.pop(name) for name in list(value) if name not in known}
@@ -235,4 +234,4 @@ def _extra(value: dict[str, Any], kind: type[msgspec.Struct], path: str) -> dict
 
 def _renaming(row: Row, field: str) -> str:
     found = [name for name in _SYNONYMS[field] if name in row.extra]
-    return f"the row has {found[0]!r}; rows say {field!r}" if found else ""
+    return f"rename {found[0]!r} to {field!r}" if found else ""

@@ -1,7 +1,7 @@
-"""Questions in words: from things that are known to a task with choices, answer and evidence.
+"""Builders of tasks: from known things to a question with choices, answer and evidence.
 
-Every builder takes the answer's position among the choices from its caller, who spreads the
-positions evenly, so that no position is worth guessing. Which things to ask about is decided in
+Every builder takes the answer's position among the choices from its caller, which balances the
+positions, so that guessing does not pay. The things to ask about are chosen in
 :mod:`pearl_data.sources.looking` and :mod:`pearl_data.sources.comparing`.
 """
 
@@ -18,7 +18,7 @@ from pearl_data.sources.nouns import is_there, one, plural
 from pearl_data.trajectory import AnswerSource, Evidence, Family, Task
 from pearl_tools.types import Box
 
-#: A box with this share of the picture is the picture.
+#: A box with at least this share of the picture counts as the whole picture.
 _WHOLE_PICTURE = 0.98
 
 
@@ -75,7 +75,7 @@ def identity_task(
     *,
     small: bool = True,
 ) -> Task:
-    """Name of the thing in a given box; ``small`` says that it is hard to see there."""
+    """Name of the thing in a given box; ``small`` if it is hard to see there."""
     wording = wordings.IDENTITY if small else wordings.IDENTITY_LARGE
     question = rng.choice(wording).format(box=box_words(thing.bbox))
     it = f"the thing at {box_words(thing.bbox)}"
@@ -91,7 +91,7 @@ def presence_task(
     source: AnswerSource,
     rng: random.Random,
 ) -> Task:
-    """Yes or no: anything called ``name`` shows in ``box``, or in the picture if it fills it."""
+    """Yes or no: ``box`` shows anything called ``name``; a full box means the picture."""
     everywhere = area_share(box) >= _WHOLE_PICTURE
     there = is_there(name)
     question = rng.choice(wordings.PRESENCE_ANYWHERE if everywhere else wordings.PRESENCE).format(
@@ -194,7 +194,7 @@ def nearer_read_task(
 
 
 def tool_nearer_task(a: Thing, b: Thing, words: tuple[str, str], rng: random.Random) -> Task:
-    """Which of two things is nearer, if only a tool can say: the answer is empty until it has."""
+    """The nearer of two things, by the tool alone: the answer is empty until the call."""
     text = rng.choice(wordings.NEARER).format(a=words[0], b=words[1])
     return Task(
         question=_sentence(text),
@@ -215,7 +215,7 @@ def relation_task(
     position: int,
     rng: random.Random,
 ) -> Task:
-    """Which of two things is farther to the left, larger, ...: a control, which needs no tool.
+    """The one of two things that is farther to the left, larger, ...: a control without a tool.
 
     ``words`` are the phrases for (answer, other), ``relation`` is one of
     :data:`pearl_data.sources.wordings.RELATIONS`.
@@ -229,13 +229,13 @@ def relation_task(
 
 
 def is_relation(relation: str) -> str:
-    """The verb and phrase for a thing that is more so: ``is farther to the left``."""
+    """The phrase with its verb: ``is farther to the left``."""
     phrase = wordings.RELATIONS[relation]
     return phrase if phrase.startswith("takes") else f"is {phrase}"
 
 
 def plain_to_see(task: Task) -> Task:
-    """``task`` marked as one that the whole picture answers, without a tool."""
+    """``task``, marked as answerable from the whole picture without a tool."""
     return msgspec.structs.replace(task, needs_tool=False)
 
 

@@ -21,10 +21,10 @@ _ANY_KIND = frozenset({"color", "material", "shape", TEXT_ATTRIBUTE})
 
 
 class Vocabulary:
-    """How often each name and each attribute value occurs in the whole set.
+    """The counts of each name and each attribute value in the whole set.
 
-    ``categories`` are all names that the set has, also those of no thing; ``kin`` the names that
-    may mean the same thing as a name, being broader or narrower (``person``, ``man``).
+    ``categories`` are all names of the set, used or not; ``kin`` maps a name to the names that
+    are broader or narrower (``person``, ``man``).
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Vocabulary:
     def wrong_names(
         self, facts: Facts, excluded: set[str], rng: random.Random, owed: Counter[str]
     ) -> list[str]:
-        """Up to three names of the set, outside ``excluded``, that nothing on the picture has, nor
-        a broader or narrower one: first such as are ``owed``, then other right answers, then those
-        of no thing at all.
+        """Up to three names of the set, outside ``excluded``, that fit nothing in the picture, nor
+        are broader or narrower than one that does: first those ``owed``, then other right answers,
+        then unused names.
         """
         excluded = excluded | {thing.name for thing in facts.things}
         excluded |= {name for one in excluded for name in self._kin.get(one, ())}
@@ -87,7 +87,7 @@ class Vocabulary:
 
 
 def draw(counts: Counter[str], excluded: set[str], number: int, rng: random.Random) -> list[str]:
-    """Up to ``number`` values outside ``excluded``, by how often they occur, none twice; `Light
+    """Up to ``number`` values outside ``excluded``, the most frequent first, no duplicates; `Light
     Blue` and `light_blue` are one value.
     """
     taken = {fold(value) for value in excluded}

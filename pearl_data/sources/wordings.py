@@ -1,4 +1,4 @@
-"""How questions are worded: several plain ways for every family; fields in braces are filled in by
+"""Wordings of questions: several for every family. Fields in braces are filled in by
 :mod:`pearl_data.sources.tasks`.
 """
 

@@ -223,10 +223,10 @@ def with_attributes(*values: Any, name: str = "color") -> dict[str, Any]:
         ("z_order", ["1", "2", "1", "2", "1"], "bookkeeping"),
         ("Occluded", ["yes", "no", "yes", "no", "no"], "bookkeeping"),
         ("detection_score", ["0.9", "0.8", "0.7", "0.9", "0.6"], "bookkeeping"),
-        ("wearing hat", ["yes", "no", "Yes", "no", "no"], "yes and no only"),
-        ("wearing hat", [True, False, True, False, False], "yes and no only"),
-        ("speed", [1, 2.5, 3, 4, 5], "numbers only"),
-        ("brand", ["-", "N/A", "unknown", "?", "not visible"], "no value says anything"),
+        ("wearing hat", ["yes", "no", "Yes", "no", "no"], "only yes and no"),
+        ("wearing hat", [True, False, True, False, False], "only yes and no"),
+        ("speed", [1, 2.5, 3, 4, 5], "only numbers"),
+        ("brand", ["-", "N/A", "unknown", "?", "not visible"], "no usable value"),
     ],
 )
 def test_what_no_picture_shows_is_not_asked_and_said(
@@ -247,13 +247,13 @@ def test_values_that_are_names_of_their_own_are_not_asked(tmp_path: Path) -> Non
         for k in range(12)
     ]
     assert source(tmp_path, content).notes == [
-        "attributes not asked (12 values on 12 things): nick"
+        "attributes not asked (12 different values on 12 things): nick"
     ]
 
 
 def test_words_for_no_value_are_no_answer(tmp_path: Path) -> None:
     opened = source(tmp_path, with_attributes("red", "unknown", "N/A", "blue", "-"))
-    assert opened.notes == ["values of color that say nothing: -, N/A, unknown"]
+    assert opened.notes == ["values of color that mean no value: -, N/A, unknown"]
     tasks = [item.task for item in items(opened) if isinstance(item, Candidate)]
     choices = {choice for t in tasks if t.family == "attribute" for choice in t.choices}
     assert choices == {"red", "blue"}

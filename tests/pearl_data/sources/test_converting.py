@@ -117,10 +117,10 @@ def test_coco_itself_is_not_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (CVAT.replace("<image ", "<track/><image "), "got one that differs: tracks of a video"),
-        (VOC.replace("<annotation>", "<!DOCTYPE x><annotation>", 1), "without declarations"),
-        (VOC.replace("<name>dog</name>", ""), "got one that differs: no 'name'"),
-        ({**LABELME, "shapes": [{"points": [[1, 2]]}]}, "expected a LabelMe file, got one that"),
+        (CVAT.replace("<image ", "<track/><image "), "got an invalid one: video tracks"),
+        (VOC.replace("<annotation>", "<!DOCTYPE x><annotation>", 1), "XML without DOCTYPE"),
+        (VOC.replace("<name>dog</name>", ""), "got an invalid one: no 'name'"),
+        ({**LABELME, "shapes": [{"points": [[1, 2]]}]}, "a LabelMe file, got an invalid one"),
         ({"_via_img_metadata": {"a": {"filename": "a", "regions": [
             {"shape_attributes": _RECT, "region_attributes": {"p": "x", "q": "y"}}]}}},
          "which of these is the kind?"),

@@ -63,10 +63,10 @@ def test_an_item_that_is_no_json_costs_itself_only() -> None:
     [
         (b"", "expected { at byte 0, got the end of the file"),
         (b"[1]", r"expected { at byte 0, got \["),
-        (b'{"a": [{"k": 1]', r"a\[0\], which begins at byte 7, has no end"),
+        (b'{"a": [{"k": 1]', r"a\[0\]: expected an end of the value that begins at byte 7"),
         (b'{"a": [1 2]}', "expected , at byte 9, got 2"),
         (b'{"a": [1], "a": [2]}', r"'a' twice in one object \[parse.duplicate_key\]"),
-        (b'{"a": [1]} x', "more behind its end, at byte 11"),
+        (b'{"a": [1]} x', "after the end of the object, at byte 11"),
         (b'{"a": ["k', r"a\[0\]: expected a value at byte 7"),
         (b'{"a', "expected a name in quotes at byte 1"),
     ],
@@ -81,6 +81,6 @@ def test_an_item_without_an_end_is_not_held_for_ever(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(json_lists, "LARGEST_ITEM_BYTES", 10_000)
     stream = io.BytesIO(b'{"a": [{"k": [' + b"1, " * 100_000)
     monkeypatch.setattr(json_lists, "_CHUNK_BYTES", 1000)
-    with pytest.raises(BadInput, match="has no end"):
+    with pytest.raises(BadInput, match="expected an end of the value"):
         list(read_lists(stream, {"a"}, BadInput, lambda _: None))
     assert stream.tell() < 50_000

@@ -420,7 +420,7 @@ def test_what_was_not_asked_is_said_at_once_and_on_the_card(
         item["attributes"] |= {"track_id": number, "lit": "yes"}
     path.write_text(json.dumps(document))
     synthesise(tmp_path / "out", settings(path, tmp_path / "set"), workers=2)
-    lines = ["attributes not asked (yes and no only): lit",
+    lines = ["attributes not asked (only yes and no): lit",
              "attributes not asked (bookkeeping): track_id"]  # fmt: skip
     assert [line for line in capfd.readouterr().err.splitlines() if "not asked" in line] == [
         f"synth: {line}" for line in lines

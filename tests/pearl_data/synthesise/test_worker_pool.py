@@ -173,6 +173,6 @@ def test_the_first_line_is_there_within_two_seconds(tmp_path: Path) -> None:
     began = time.monotonic()
     process = start("synth", "--tools", "depth", "--limit", "1", "--out", str(tmp_path / "out"))
     assert process.stderr is not None
-    assert process.stderr.readline() == "synth: loading what the source rendered needs\n"
+    assert process.stderr.readline() == "synth: loading libraries for the source rendered\n"
     assert time.monotonic() - began < 2
     ended_by(process, signal.SIGKILL, group=True)

@@ -1,8 +1,8 @@
-"""The calls of what was kept out, whatever its record holds.
+"""The calls of quarantine entries.
 
-A quarantine entry's record may be a whole trajectory (a check refused it), a question with the
-steps taken so far (the expert gave up), or a row of the source as it was read (no call was made
-yet). So each fact is looked for by itself. Not here: counting (:mod:`pearl_data.audit.count`).
+The record of an entry may be a whole trajectory (a check rejected it), a question with the steps so
+far (the expert gave up), or a row of the source (no call was made yet). So each field is looked up
+separately. Not here: counting (:mod:`pearl_data.audit.count`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pearl_data.shards.sample import Quarantined
 from pearl_data.trajectory import Call
 
 
-def kept_out_caller(path: str, entry: Quarantined) -> Caller:
+def quarantined_caller(path: str, entry: Quarantined) -> Caller:
     """``entry`` as the one who made its calls; None for what its record does not say."""
     record = entry.record or {}
     return Caller(
@@ -32,7 +32,7 @@ def kept_out_caller(path: str, entry: Quarantined) -> Caller:
     )
 
 
-def kept_out_calls(entry: Quarantined) -> list[list[Call]]:
+def quarantined_calls(entry: Quarantined) -> list[list[Call]]:
     """The calls in ``record["steps"]`` of ``entry``, step by step; a list per step.
 
     What cannot be read as a call is none: rows of a source may have ``steps`` of their own.
@@ -44,7 +44,7 @@ def kept_out_calls(entry: Quarantined) -> list[list[Call]]:
 def first_of_each(
     entries: Iterable[Quarantined | Finding], codes: Collection[str]
 ) -> dict[str, Quarantined]:
-    """The first entry of each of ``codes``; reads no further than it must."""
+    """The first entry of each of ``codes``; stops reading once all are found."""
     found: dict[str, Quarantined] = {}
     for entry in entries if codes else ():
         if isinstance(entry, Quarantined) and entry.reason.code in codes:

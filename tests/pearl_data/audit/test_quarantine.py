@@ -13,7 +13,7 @@ from drawn import coco_set
 from trajectories import build_sample
 
 from pearl_data.audit import Audit, audit_paths
-from pearl_data.audit.kept_out import kept_out_caller, kept_out_calls
+from pearl_data.audit.quarantine import quarantined_caller, quarantined_calls
 from pearl_data.shards import BlockResult, CallTiming, DatasetWriter, Quarantined
 from pearl_data.sources import parse_source
 from pearl_data.sources.base import QuestionSettings
@@ -107,7 +107,7 @@ def test_an_unfinished_trial_keeps_its_errors_and_timings(tmp_path: Path) -> Non
 
 def test_a_whole_trajectory_that_was_kept_out_says_all_it_knows() -> None:
     record = msgspec.to_builtins(build_sample("s000001").trajectory)
-    caller = kept_out_caller("p", Quarantined(key="s000001", reason=REASON, record=record))
+    caller = quarantined_caller("p", Quarantined(key="s000001", reason=REASON, record=record))
     assert caller[1:] == ("s000001", "train", "drawn", "attribute", "expert", "quarantined")
 
 
@@ -124,12 +124,12 @@ def test_a_whole_trajectory_that_was_kept_out_says_all_it_knows() -> None:
 )
 def test_rows_of_a_source_have_no_calls_and_break_nothing(record: dict[str, Any] | None) -> None:
     entry = Quarantined(key="q", reason=REASON, record=record)
-    assert [call for calls in kept_out_calls(entry) for call in calls] == []
-    assert kept_out_caller("p", entry) == ("p", "q", None, None, None, None, "quarantined")
+    assert [call for calls in quarantined_calls(entry) for call in calls] == []
+    assert quarantined_caller("p", entry) == ("p", "q", None, None, None, None, "quarantined")
 
 
 def test_one_unreadable_call_does_not_hide_its_neighbours() -> None:
     record = msgspec.to_builtins(build_sample("s", second_crop=True).trajectory)
     del record["steps"][0]["calls"][0]["result"]
     entry = Quarantined(key="s", reason=REASON, record={"steps": record["steps"]})
-    assert [[call.id for call in calls] for calls in kept_out_calls(entry)] == [[], ["c2"]]
+    assert [[call.id for call in calls] for calls in quarantined_calls(entry)] == [[], ["c2"]]

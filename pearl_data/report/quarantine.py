@@ -1,4 +1,4 @@
-"""What was kept out of a set, entry by entry, as text for a terminal."""
+"""The quarantine of a set as text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pearl_data.findings import Finding
 from pearl_data.shards.sample import Quarantined
 from pearl_tools.errors import UsageError, listed, short_repr
 
-#: Entries that are told one by one; ``--json`` gives all.
+#: Most entries printed one by one; ``--json`` gives all.
 SHOWN = 40
 _RECORD_CHARS = 300
 
@@ -20,10 +20,10 @@ _RECORD_CHARS = 300
 def select(
     entries: Iterable[Quarantined | Finding], code: str | None, key: str | None
 ) -> tuple[list[Quarantined], list[Finding]]:
-    """The entries under ``code`` (``geometry.outside``, or a whole stage, ``geometry``) and of
-    ``key``, None for all; and the lines that cannot be read.
+    """The entries with this ``code`` (``geometry.outside``, or a stage, ``geometry``) and ``key``
+    (None: any), and findings for the lines that cannot be read.
 
-    Raises ``UsageError`` for a code or a key that no entry has, naming those that there are.
+    Raises ``UsageError`` for a code or a key without an entry; the message names existing ones.
     """
     found: list[Quarantined] = []
     unreadable: list[Finding] = []
@@ -43,8 +43,8 @@ def select(
     return found, unreadable
 
 
-def tell_kept_out(entries: Sequence[Quarantined], *, whole: bool) -> Iterator[str]:
-    """One entry after the other, its record cut unless ``whole``; then how many of each code."""
+def quarantine_lines(entries: Sequence[Quarantined], *, whole: bool) -> Iterator[str]:
+    """The entries with their records, shortened unless ``whole``; then the count of each code."""
     for entry in entries if whole else entries[:SHOWN]:
         yield f"{entry.key}: {entry.reason}"
         if entry.record is not None:
@@ -53,7 +53,7 @@ def tell_kept_out(entries: Sequence[Quarantined], *, whole: bool) -> Iterator[st
     if len(entries) > SHOWN and not whole:
         yield f"... and {len(entries) - SHOWN} more (--json gives all)"
     if not entries:
-        yield "nothing was kept out"
+        yield "nothing was quarantined"
     else:
         yield ""
     counts = Counter(entry.reason.code for entry in entries)
@@ -63,4 +63,4 @@ def tell_kept_out(entries: Sequence[Quarantined], *, whole: bool) -> Iterator[st
 
 def _one_of(names: set[str], wanted: str) -> str:
     near = get_close_matches(wanted, names, 5, 0.3) or sorted(names)
-    return f"one of {listed(near, 5)}" if names else "none, since nothing was kept out"
+    return f"one of {listed(near, 5)}" if names else "none, since nothing was quarantined"
