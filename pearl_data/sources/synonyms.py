@@ -1,4 +1,4 @@
-"""Names of kinds that mean the same thing, and names that mean no kind of thing.
+"""Names of kinds that mean the same thing, and names that mean no kind.
 
 Sets that were merged name one thing twice: ``motorbike`` and ``motorcycle``, ``dog`` and ``dogs``.
 Only everyday names of common sets are listed; a wrong pair costs questions, never truth. Left out:
@@ -19,7 +19,7 @@ def _folded(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-#: Names, folded, any two of a line may be said of one thing.
+#: Folded names; any two of a line may fit the same thing.
 _SAME = tuple(
     line.split()
     for line in """
@@ -68,14 +68,14 @@ _PEOPLE = _folded("""
     man woman boy girl child kid baby toddler adult lady gentleman guy rider cyclist motorcyclist
     driver passenger skier surfer snowboarder worker player athlete policeman soldier
     """)
-#: Folded names of boxes in which anything may be, and of those that name nothing.
+#: Folded names that mean no kind: of boxes that may hold anything, and of unnamed ones.
 _ANYTHING = _folded("""
     annotation anything background bbox category class crowd default dontcare entity foreground
     ignore ignored ignoredregion ignoredregions ignoreregion ignoreregions instance item items misc
     miscellaneous na none null object objects obj other others region roi stuff thing things
     unclassified unidentified undefined unknown unlabeled unlabelled unsure void
     """)
-#: Names that are codes: of WordNet, of a knowledge graph, of a class by its number.
+#: Codes: WordNet ids, knowledge graph ids, numbered classes.
 _CODE = re.compile(
     r"n\d{8}|/[mgt]/\w+|(?:class|cls|cat|category|label|obj|object|id|type)[ _#:-]*\d+",
     re.IGNORECASE,
@@ -83,7 +83,7 @@ _CODE = re.compile(
 
 
 def names_no_kind(name: str) -> bool:
-    """``name`` says nothing of what is in its boxes, in which things of any kind may be.
+    """True if ``name`` means no kind: its boxes may hold things of any kind.
 
     >>> [n for n in ("ignored regions", "dog", "n02084071", "Others") if names_no_kind(n)]
     ['ignored regions', 'n02084071', 'Others']
@@ -92,7 +92,7 @@ def names_no_kind(name: str) -> bool:
 
 
 def same_things(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of ``names``, folded, that may be said of one thing.
+    """Pairs of ``names``, folded, that may fit the same thing.
 
     >>> sorted(set(same_things(["dogs", "dog", "sofa", "couch", "men", "person", "dog (puppy)"])))
     [('dog(puppy)', 'dog'), ('dogs', 'dog'), ('men', 'person'), ('sofa', 'couch')]
