@@ -1,7 +1,7 @@
 """Names of kinds that mean the same thing, and names that mean no kind.
 
 Sets that were merged name one thing twice: ``motorbike`` and ``motorcycle``, ``dog`` and ``dogs``.
-Only everyday names of common sets are listed; a wrong pair costs questions, never truth. Left out:
+Only everyday names of common sets are listed; a wrong pair costs questions, never truth. Not here:
 broader and narrower names that the file itself gives (:mod:`.kinds`).
 """
 
