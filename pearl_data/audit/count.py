@@ -70,11 +70,11 @@ def audit_paths(
                     found.add_written(str(path), position, entry.sample.trajectory, part.timings)
                 if progress:
                     progress.advance()
-            for entry in part.quarantined:
-                if isinstance(entry, Finding):
-                    found.unreadable.append(entry)
+            for item in part.quarantined:
+                if isinstance(item, Finding):
+                    found.unreadable.append(item)
                 else:
-                    found.add_quarantined(str(path), entry, part.timings)
+                    found.add_quarantined(str(path), item, part.timings)
         found.notes += collection.notes
     report = _report([str(path) for path in paths], found)
     return Audit(report, found.calls, found.trajectories, found.notes)
