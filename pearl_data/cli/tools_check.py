@@ -1,4 +1,4 @@
-"""``pearl-data tools check``: whether a learned tool does what is declared of it."""
+"""``pearl-data tools check``: the self-test of a learned tool."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pearl_data.terminal import print_json, say
 @device_option
 @json_option
 def check(name: str, depth_model: str, device: str, as_json: bool) -> None:
-    """Run the self-test of tool NAME, on pictures that are drawn here and of known depth.
+    """Run the self-test of tool NAME on rendered pictures of known depth.
 
-    Says whether larger means nearer in the maps of the depth model, with Spearman's correlation;
-    exits 1 where it does not, and says what to do. The sign of a model is declared by its type;
+    Reports if larger means nearer in the maps of the depth model, with Spearman's correlation, and
+    exits 1 with a remedy if it does not. The type of a model declares its sign;
     MODEL#relative_inverse, MODEL#inverse or MODEL#metric overrules that.
 
     Example: pearl-data tools check depth --depth-model embedded

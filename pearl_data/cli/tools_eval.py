@@ -1,4 +1,4 @@
-"""``pearl-data tools eval``: how good a learned tool is, on data whose truth is known."""
+"""``pearl-data tools eval``: scores of a learned tool on data with known truth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pearl_tools.errors import BadInput, UsageError, listed
 
 @click.group(name="eval")
 def evaluation() -> None:
-    """Measure a learned tool on data whose truth is known; so far depth.
+    """Measure a learned tool on data with known truth; so far depth.
 
     Example: pearl-data tools eval depth photos
     """
@@ -33,7 +33,7 @@ def evaluation() -> None:
     default=("embedded",),
     show_default=True,
     metavar="MODEL",
-    help="As for `tools check depth`; may be given several times, for a table of models.",
+    help="As for `tools check depth`; may be repeated, for a table of models.",
 )
 @device_option
 @click.option(
@@ -47,12 +47,12 @@ def evaluation() -> None:
     default=1000.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="What 1 m is in a 16-bit PNG of depth (1000: millimetres).",
+    help="Value of 1 m in a 16-bit PNG of depth (1000: millimetres).",
 )
 @click.option(
     "--images",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the pictures that a file of point pairs names (default: the file's own).",
+    help="Folder of the pictures named in files of point pairs (default: the file's own).",
 )
 @click.option(
     "--ratio",
@@ -66,15 +66,15 @@ def evaluation() -> None:
     default=20_000,
     show_default=True,
     type=click.IntRange(min=1, max=10_000_000),
-    help="Random pixel pairs a picture; a million take about 0.1 GB.",
+    help="Random pixel pairs per picture; a million take about 0.1 GB.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 10**9))
 @click.option("--by-picture", is_flag=True, help="Print a table for every picture too.")
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a page with input, prediction, truth and error side by side, or with the pairs of "
-    "points that each prediction orders right and wrong.",
+    help="Write a page with input, truth, prediction and error side by side, or with the point "
+    "pairs that each prediction orders right and wrong.",
 )
 @json_option
 @click.pass_context
@@ -95,41 +95,34 @@ def depth(
 ) -> None:
     """Measure depth models on DATA, beside the rule "lower in the picture is nearer".
 
-    DATA are folders with pictures and their depth (`color/0.jpg` with `depth/0.png`, or `x.jpg`
-    with `x_depth.png`, `x_depth.npz`, `x_disp.npz`, capitals or not, or Middlebury's `im0.png` with
-    `disp0.pfm` and `calib.txt`), one picture of such a folder, or files of point pairs: CSV with
-    image,near_x,near_y,far_x,far_y, or JSON [{"image": .., "near": [x, y], "far": [x, y]}], or the
-    same as JSON lines, or DA-2K's. Depth and disparity of 0, below 0 or not finite are unknown.
-    Two files of depth for one picture are refused, and so is an array whose name contradicts its
-    file's; of `depth` and `depth_mm` the one that says a unit holds.
+    DATA are folders of pictures with depth (`color/0.jpg` with `depth/0.png`; `x.jpg` with
+    `x_depth.png`, `x_depth.npz` or `x_disp.npz`; Middlebury's `im0.png` with `disp0.pfm` and
+    `calib.txt`; in any case), single pictures of such folders, or files of point pairs: CSV with
+    image,near_x,near_y,far_x,far_y, JSON [{"image": .., "near": [x, y], "far": [x, y]}], the same
+    as JSON lines, or DA-2K's. Depth and disparity of 0, below 0 or not finite are unknown. `depth`
+    means metres unless the array or the file is named depth_mm. Two files of depth for one picture,
+    or an array whose name contradicts its file's, are errors.
     Prints ordinal accuracy, Spearman, AbsRel and delta-1 with 95 % intervals: bootstrap, or
-    Wilson's (*) of fewer than 20 pairs or tiles with depth. Exits 1 where pictures had to be left
-    out, and names them.
+    Wilson's (*) with fewer than 20 pairs or tiles with depth. Exits 1 if pictures were dropped, and
+    names them.
 
     Example: pearl-data tools eval depth photos --html depth.html
     """
-    on_interrupt("interrupted; nothing is kept: the same command begins anew")
+    on_interrupt("interrupted; nothing is kept: the same command starts from the beginning")
     stage("tools eval", f"loading {listed(depth_models)}")
     from pearl_data.depth_eval.calibration import read_calibration
     from pearl_data.depth_eval.evaluate import Options, evaluate
-    from pearl_data.depth_eval.page import Gallery, depth_page
-    from pearl_data.depth_eval.text import tell_depth
+    from pearl_data.depth_eval.report import Gallery, depth_page, depth_text
     from pearl_tools.depth import load_depth_model
     from pearl_tools.threads import one_thread
 
     one_thread(depth=True)
-    given = context.get_parameter_source("png_per_m") is not ParameterSource.DEFAULT
-    _refuse_unread(data, images=images, calibration=calibration, png_per_m=given)
+    is_default = context.get_parameter_source("png_per_m") is ParameterSource.DEFAULT
+    _refuse_unused(data, images=images, calibration=calibration, png_per_m=not is_default)
     if html:
         _check_writable(html)
-    options = Options(
-        ratio=ratio,
-        pairs=pairs,
-        seed=seed,
-        calibration=read_calibration(calibration) if calibration else None,
-        png_per_m=png_per_m,
-        images=images,
-    )
+    camera = read_calibration(calibration) if calibration else None
+    options = Options(ratio, pairs, seed, camera, png_per_m, images)
     gallery = Gallery()
     with naming_a_model():
         loaded = [load_depth_model(spec, device=device) for spec in dict.fromkeys(depth_models)]
@@ -138,63 +131,55 @@ def depth(
     if as_json:
         print_json(report)
     else:
-        say(tell_depth(report, by_picture=by_picture))
+        say(depth_text(report, by_picture=by_picture))
     if html:
         _write(html, depth_page(report, gallery))
         if not as_json:
-            say(f"look at it: {html}")
-    left_out = [left for found in report.sets for left in found.left_out]
-    for left in left_out if as_json else []:  # else the table has told
-        say(f"left out: {left.reason}", err=True)
-    if left_out:
+            say(f"page: {html}")
+    dropped = [one for found in report.sets for one in found.left_out]
+    for one in dropped if as_json else []:  # else the table names them
+        say(f"dropped: {one.reason}", err=True)
+    if dropped:
         leave(1)
 
 
-def _refuse_unread(
+def _refuse_unused(
     data: Sequence[Path], *, images: Path | None, calibration: str | None, png_per_m: bool
 ) -> None:
-    """Refuses what would change nothing, since somebody gave it for a reason."""
+    """Refuses options, and repeated places, that would change nothing."""
     from pearl_data.depth_eval.frames import find_frames
     from pearl_data.depth_eval.point_pairs import holds_pairs
     from pearl_data.depth_eval.truth import may_be_disparity
 
     places = [place.resolve() for place in data]
-    if twice := [place for n, place in enumerate(data) if place.resolve() in places[:n]]:
+    if twice := [place for n, place in enumerate(data) if places[n] in places[:n]]:
         raise UsageError(f"DATA: expected every place once, got {twice[0]} twice; remove one")
-    if images and not any(map(holds_pairs, data)):
-        raise UsageError(
-            "--images: expected a file of point pairs among DATA, whose pictures it holds, got "
-            "only folders and pictures, which are read where they lie; leave it out"
-        )
-    if not calibration and not png_per_m:
-        return
-    truths = [
-        f.truth for place in data if not holds_pairs(place) for f in find_frames(place).frames
-    ]
+    folders = [place for place in data if not holds_pairs(place)]
+    wanted = calibration or png_per_m
+    truths = [frame.truth for place in folders if wanted for frame in find_frames(place).frames]
+    unused = "which is all that it concerns; remove it"
+    if images and len(folders) == len(data):
+        raise UsageError(f"--images: expected a file of point pairs among DATA, got none, {unused}")
     if calibration and not any(map(may_be_disparity, truths)):
         raise UsageError(
-            "--calibration: expected disparity among DATA, got none, and nothing else needs the "
-            "cameras; leave it out, or name the arrays or files of disparity so (x_disp.npz)"
+            f"--calibration: expected disparity among DATA, got none, {unused}, or name the arrays "
+            "or files of disparity so (x_disp.npz)"
         )
     if png_per_m and not any(truth.suffix.lower() == ".png" for truth in truths):
-        raise UsageError(
-            "--png-per-m: expected depth as PNG among DATA, got none, and it is the scale of "
-            "nothing else; leave it out"
-        )
+        raise UsageError(f"--png-per-m: expected depth as PNG among DATA, got none, {unused}")
 
 
 def _check_writable(html: Path) -> None:
-    """Before hours of work: whether its page can be written; makes the folder for it."""
+    """Makes the page's folder and checks, before hours of work, that the page can be written."""
     from pearl_data.shards.files import WholeFile
 
     try:
         html.parent.mkdir(parents=True, exist_ok=True)
-        with WholeFile(html):  # is never committed and leaves nothing behind
+        with WholeFile(html):  # removed without a commit
             pass
     except OSError as error:
         raise UsageError(
-            f"--html: expected a file that can be written, got {html}: {error.strerror}; name one "
-            "in a folder that is yours"
+            f"--html: expected a writable file, got {html}: {error.strerror}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""How good a depth model is: a self-test of its sign, and measures on pictures of known depth.
+"""Depth models measured: a self-test of the sign, and scores on pictures with known depth.
 
 >>> from pearl_data.depth_eval import check_model
 >>> from pearl_tools.depth import load_depth_model

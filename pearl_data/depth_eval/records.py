@@ -1,45 +1,37 @@
-"""What an evaluation of depth says, as typed records: the JSON of ``tools eval depth --json``."""
+"""The report of an evaluation as typed records: the JSON of ``tools eval depth --json``."""
 
 from __future__ import annotations
 
-from pearl_data.depth_eval.bootstrap import Interval
+from typing import Literal
+
 from pearl_tools.depth.outputs import OutputKind
 from pearl_tools.types import Record
 
+Interval = Literal["bootstrap", "wilson", "none"]
+
 
 class Estimate(Record, frozen=True, kw_only=True):
-    """A value with its 95 % interval.
-
-    ``interval`` is how it came about: a bootstrap; Wilson's, where too few tiles or pairs were
-    measured for one; or none, and both ends are then None.
-    """
+    """A value with the ends of its 95 % interval, None without one."""
 
     value: float
     low: float | None
     high: float | None
-    interval: Interval = "bootstrap"
+    interval: Interval = "bootstrap"  # Wilson's for shares of few tiles or pairs
 
 
 class Row(Record, frozen=True, kw_only=True):
-    """One method on one set, or on one picture of it.
-
-    ``ordinal``: share of the ``pairs`` in the right order, ties half. ``over_rule``: that less the
-    rule's, on the same pairs. The others are means over pictures and None for sets of point pairs;
-    ``abs_rel`` and ``delta_1`` are over those pictures that can be aligned to their truth.
-    ``flipped`` counts pictures on which the method is the opposite of the truth (the best scale of
-    an alignment is below 0): it is then taken for one depth everywhere, and drawn so.
-    """
+    """One method on one set, or on one picture of it; None for what the truth cannot say."""
 
     method: str
     images: int
     pairs: int
     pixels: int
-    ordinal: Estimate | None
-    over_rule: Estimate | None
-    spearman: Estimate | None
+    ordinal: Estimate | None  # share of the pairs in the right order, ties half
+    over_rule: Estimate | None  # its difference from the rule's, on the same pairs
+    spearman: Estimate | None  # mean over pictures, as the next two
     abs_rel: Estimate | None
     delta_1: Estimate | None
-    flipped: int = 0
+    flipped: int = 0  # pictures with a negative best scale, aligned to a constant
 
 
 class PictureRows(Record, frozen=True, kw_only=True):
@@ -49,40 +41,34 @@ class PictureRows(Record, frozen=True, kw_only=True):
     rows: list[Row]
 
 
-class LeftOut(Record, frozen=True, kw_only=True):
-    """A picture that was not measured, because it, its depth or what a model says of it cannot be
-    used, and why. It is left out for all methods, so that all are measured on the same.
-    """
+class Dropped(Record, frozen=True, kw_only=True):
+    """A picture dropped for all methods: it, its depth or a prediction is unusable."""
 
     name: str
     reason: str
 
 
 class SetReport(Record, frozen=True, kw_only=True):
-    """All methods on one set; without ``rows`` where all its pictures are in ``left_out``.
+    """All methods on one set; no ``rows`` if all its pictures were dropped.
 
-    ``alone`` counts pictures without depth, which were left out, like those in ``left_out``;
-    ``truths_alone`` names files of depth without a picture;
-    ``below_0`` pixels whose depth or disparity is a number below 0, which count as unknown.
-    ``one_depth`` counts pictures whose truth is all alike, ``few_pixels`` others of which fewer
-    than 20 pixels are known: they have neither AbsRel nor delta-1, since every map would be right
-    after alignment. ``doubts`` says of which pictures the depth looks wrong, and why.
+    Every map is right after alignment to a constant truth, or to one of fewer than 20 pixels: such
+    pictures have neither AbsRel nor delta-1.
     """
 
     name: str
-    alone: int
-    truths_alone: list[str] = []
-    left_out: list[LeftOut] = []
-    below_0: int = 0
-    one_depth: int = 0
-    few_pixels: int = 0
-    doubts: list[str] = []
+    alone: int  # pictures without depth
+    truths_alone: list[str] = []  # files of depth without a picture
+    left_out: list[Dropped] = []
+    below_0: int = 0  # pixels of negative depth or disparity, read as unknown
+    one_depth: int = 0  # pictures of constant truth
+    few_pixels: int = 0  # other pictures with fewer than 20 known pixels
+    doubts: list[str] = []  # warnings about the truth
     rows: list[Row]
     pictures: list[PictureRows]
 
 
 class Method(Record, frozen=True, kw_only=True):
-    """What was measured: the rule, or a model with the kind of its output and its weights."""
+    """The rule, or a model with the kind of its output and its weights."""
 
     name: str
     model_id: str
@@ -91,7 +77,7 @@ class Method(Record, frozen=True, kw_only=True):
 
 
 class DepthReport(Record, frozen=True, kw_only=True):
-    """An evaluation: what was asked, with which methods, and what came out."""
+    """The options, methods and results of an evaluation."""
 
     ratio: float
     pairs_drawn: int

@@ -1,8 +1,7 @@
-"""Whether a depth model does what is declared of it: larger = nearer, on pictures of known depth.
+"""Self-test of a depth model's sign: larger = nearer, on rendered pictures of known depth.
 
-Five small rooms are drawn anew each time, so nothing has to be shipped or fetched. They are chosen
-so that neither "lower is nearer" nor "brighter is nearer" nor "darker is nearer" gets through: what
-passes has looked at the picture. Leaves out how good a model is (`evaluate.py`).
+Five small rooms, rendered anew each time, and chosen so that "lower is nearer", "brighter is
+nearer" and their opposites fail. `evaluate.py` measures how good a model is.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pearl_data.depth_eval.ranks import spearman
-from pearl_data.rendering import Rendered, SceneBrief, render_brief
+from pearl_data.depth_eval.measures import spearman
+from pearl_data.rendering import SceneBrief, render_brief
 from pearl_data.terminal import say
 from pearl_tools.depth import DepthModel
 from pearl_tools.depth.model import EMBEDDED
@@ -26,25 +25,22 @@ from pearl_tools.types import Record
 SEEDS: Final = (19, 66, 78, 86, 109)
 WIDTH, HEIGHT = 256, 192
 LEAST: Final = 0.3
-"""Mean Spearman correlation that a depth model reaches at least. Measured: 24 networks of four
-architectures with random weights -0.05 to 0.11, the rules of thumb -0.17 to 0.12, FastDepth 0.38.
-How far above the embedded model is, a test holds and LAB_LOG.md tells."""
+"""Least mean Spearman correlation to pass. Measured: 24 networks of four architectures with random
+weights -0.05 to 0.11, the rules of thumb -0.17 to 0.12, FastDepth 0.38, embedded in LAB_LOG.md."""
 WEAK: Final = 0.6
-"""Below this the sign is certain and the model still poor; the finding says so."""
+"""Below this the sign is certain and the model still poor."""
 MOST_NO_METRES: Final = 0.01
-"""Metric depth of `NEAREST_M` or less at more than this share of pixels is none. From 1 % on, such
+"""Metric depth of `NEAREST_M` or less at a larger share of pixels is not metric. From 1 % on, such
 pixels, all alike and nearest, turn the rest of a map's picture black (`depth_picture`)."""
 
 Verdict = Literal["larger_nearer", "flipped", "not_correlated", "not_metric", "not_finite"]
 
 
 class SelfTest(Record, frozen=True, kw_only=True):
-    """What the self-test found.
+    """The result of the self-test; ``passed`` only with the verdict "larger_nearer".
 
-    ``passed`` says whether the model may be used: only with the verdict "larger_nearer".
     ``spearman`` correlates the model's map (in our convention) with true inverse depth, one value
-    per picture; None where the map is not finite. ``told`` is the finding in words, with the remedy
-    where there is one.
+    per picture; None if the map is not finite. ``told`` is the result in words, with the remedy.
     """
 
     model_id: str
@@ -58,7 +54,7 @@ class SelfTest(Record, frozen=True, kw_only=True):
 
 
 class Picture(NamedTuple):
-    """A drawn picture, uint8 (H, W, 3), and its true inverse depth in 1/m, (H, W)."""
+    """A rendered picture, uint8 (H, W, 3), and its true inverse depth in 1/m, (H, W)."""
 
     image: NDArray[np.uint8]
     inverse_m: NDArray[np.float32]
@@ -68,22 +64,25 @@ class Picture(NamedTuple):
 def pictures() -> tuple[Picture, ...]:
     """The pictures of the self-test."""
     brief = SceneBrief(variety="clean")
-    drawn = (render_brief(seed, brief, width=WIDTH, height=HEIGHT) for seed in SEEDS)
-    return tuple(_picture(scene) for scene in drawn)
+    scenes = (render_brief(seed, brief, width=WIDTH, height=HEIGHT) for seed in SEEDS)
+    return tuple(Picture(s.image, np.asarray(1 / s.depth_m, np.float32)) for s in scenes)
 
 
 def check_model(model: DepthModel) -> SelfTest:
-    """What ``model`` does on the pictures of the self-test, with a verdict."""
-    shown = pictures()
-    given = model.predict([picture.image for picture in shown])
+    """Test ``model`` on the pictures of the self-test."""
+    maps = model.predict([picture.image for picture in pictures()])
     found = [
-        _correlation(predicted, picture.inverse_m)
-        for picture, predicted in zip(shown, given, strict=True)
+        _correlation(map_, picture.inverse_m)
+        for map_, picture in zip(maps, pictures(), strict=True)
     ]
     finite = [value for value in found if value is not None]
     mean = sum(finite) / len(finite) if len(finite) == len(found) else None
-    impossible = sum(no_metres(predicted, model.output) for predicted in given) / len(given)
-    verdict = _verdict(model, mean, impossible)
+    near_0 = sum(no_metres(map_, model.output) for map_ in maps) / len(maps)
+    verdict = _verdict(model.output, mean, near_0)
+    each = ", ".join("not finite" if value is None else f"{value:.2f}" for value in found)
+    measured = f"{len(found)} rendered pictures ({each})"
+    if mean is not None:
+        measured = f"Spearman {mean:.2f} on {measured}"
     return SelfTest(
         model_id=model.model_id,
         output=model.output,
@@ -92,37 +91,30 @@ def check_model(model: DepthModel) -> SelfTest:
         verdict=verdict,
         spearman=[None if value is None else round(value, 4) for value in found],
         mean=None if mean is None else round(mean, 4),
-        told=_words(model, verdict, found, mean, impossible),
+        told=_words(model, verdict, measured, mean, near_0),
     )
 
 
 def require_sign(model: DepthModel) -> Verdict | None:
-    """The verdict on a model that is about to be used; None for the shipped weights, which are
-    tested with the code.
+    """The verdict on a model before its use; None for the shipped weights, tested with the code.
 
-    One that says near where it is far is refused: all that is made of it would say the opposite. Of
-    one that is not correlated a warning goes to stderr: pictures of another kind may suit it better
-    than the rendered ones of the test. About 3 s.
+    A wrong sign is an error, since everything made with it would say the opposite. No correlation
+    is a warning on stderr: the model may suit other pictures than rendered ones. About 3 s.
 
     Raises:
-        BadInput: the sign is the opposite of what is declared, or the values are not finite, or no
-            metres where metres are declared.
+        BadInput: the sign is the opposite of the declared one, or the values are not finite, or not
+            metres although declared so.
 
     """
     if model.model_id == EMBEDDED:
         return None
     found = check_model(model)
-    if found.passed:
-        return found.verdict
-    told = f"depth model {model.model_id!r}: {found.told}"
-    if found.verdict != "not_correlated":
-        raise BadInput(told)
-    say(f"warning: {told}", err=True)
+    if not found.passed:
+        message = f"depth model {model.model_id!r}: {found.told}"
+        if found.verdict != "not_correlated":
+            raise BadInput(message)
+        say(f"warning: {message}", err=True)
     return found.verdict
-
-
-def _picture(scene: Rendered) -> Picture:
-    return Picture(scene.image, np.asarray(1 / scene.depth_m, np.float32))
 
 
 def _correlation(predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> float | None:
@@ -133,69 +125,39 @@ def _correlation(predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> 
     return spearman(np.asarray(resized, np.float32), truth)
 
 
-def _verdict(model: DepthModel, mean: float | None, impossible: float) -> Verdict:
+def _verdict(output: OutputKind, mean: float | None, near_0: float) -> Verdict:
     if mean is None:
         return "not_finite"
-    if model.output == "metric" and impossible > MOST_NO_METRES:
+    if output == "metric" and near_0 > MOST_NO_METRES:
         return "not_metric"
     if mean >= LEAST:
         return "larger_nearer"
-    if mean <= -LEAST:
-        return "flipped"
-    return "not_correlated"
+    return "flipped" if mean <= -LEAST else "not_correlated"
 
 
 def _words(
-    model: DepthModel,
-    verdict: Verdict,
-    found: list[float | None],
-    mean: float | None,
-    impossible: float,
+    model: DepthModel, verdict: Verdict, measured: str, mean: float | None, near_0: float
 ) -> str:
-    each = ", ".join("not finite" if value is None else f"{value:.2f}" for value in found)
-    on = f"on {len(found)} rendered pictures"
-    if mean is None:
-        return (
-            f"values that are not finite {on} ({each}); the weights are damaged or need another "
-            "precision: do not use this model"
-        )
-    if verdict == "not_metric":
-        other = f"{parse_spec(model.model_id).place}#{opposite('metric')}"
-        return (
-            f"{_no_metres(impossible)} {on}: its output is not metric depth, as it is declared to "
-            f"be; run `pearl-data tools check depth --depth-model '{other}'`, and if that is "
-            "refused too, no kind describes it: do not use this model"
-        )
-    measured = f"Spearman {mean:.2f} {on} ({each})"
+    """The result and its remedy; ``near_0`` is the share of values that cannot be metres."""
+    place, other = parse_spec(model.model_id).place, opposite(model.output)
+    no_metres_at = f"{100 * near_0:.0f} % of its values are {1000 * NEAREST_M:g} mm or less"
     if verdict == "larger_nearer":
-        weak = "; a weak one: `pearl-data tools eval depth` measures it" if mean < WEAK else ""
-        return f"larger = nearer, {measured}{weak}"
-    if verdict == "flipped":
-        return f"larger = farther, {measured}: {_remedy(model, impossible)}"
-    return (
-        f"not correlated with depth, {measured}, expected at least {LEAST:g}: the weights are "
-        "random, damaged or of another task, or the image processor does not belong to them; "
-        "its depth says nothing on such pictures: measure it on yours with `pearl-data tools eval "
-        "depth`"
-    )
-
-
-def _remedy(model: DepthModel, impossible: float) -> str:
-    if model.model_id == EMBEDDED:
-        return "the shipped weights are damaged; reinstall the package"
-    place = parse_spec(model.model_id).place
-    other = opposite(model.output)
-    declared = f"its output is not {model.output} depth, as it is declared to be"
-    if other == "metric" and impossible > MOST_NO_METRES:
+        weak = "; weak: measure it with `pearl-data tools eval depth`"
+        return f"larger = nearer, {measured}" + (weak if mean is not None and mean < WEAK else "")
+    if verdict == "not_finite":
+        damage = "the weights are damaged or need another precision"
+        return f"values that are not finite on {measured}; {damage}: do not use this model"
+    if verdict == "not_correlated":
         return (
-            f"{declared}, nor metric depth, as {_no_metres(impossible)}: no kind describes it; use "
-            "an export with the sign of its last layer turned, else do not use this model"
+            f"not correlated with depth, {measured}, expected at least {LEAST:g}; the weights are "
+            "random, damaged or of another task, or the image processor is the wrong one; measure "
+            "it on your pictures with `pearl-data tools eval depth`"
         )
-    return (
-        f"{declared}; if its makers say that it is {other}, use --depth-model '{place}#{other}', "
-        "else do not use this model"
-    )
-
-
-def _no_metres(share: float) -> str:
-    return f"{100 * share:.0f} % of its values are {1000 * NEAREST_M:g} mm or less"
+    wrong = f"larger = farther, {measured}, although declared {model.output}"
+    if verdict == "not_metric":
+        wrong = f"no metric depth as declared, {measured}: {no_metres_at}"
+    elif model.model_id == EMBEDDED:
+        return f"{wrong}; the shipped weights are damaged: reinstall the package"
+    elif other == "metric" and near_0 > MOST_NO_METRES:
+        return f"{wrong}, and no metric depth: {no_metres_at}; do not use this model"
+    return f"{wrong}; if its authors call it {other}, use --depth-model '{place}#{other}'"

@@ -143,7 +143,7 @@ class Signed(FakeDepth):
 
 @pytest.mark.parametrize(
     ("sign", "told"),
-    [(1, ""), (-1, "larger = farther, .*: no kind describes it; use an export"), (0, "not corr")],
+    [(1, ""), (-1, "larger = farther, Spearman -1"), (0, "not corr")],
 )
 def test_depth_of_the_opposite_sign_is_refused_and_an_unclear_one_warned_of(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: float, told: str

@@ -42,7 +42,7 @@ def test_the_example_in_the_help_prints_a_table_and_writes_a_page(
     assert "photos: 1 picture" in result.stdout
     assert "embedded" in result.stdout
     assert "rule: lower is nearer" in result.stdout
-    assert "look at it: depth.html" in result.stdout
+    assert "page: depth.html" in result.stdout
     assert (photos.parent / "depth.html").stat().st_size > 5000
 
 
@@ -108,9 +108,7 @@ def test_a_page_that_cannot_be_written_is_told_before_any_model_is_loaded(
         assert result.exit_code == 2
         return
     assert isinstance(result.exception, UsageError)
-    assert str(result.exception).startswith(
-        f"--html: expected a file that can be written, got {html}: "
-    )
+    assert str(result.exception).startswith(f"--html: expected a writable file, got {html}: ")
 
 
 def test_what_was_measured_is_printed_even_if_the_page_fails_at_the_end(
@@ -137,11 +135,11 @@ def test_a_picture_that_cannot_be_read_is_a_finding(photos: Path) -> None:
     (left,) = json.loads(result.stdout)["sets"][0]["left_out"]
     assert left["name"] == "b"
     assert str(photos / "b.jpg") in left["reason"]
-    assert f"\nleft out: {left['reason']}\n" in result.stderr
+    assert f"\ndropped: {left['reason']}\n" in result.stderr
     result = invoke(photos)
     assert result.exit_code == 1
-    assert f"\n  left out: {left['reason']}\n" in result.stdout
-    assert "left out" not in result.stderr  # once is enough
+    assert f"\n  dropped: {left['reason']}\n" in result.stdout
+    assert "dropped" not in result.stderr  # once is enough
 
 
 def test_progress_goes_to_stderr(photos: Path) -> None:
@@ -159,7 +157,10 @@ def test_who_stops_it_is_not_promised_that_it_goes_on(
 
     monkeypatch.setattr("pearl_data.depth_eval.evaluate.evaluate", stopped)
     invoke(photos)
-    assert words_on_interrupt() == "interrupted; nothing is kept: the same command begins anew"
+    assert (
+        words_on_interrupt()
+        == "interrupted; nothing is kept: the same command starts from the beginning"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from made_depth import disparity, scene, two_folders, write_image, write_png
 
 from pearl_data.depth_eval.calibration import Calibration
 from pearl_data.depth_eval.frames import find_frames, open_frame
-from pearl_tools.errors import BadInput
+from pearl_tools.errors import BadInput, ToolFailure
 
 
 def test_two_folders_are_matched_by_name_and_the_rest_counted(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_two_folders_are_matched_by_name_and_the_rest_counted(tmp_path: Path) ->
         ("0", "0.png", "0.png"),
         ("1", "1.png", "1.png"),
     ]
-    assert found.alone == 1
+    assert len(found.without) == 1
 
 
 def test_one_folder_is_told_apart_by_the_ends_of_names(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_one_folder_is_told_apart_by_the_ends_of_names(tmp_path: Path) -> None:
         ("a", "a.jpg", "a_depth.png"),
         ("bike", "bike_left.png", "bike_disp.npz"),
     ]
-    assert found.alone == 1
+    assert len(found.without) == 1
     one = find_frames(tmp_path / "bike_left.png")
     assert [f.name for f in one.frames] == ["bike"]
     image, truth = open_frame(one.frames[0], Calibration(100, 500, 0.5), 1000)
@@ -92,14 +92,16 @@ def test_names_that_differ_only_by_capitals_are_paired_as_they_are_written(tmp_p
         ("a", "a.png"),
         ("b", "b.png"),
     ]
-    assert found.alone == 1  # B: the depth of b is that of b
+    assert len(found.without) == 1  # B: the depth of b is that of b
 
 
 def test_names_between_which_only_capitals_decide_are_told(tmp_path: Path) -> None:
     for name in ("Bb", "bb"):
         write_image(tmp_path / "color" / f"{name}.png")
     write_png(tmp_path / "depth" / "BB.png")
-    with pytest.raises(BadInput, match=r"BB\.png: expected one picture of this name, got Bb and b"):
+    with pytest.raises(
+        BadInput, match=r"BB\.png: expected one picture of this name, got .*/Bb.* and .*/bb"
+    ):
         find_frames(tmp_path)
     (tmp_path / "color" / "bb.png").unlink()
     assert len(find_frames(tmp_path).frames) == 1
@@ -184,7 +186,7 @@ def test_depth_without_a_picture_is_known(tmp_path: Path) -> None:
     assert [path.name for path in found.truths] == ["0.png"]
     for name in "abcd":
         write_png(tmp_path / "one" / f"{name}_depth.png")
-    told = r"found none, and 4 of depth alone \(a_depth\.png, b_depth\.png, c_depth\.png, \.\.\.\)"
+    told = r"got no file without depth and a_depth\.png, b_depth\.png, c_depth\.png and 1 more of"
     with pytest.raises(BadInput, match=told):
         find_frames(tmp_path / "one")
     write_image(tmp_path / "one" / "a.png")
@@ -192,21 +194,19 @@ def test_depth_without_a_picture_is_known(tmp_path: Path) -> None:
     assert find_frames(tmp_path / "one" / "a.png").truths == []
 
 
-def test_a_folder_without_depth_says_what_names_would_do(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.jpg")
-    with pytest.raises(BadInput, match=r"x\.jpg .*with x_depth\.png"):
-        find_frames(tmp_path)
-    two_folders(tmp_path / "sets")
-    for path in (tmp_path / "sets" / "depth").iterdir():
-        path.rename(path.with_stem(f"depth_{path.stem}"))
-    with pytest.raises(BadInput, match="expected pictures with depth, found 2 without"):
-        find_frames(tmp_path / "sets")
-
-
-def test_a_file_that_is_neither_picture_nor_pairs_is_told_what_would_be(tmp_path: Path) -> None:
-    (tmp_path / "p.txt").write_text("{}")
-    told = r"point pairs that ends in \.csv, \.json or \.jsonl, got \.txt"
+def test_a_folder_without_depth_names_its_pictures(tmp_path: Path) -> None:
+    for name in "abcd":
+        write_image(tmp_path / f"{name}.jpg")
+    told = r": expected pictures with depth, got a\.jpg, b\.jpg, c\.jpg and 1 more without"
     with pytest.raises(BadInput, match=told):
+        find_frames(tmp_path)
+    with pytest.raises(BadInput, match=r"a\.jpg: expected pictures with depth, got a\.jpg without"):
+        find_frames(tmp_path / "a.jpg")
+
+
+def test_a_file_that_is_neither_picture_nor_pairs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("{}")
+    with pytest.raises(BadInput, match=r"p\.txt: expected .* \.csv, \.json, \.jsonl, got \.txt"):
         find_frames(tmp_path / "p.txt")
 
 
@@ -222,13 +222,11 @@ def test_depth_of_another_shape_or_without_values_is_refused(tmp_path: Path) -> 
     np.savez(tmp_path / "a_depth.npz", depth=-np.ones((24, 32)))
     (tmp_path / "a_depth.npy").unlink()
     (frame_,) = find_frames(tmp_path).frames
-    with pytest.raises(
-        BadInput, match=r"got none: 768 of 768 values are below 0.*check their sign"
-    ):
+    with pytest.raises(BadInput, match=r"got none, and 768 of 768 values below 0"):
         open_frame(frame_, None, 1000)
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     np.save(tmp_path / "a_depth.npy", np.ones((48, 64)))
-    with pytest.raises(BadInput, match=r"a\.jpg"):
+    with pytest.raises(ToolFailure, match=r"a\.jpg"):
         open_frame(frame, None, 1000)
 
 
@@ -263,26 +261,3 @@ def test_depth_without_a_beginning_gives_way_to_depth_with_one(tmp_path: Path) -
     write_png(tmp_path / "image_depth.png")
     (frame,) = find_frames(tmp_path).frames
     assert frame.truth == tmp_path / "image_depth.png"
-
-
-def test_what_was_seen_instead_is_named(tmp_path: Path) -> None:
-    for name in "abcd":
-        write_image(tmp_path / f"{name}.jpg")
-    with pytest.raises(
-        BadInput,
-        match=r"found 4 without \(a\.jpg, b\.jpg, c\.jpg, \.\.\.\): .* from \.png, .*\.pfm$",
-    ):
-        find_frames(tmp_path)
-    with pytest.raises(BadInput, match=r"found 1 without \(a\.jpg\): "):
-        find_frames(tmp_path / "a.jpg")
-
-
-@pytest.mark.parametrize("name", ["a_depth.tiff", "depth/a.tif", "a_Depth.exr", "disp0.pgm"])
-def test_depth_in_a_format_that_is_not_read_is_told(tmp_path: Path, name: str) -> None:
-    write_image(tmp_path / "color" / "a.jpg")
-    write_image(tmp_path / "a.jpg")
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_bytes(b"?")
-    told = rf"and not from {Path(name).name}: save it as metres with numpy\.save"
-    with pytest.raises(BadInput, match=told):
-        find_frames(tmp_path)

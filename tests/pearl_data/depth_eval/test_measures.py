@@ -7,21 +7,31 @@ import pytest
 from made_depth import scene
 from scipy.stats import spearmanr
 
-from pearl_data.depth_eval.bootstrap import Resampled, combine
 from pearl_data.depth_eval.measures import (
+    DRAWS,
+    Combined,
     Pairs,
+    Resampled,
     align,
+    combine,
     draw_pairs,
-    is_flipped,
+    draw_weights,
     measure_map,
     measure_points,
     score_points,
+    spearman,
+    unalignable,
 )
 from pearl_data.depth_eval.point_pairs import PointPair
 
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def ends(found: Combined, *, is_share: bool = False) -> tuple[float | None, float | None, str]:
+    estimate = found.estimate(is_share=is_share)
+    return estimate.low, estimate.high, estimate.interval
 
 
 def measure(inverse: np.ndarray, depth: np.ndarray, pairs: Pairs | None = None) -> dict[str, float]:
@@ -101,12 +111,14 @@ def test_pairs_are_clear_known_and_nearer_first() -> None:
 def test_a_map_is_flipped_where_its_best_scale_is_below_0(
     given: list[float], flipped: bool
 ) -> None:
-    assert is_flipped(np.array(given, np.float32), np.array([0.2, 0.5, 1.0])) is flipped
+    at, truth = np.array(given, np.float32), np.array([0.2, 0.5, 1.0])
+    assert align(at.astype(np.float64), at, truth)[1] is flipped
 
 
 def test_alignment_never_predicts_beyond_the_farthest_truth() -> None:
     truth = np.array([0.2, 1.0])
-    aligned = align(np.array([[-9.0, 0.0, 1.0]]), np.array([0.0, 1.0], np.float32), truth)
+    aligned, flipped = align(np.array([[-9.0, 0.0, 1.0]]), np.array([0.0, 1.0], np.float32), truth)
+    assert not flipped
     assert aligned.tolist() == [[0.2, 0.2, 1.0]]
 
 
@@ -131,10 +143,12 @@ def test_few_pairs_or_pairs_all_alike_have_the_interval_of_wilson(
     """A bootstrap of them would be [1, 1]."""
     found = combine([measure_points(np.array(scores, np.float64), rng()).ordinal], rng())
     assert found is not None
-    figure = found.figure(is_share=True)
-    assert figure[1:] == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3), "wilson")
-    assert found.figure()[1:] == (None, None, "none")
-    assert found.less(found).figure()[1:] == (None, None, "none")
+    assert ends(found, is_share=True) == (
+        pytest.approx(low, abs=1e-3),
+        pytest.approx(high, abs=1e-3),
+        "wilson",
+    )
+    assert ends(found) == ends(found.less(found)) == (None, None, "none")
 
 
 @pytest.mark.parametrize(("count", "kind"), [(19, "wilson"), (20, "bootstrap")])
@@ -143,7 +157,7 @@ def test_twenty_pairs_are_enough_for_a_bootstrap(count: int, kind: str) -> None:
     halves = [measure_points(part, rng()).ordinal for part in (scores[:5], scores[5:])]
     found = combine(halves, rng())
     assert found is not None
-    assert found.figure(is_share=True).interval == kind
+    assert found.estimate(is_share=True).interval == kind
 
 
 @pytest.mark.parametrize(("count", "low"), [(1, 0.207), (19, 0.832)])
@@ -154,11 +168,11 @@ def test_few_pairs_of_a_map_count_as_few_on_however_many_tiles(count: int, low: 
     found = combine([measure_map(1 / depth, depth, few, rng())[0].ordinal], rng())
     assert found is not None
     assert found.units == count
-    assert found.figure(is_share=True)[1:] == (pytest.approx(low, abs=1e-3), 1, "wilson")
+    assert ends(found, is_share=True) == (pytest.approx(low, abs=1e-3), 1, "wilson")
     mixed = combine([measure_map(depth % 0.3, depth, few, rng())[0].ordinal], rng())
     assert mixed is not None
-    assert mixed.figure(is_share=True).interval == "wilson"
-    assert mixed.less(found).figure().interval == "none"
+    assert mixed.estimate(is_share=True).interval == "wilson"
+    assert mixed.less(found).estimate().interval == "none"
 
 
 def test_depth_in_few_tiles_has_no_interval_but_of_shares() -> None:
@@ -171,7 +185,7 @@ def test_depth_in_few_tiles_has_no_interval_but_of_shares() -> None:
         found = combine([getattr(measured, name)], rng())
         assert found is not None
         assert found.units == 8
-        assert found.figure(is_share=is_share).interval == ("wilson" if is_share else "none")
+        assert found.estimate(is_share=is_share).interval == ("wilson" if is_share else "none")
 
 
 def test_intervals_hold_the_value_and_shrink_with_more_pictures() -> None:
@@ -187,7 +201,7 @@ def test_intervals_hold_the_value_and_shrink_with_more_pictures() -> None:
     for count in (2, 12):
         found = combine([one(seed) for seed in range(count)], rng())
         assert found is not None
-        figure = found.figure()
+        figure = found.estimate()
         assert figure.low < figure.value < figure.high
         widths.append(figure.high - figure.low)
     assert widths[1] < widths[0]
@@ -240,8 +254,6 @@ def test_truth_that_is_all_alike_has_no_correlation() -> None:
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """Pictures whose tiles are right or wrong as a whole: 150 trials, the true share is 0.7."""
-    from pearl_data.depth_eval.bootstrap import DRAWS, draw_weights
-
     generator = np.random.default_rng(5)
     hits = 0
     for _ in range(150):
@@ -251,7 +263,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         found = combine([part], generator)
         assert found is not None
         assert found.draws.size == DRAWS
-        figure = found.figure()
+        figure = found.estimate()
         hits += figure.low <= 0.7 <= figure.high
     assert 0.9 <= hits / 150 <= 0.99
 
@@ -259,3 +271,22 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_nothing_measured_is_no_figure() -> None:
     empty = Resampled(0.0, 0.0, np.zeros(1000), np.zeros(1000), 0)
     assert combine([empty], rng()) is None
+
+
+def test_a_constant_map_correlates_with_nothing() -> None:
+    assert spearman(np.zeros(4), np.arange(4.0)) == 0
+    assert spearman(np.arange(4.0), np.array([1.0, 2.0, 2.0, 0.0])) == pytest.approx(
+        -0.3162, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "spread", "reason"),
+    [(19, 1.0, "few_pixels"), (20, 1.0, None), (48, 0.0, "one_depth"), (1, 1.0, "one_depth")],
+)
+def test_a_truth_needs_20_pixels_and_two_depths_for_an_alignment(
+    known: int, spread: float, reason: str | None
+) -> None:
+    depth = np.full(48, np.nan, np.float32)
+    depth[:known] = 2 + spread * np.arange(known)
+    assert unalignable(depth.reshape(6, 8)) == reason

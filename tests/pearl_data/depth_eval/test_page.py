@@ -1,4 +1,4 @@
-"""The page of an evaluation: whole, and everything on it where it belongs."""
+"""The page of an evaluation: self-contained, with every picture, mark and value in its place."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ import msgspec
 import numpy as np
 import pytest
 from made_depth import MODELS, write_image
-from PIL import Image
 
-from pearl_data.depth_eval.evaluate import evaluate
-from pearl_data.depth_eval.page import DRAWN, Gallery, colour_error, depth_page
-from pearl_data.depth_eval.pair_marks import mark_pairs
-from pearl_data.depth_eval.point_pairs import PointPair
+from pearl_data.depth_eval.evaluate import RULE, evaluate
 from pearl_data.depth_eval.records import DepthReport
-from pearl_data.depth_eval.rule import NAME
+from pearl_data.depth_eval.report import DRAWN, POINTS_WIDTH, Gallery, colour_error, depth_page
+
+HEAD = "image,near_x,near_y,far_x,far_y\n"
 
 
 class _Addresses(HTMLParser):
@@ -36,68 +34,58 @@ class _Addresses(HTMLParser):
         self.names += [value or "" for name, value in attrs if name == "alt"]
 
 
-def test_the_page_is_whole_and_shows_every_method(report: DepthReport, gallery: Gallery) -> None:
+def test_the_page_is_self_contained_and_shows_every_method(
+    report: DepthReport, gallery: Gallery
+) -> None:
     page = depth_page(report, gallery)
     images = _Addresses(page)
-    addresses = images.found
-    assert all(address.startswith("data:image/") for address in addresses)
-    # two legends; two rows (the third picture is left out), truth beside every prediction
-    row = ["picture", "truth", "good", "its error", "bad", "its error", NAME, "its error"]
-    assert images.names[2:] == row * 2
-    assert len(addresses) == 2 + len(row) * 2
-    assert "1 more picture is not shown: a page holds 2" in page
-    for told in ("good", "bad", NAME, "logarithm of inverse depth", "org/good#inverse"):
-        assert told in page
+    assert all(address.startswith("data:image/") for address in images.found)
+    # the legend; two rows (the third picture is not shown), truth beside every prediction
+    row = ["picture", "truth", "good", "its error", "bad", "its error", RULE, "its error"]
+    assert images.names[1:] == row * 2
+    assert len(images.found) == 1 + len(row) * 2
+    assert gallery.dropped == 1
+    assert "org/good#inverse" in page
+
+
+def test_names_are_escaped(report: DepthReport, gallery: Gallery) -> None:
+    named = msgspec.structs.replace(report.sets[0], name="<script>")
+    page = depth_page(msgspec.structs.replace(report, sets=[named]), gallery)
+    assert "<script" not in page
+    assert "<h2>&lt;script&gt;</h2>" in page
+
+
+def point_page(folder: Path, rows: list[str], models: list) -> tuple[str, Gallery]:
+    write_image(folder / "a.png")
+    (folder / "p.csv").write_text(HEAD + "\n".join(rows))
+    gallery = Gallery()
+    return depth_page(evaluate([folder / "p.csv"], models, look=gallery.look), gallery), gallery
 
 
 def test_the_page_shows_every_pair_on_every_prediction(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png")
     rows = ["a.png,20,10,50,10", "a.png,20,10,2,40", "a.png,30,46,30,30"]
-    (tmp_path / "p.csv").write_text("\n".join(["image,near_x,near_y,far_x,far_y", *rows]))
-    gallery = Gallery()
-    page = depth_page(evaluate([tmp_path / "p.csv"], MODELS, look=gallery.look), gallery)
+    page, gallery = point_page(tmp_path, rows, MODELS)
     images = _Addresses(page)
-    assert images.names[2:] == ["picture", "good", "bad", NAME]
-    assert all(address.startswith("data:image/") for address in images.found)
+    assert images.names[1:] == ["picture", "good", "bad", RULE]
     for words in ("3 pairs", "3 right, 0 wrong", "0 right, 3 wrong", "1 right, 1 wrong, 1 alike"):
         assert words in page
     assert gallery.maps == []
-    assert "on the scale of the truth" not in page  # there is none
-
-
-def test_pairs_right_and_wrong_differ_in_colour_and_in_shape() -> None:
-    pair = PointPair((20, 20), (60, 20), "")
-    field = Image.new("RGB", (80, 40), "grey")
-    inks = {}
-    for score in (1, 0, 0.5, None):
-        drawn = np.asarray(mark_pairs(field, [pair], [score], (1, 1))).astype(int)
-        at = [tuple(drawn[20, x]) for x in (20, 60)]  # the middle of either mark
-        assert (drawn != 128).any(axis=2).sum() > 100
-        assert at[0] != (128, 128, 128)
-        if score != 0:
-            assert at[0] != at[1]  # near filled, far open
-        inks[score] = at[0], tuple(drawn[20, 15]), tuple(drawn[15, 15])
-    assert len({middle for middle, _, _ in inks.values()}) == 4
-    assert inks[1][2] != inks[1][0]  # a circle has no corners,
-    assert inks[0][2] == inks[0][0]  # a cross nothing but them,
-    assert inks[0][1] != inks[0][0]
-    assert inks[0.5][1:] == (inks[0.5][0],) * 2  # a square all
-
-
-def test_pairs_are_drawn_where_they_are_in_the_reduced_picture() -> None:
-    field = Image.new("RGB", (100, 50))
-    drawn = np.asarray(mark_pairs(field, [PointPair((40, 80), (160, 80), "")], [1], (0.5, 0.5)))
-    rows, columns = np.nonzero(drawn.any(axis=2))
-    assert (rows.mean(), columns.min(), columns.max()) == pytest.approx((40, 14, 86), abs=1)
+    ((_, figures),) = gallery.points
+    # in the middle of their pixels, in the reduced picture; wrong pairs are drawn last
+    scale = POINTS_WIDTH / 64
+    near, far = (20.5 * scale, 10.5 * scale), (50.5 * scale, 10.5 * scale)
+    assert figures[0].marks[0] == (*np.round((*near, *far), 1), None)
+    assert [mark[-1] for mark in figures[3].marks] == [1, 0.5, 0]
+    svg = page.partition('alt="rule: lower is nearer"')[2].partition("</svg>")[0]
+    assert [svg.count(shape) for shape in ("<circle", "<rect", "l14 14")] == [2, 2, 2]
+    assert svg.count('fill="black"') == 2  # the far marks are open
 
 
 def test_many_pairs_are_drawn_in_part_and_that_is_said(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png")
     rows = [f"a.png,{x},10,{x},40" for x in range(DRAWN + 5)]
-    (tmp_path / "p.csv").write_text("\n".join(["image,near_x,near_y,far_x,far_y", *rows]))
-    gallery = Gallery()
-    page = depth_page(evaluate([tmp_path / "p.csv"], [], look=gallery.look), gallery)
+    page, gallery = point_page(tmp_path, rows, [])
     assert f"{DRAWN + 5} pairs, the first {DRAWN} drawn" in page
+    assert [len(figure.marks) for figure in gallery.points[0][1]] == [DRAWN, DRAWN]
 
 
 CHROMIUM = shutil.which("chromium")

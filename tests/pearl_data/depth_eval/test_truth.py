@@ -38,56 +38,35 @@ def test_another_unit_of_png_is_said_not_guessed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "factor", "told"),
+    ("name", "factor", "median"),
     [
-        ("depth_m", 1000, r"of [\d.e+]+ m looks .* taken for m: if they are mm, .* depth_mm$"),
-        ("depth_mm", 1, r"a median depth of 0\.00\d+ m .* if they are m, .* depth_m$"),
-        ("disparity", 1e-4, r"check focal_px and baseline_mm \(in millimetres\) of --calibration$"),
+        ("depth_m", 1000, "3.62e+03"),
+        ("depth_mm", 1, "0.00362"),
+        ("disparity", 1e-4, "1.38e+04"),
         ("depth_m", 1, None),
         ("depth_mm", 1000, None),
     ],
 )
-def test_a_unit_that_looks_wrong_is_told(
-    tmp_path: Path, name: str, factor: float, told: str | None
+def test_a_median_of_another_unit_is_a_doubt(
+    tmp_path: Path, name: str, factor: float, median: str | None
 ) -> None:
     np.savez(tmp_path / "a.npz", **{name: scene()[1] * factor})
     doubts = read_truth(tmp_path / "a.npz", Calibration(100, 50, 0)).doubts
-    assert len(doubts) == bool(told)
-    assert re.search(told or "", "".join(doubts))
+    assert len(doubts) == bool(median)
+    assert all(f"a.npz: a median depth of {median} m" in doubt for doubt in doubts)
 
 
-@pytest.mark.parametrize(
-    ("file", "array", "told"),
-    [
-        ("a_depth", "arr_0", "name the array depth_mm"),
-        ("a_depth", "depth_m", "name the array depth_mm"),
-        ("a_depth_m", "depth", "name the end of the file depth_mm"),
-        ("a_depth_m", "depth_m", "name the array and the end of the file depth_mm"),
-    ],
-)
-def test_a_unit_that_looks_wrong_is_changed_in_every_name_that_says_it(
-    tmp_path: Path, file: str, array: str, told: str
-) -> None:
-    path = tmp_path / f"{file}.npz"
-    np.savez(path, **{array: scene()[1] * 1000})
-    (doubt,) = read_truth(path, None).doubts
-    assert doubt.endswith(told)
-    np.save(tmp_path / "a_depth.npy", scene()[1] * 1000)
-    (doubt,) = read_truth(tmp_path / "a_depth.npy", None).doubts
-    assert doubt.endswith("name the end of the file depth_mm")
-
-
-def test_a_png_of_another_unit_names_the_option(tmp_path: Path) -> None:
+def test_png_in_another_unit_is_a_doubt(tmp_path: Path) -> None:
     write_png(tmp_path / "a_depth.png", per_m=5000)
     assert read_truth(tmp_path / "a_depth.png", None).doubts == ()
     (doubt,) = read_truth(tmp_path / "a_depth.png", None, png_per_m=1).doubts
-    assert re.search(r"1 m is taken to be 1 in a PNG: say what it is with --png-per-m$", doubt)
+    assert "--png-per-m" in doubt
 
 
 @pytest.mark.parametrize(
     ("most", "count", "told"),
     [
-        (65535, 31, "1 % of its pixels hold 65535, .* are taken for 65.5 m; .* write 0 instead"),
+        (65535, 31, "1 % of its pixels hold 65535, .* read as 65.5 m; write 0 "),
         (65535, 30, None),
         (65534, 300, None),
     ],
@@ -111,25 +90,25 @@ def test_many_pixels_of_the_largest_number_are_told_and_kept(
 def test_every_doubt_is_told(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a_depth.png"), np.full((4, 5), 65535, np.uint16))
     unit, most = read_truth(tmp_path / "a_depth.png", None, png_per_m=10).doubts
-    assert "looks like another unit" in unit
+    assert "a median depth of 6.55e+03 m" in unit
     assert "100 % of its pixels hold 65535" in most
 
 
 @pytest.mark.parametrize(
-    ("file", "array", "told"),
+    ("file", "array", "got"),
     [
-        ("a_disp", "depth", r"array `depth` \(depth in m.*\) in a file .* in `disp` \(disparity\)"),
-        ("a_Depth", "disparity", r"array `disparity` \(.*\) in a file that ends in `depth` \("),
-        ("a_depth_mm", "depth_m", r"got the array `depth_m` .* in `depth_mm` \(.*; rename the one"),
-        ("a_disp", "depth_mm", r"a_disp\.npz: expected the names of its array and of the file to "),
-        ("depth", "disp0", r"array `disp0` \(disparity\)"),
+        ("a_disp", "depth", "array depth in a file of disp"),
+        ("a_Depth", "disparity", "array disparity in a file of depth"),
+        ("a_depth_mm", "depth_m", "array depth_m in a file of depth_mm"),
+        ("a_disp", "depth_mm", "array depth_mm in a file of disp"),
+        ("depth", "disp0", "array disp0 in a file of depth"),
     ],
 )
 def test_an_array_and_a_file_that_contradict_each_other_are_refused(
-    tmp_path: Path, file: str, array: str, told: str
+    tmp_path: Path, file: str, array: str, got: str
 ) -> None:
     np.savez(tmp_path / f"{file}.npz", **{array: scene()[1]})
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=rf"{file}\.npz: expected .*, got the {got}; "):
         read_depth_m(tmp_path / f"{file}.npz", Calibration(100, 50))
 
 
@@ -164,7 +143,7 @@ def test_an_unnamed_array_is_what_its_file_says(tmp_path: Path) -> None:
     np.save(tmp_path / "a_depth.npy", scene()[1])
     np.testing.assert_allclose(read_depth_m(tmp_path / "a_depth.npy", None), scene()[1])
     np.save(tmp_path / "a.npy", scene()[1])
-    with pytest.raises(BadInput, match="nothing says what its numbers are"):
+    with pytest.raises(BadInput, match=r"a\.npy: expected a name that says"):
         read_depth_m(tmp_path / "a.npy", None)
 
 
@@ -222,7 +201,7 @@ def test_calibrations_that_cannot_be_meant_are_misuse(text: str) -> None:
         ("c.JSON", '{"focal_px": NaN, "baseline_mm": 3}', "got JSON is malformed"),
         ("c.json", "[" * 100_000, "got nested hundreds of levels"),
         ("calib.txt", "cam0=[nan 0 1]\nbaseline=3\n", "got focal_px=nan"),
-        ("calib.txt", "cam0=[7 0 1]\ncam0=[8 0 1]\nbaseline=3\n", "once each"),
+        ("calib.txt", "cam0=[7 0 1]\ncam0=[8 0 1]\nbaseline=3\n", r"focal_px=7\.0, focal_px=8\.0"),
     ],
 )
 def test_what_is_wrong_in_a_calibration_file_names_that_file(
@@ -247,7 +226,7 @@ def test_what_is_below_0_is_unknown_and_counted(
 
 def test_disparity_behind_the_cameras_is_refused_not_nearest(tmp_path: Path) -> None:
     np.savez(tmp_path / "a_disp.npz", np.array([[0, 5.0, 9.0, 20.0]]))
-    with pytest.raises(BadInput, match=r"got -5 px .* in 2 of 3 known .*offset_px=-10; check"):
+    with pytest.raises(BadInput, match=r"got -5 px, .* in 2 of 3 known .*offset_px=-10"):
         read_depth_m(tmp_path / "a_disp.npz", Calibration(100, 50, -10))
 
 
@@ -272,7 +251,7 @@ def test_depth_beyond_any_scene_is_refused(tmp_path: Path, value: float) -> None
 )
 def test_arrays_that_are_no_real_numbers_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", depth=array)
-    with pytest.raises(BadInput, match="expected real numbers, got"):
+    with pytest.raises(BadInput, match=r"a\.npz: expected one array of real numbers, .* got"):
         read_depth_m(tmp_path / "a.npz", None)
 
 
@@ -293,38 +272,57 @@ def test_damaged_arrays_are_refused_wherever_they_are_damaged(tmp_path: Path) ->
 
 def test_pictures_that_cannot_hold_depth_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a_depth.png"), np.zeros((4, 5), np.uint8))
-    with pytest.raises(BadInput, match="expected a 16-bit grey PNG"):
+    with pytest.raises(BadInput, match="expected a 16-bit grey PNG of depth, got mode L"):
         read_depth_m(tmp_path / "a_depth.png", None)
     cv2.imwrite(str(tmp_path / "a_disp.png"), np.zeros((4, 5), np.uint16))
-    with pytest.raises(BadInput, match=r"save it in pixels as \.npz"):
+    with pytest.raises(BadInput, match="got disparity"):
         read_depth_m(tmp_path / "a_disp.png", None)
     (tmp_path / "b_depth.png").write_bytes(b"no picture")
-    with pytest.raises(BadInput, match="expected a whole PNG, got something else"):
+    with pytest.raises(BadInput, match=r"b_depth\.png: expected a whole PNG"):
         read_depth_m(tmp_path / "b_depth.png", None)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"12 13 14", b"\x80\x04K\x01."], ids=["empty", "text", "pickle"]
 )
-def test_a_file_that_is_not_of_numpy_is_called_that(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_of_numpy_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a_disp.npz").write_bytes(content)
-    with pytest.raises(BadInput, match=r"got a file that is neither \.npy nor \.npz"):
+    with pytest.raises(BadInput, match=r"a_disp\.npz: expected a whole \.npy or \.npz"):
         read_depth_m(tmp_path / "a_disp.npz", None)
 
 
-def test_a_map_with_another_axis_is_told_what_to_do(tmp_path: Path) -> None:
+def test_a_file_of_several_arrays_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a_depth.npz", x=scene()[1], y=scene()[1])
+    with pytest.raises(BadInput, match=r"expected one array .*, got the arrays x, y"):
+        read_depth_m(tmp_path / "a_depth.npz", None)
+    np.savez(tmp_path / "a_depth.npz", x=np.ones((2, 2)), depth_m=scene()[1])
+    assert read_depth_m(tmp_path / "a_depth.npz", None).shape == (48, 64)
+
+
+def test_a_map_with_another_axis_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a_depth.npy", np.ones((1, 4, 5)))
-    with pytest.raises(BadInput, match=r"got shape \(1, 4, 5\); save one map without"):
+    with pytest.raises(BadInput, match=r"expected one map .*, got shape \(1, 4, 5\)"):
         read_depth_m(tmp_path / "a_depth.npy", None)
 
 
+class Trap:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return Path.mkdir, (self.path,)
+
+
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
-    objects = np.array([{"a": 1}])
+    objects = np.array([Trap(tmp_path / "trapped")])
     np.save(tmp_path / "a_depth.npy", objects, allow_pickle=True)
     np.savez(tmp_path / "b.npz", depth=objects)
     for name in ("a_depth.npy", "b.npz"):
-        with pytest.raises(BadInput, match="got pickled objects, which are never loaded"):
+        with pytest.raises(BadInput, match="never unpickled"):
             read_depth_m(tmp_path / name, None)
+    assert not (tmp_path / "trapped").exists()
 
 
 @pytest.mark.parametrize(("scale", "order"), [("-1", "<f4"), ("0.5", ">f4"), ("-1e0\r", "<f4")])
@@ -345,7 +343,7 @@ def test_pfm_has_its_rows_from_the_bottom_up_in_either_order_of_bytes(
     ("data", "told"),
     [
         (b"P5 2 2 255\n....", r"expected a PFM \(Pf, width, height, scale\), got b'P5 2 2"),
-        (b"Pf 2 2 -1\n" + bytes(15), "expected 16 bytes of values for 2x2, got 15"),
+        (b"Pf 2 2 -1\n" + bytes(15), "expected 16 bytes for 2x2 values, got 15"),
         (b"Pf 2 2 -1\n" + bytes(17), "got 17"),
         (b"PF 2 1 -1\n" + bytes(24), r"got shape \(1, 2, 3\)"),
         (b"Pf 0 0 -1\n", r"got shape \(0, 0\)"),
@@ -370,11 +368,11 @@ def test_files_that_may_hold_disparity_are_known_without_reading_them(tmp_path: 
     assert not may_be_disparity(Path("x_depth.png"))
 
 
-def test_a_baseline_in_metres_is_refused_with_the_number_in_millimetres(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"got 0\.193; .* if these are metres, write 193$"):
+def test_a_baseline_in_metres_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--calibration: .*got .*=0\.193 .*baseline_mm"):
         read_calibration("focal_px=995,baseline_mm=0.193")
     (tmp_path / "calib.txt").write_text("cam0=[995 0 1]\nbaseline=0.12\n")
-    with pytest.raises(BadInput, match=r"calib\.txt: expected baseline_mm .* write 120$"):
+    with pytest.raises(BadInput, match=r"calib\.txt: .*got .*=0\.12 .*baseline_mm"):
         read_calibration(str(tmp_path / "calib.txt"))
 
 

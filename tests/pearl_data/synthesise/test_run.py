@@ -152,7 +152,7 @@ def synthesise_with(view: Callable[[np.ndarray], np.ndarray], out: Path) -> None
 @pytest.mark.parametrize(
     ("view", "told"),
     [
-        (lambda inverse: -inverse, "'seer': larger = farther, .*: no kind describes it"),
+        (lambda inverse: -inverse, "'seer': larger = farther, .* no metric depth"),
         (lambda inverse: inverse * np.nan, "'seer': values that are not finite"),
     ],
     ids=["flipped", "nan"],

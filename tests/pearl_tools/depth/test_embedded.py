@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pearl_data.depth_eval.ranks import spearman
+from pearl_data.depth_eval.measures import spearman
 from pearl_data.depth_eval.selftest import pictures
 from pearl_tools.depth import DepthModel, load_depth_model
 from pearl_tools.depth.embedded import working_size
