@@ -1,4 +1,4 @@
-"""Shared by both programs: commands, ``--json``, and exceptions as messages and statuses."""
+"""Shared by both programs: commands, ``--json``, exceptions as messages and exit statuses."""
 
 from __future__ import annotations
 

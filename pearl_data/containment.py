@@ -1,4 +1,4 @@
-"""Which views hold a box, and which are the whole picture: one rule for plans and checks."""
+"""Containment of boxes in views, and views of the whole picture: one rule for plans and checks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pearl_tools.types import Box
 
 #: Pixels of the root by which a box may overhang a view: those of zoomed views are fractional.
 CONTAINMENT_SLACK_PX = 0.5
-#: A view of more than this share of a picture is no closer look at it.
+#: A view of more than this share of a picture counts as the whole picture.
 WHOLE_SHARE = 0.9
 
 
 def is_whole(box: Box) -> bool:
-    """Whether ``box``, fractions of a picture, is the whole of it, or as good as that."""
+    """True if ``box``, in fractions of a picture, covers at least :data:`WHOLE_SHARE` of it."""
     return (box[2] - box[0]) * (box[3] - box[1]) > WHOLE_SHARE
 
 

@@ -1,10 +1,10 @@
-"""The one loop of a policy, its calls and the executor: one question on its way to an answer.
+"""The episode loop: a policy, its calls and the executor, from a question to an answer.
 
-A *policy* is asked for one turn at a time: the text that it writes, with calls or with an answer.
-The loop runs the calls, adds what they returned, and asks again, until an answer, a budget or a
-fault. Episodes are coroutines: a policy that waits for a server blocks no other, and the calls of
-all episodes meet in one :class:`CallQueue`, so that depth calls share batches. Not here: which
-question is asked, and where the result is stored.
+A *policy* returns one turn at a time: its text, with calls or with an answer. The loop runs the
+calls, appends their observations and asks for the next turn, until an answer, a budget or a fault.
+Episodes are coroutines: a policy that waits for a server blocks no other, and the calls of all
+episodes share one :class:`CallQueue`, so that depth calls run in batches. Not here: the choice of
+the question and the storage of the result.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ MAX_TURNS: Final = 64
 class Turn(NamedTuple):
     """One turn of a policy.
 
-    ``text`` is what it wrote, to the letter; ``thought`` its words without the calls; ``calls`` in
+    ``text`` is exactly what it wrote; ``thought`` its words without the calls; ``calls`` are in
     the policy's dialect. ``conclusion`` ends the episode. ``learn`` is the loss mask of the step,
-    ``fault`` the code of a mistake made on purpose.
+    ``fault`` the code of a deliberate mistake.
     """
 
     text: str
@@ -45,9 +45,9 @@ class Turn(NamedTuple):
 
 
 class Policy(Protocol):
-    """Who takes part in one episode: a grounded expert, a model, a served model.
+    """The author of the turns of one episode: a grounded expert, a model, a served model.
 
-    ``name`` and ``origin`` stand in the record; calls are read and errors worded in ``dialect``.
+    The record holds ``name`` and ``origin``; calls and errors are in ``dialect``.
     """
 
     name: str
@@ -55,16 +55,16 @@ class Policy(Protocol):
     dialect: Dialect
 
     async def act(self, episode: Episode) -> Turn:
-        """The next turn, from all that happened so far. Raises ``ToolFailure`` to give up."""
+        """The next turn, given the episode so far. Raises ``ToolFailure`` to give up."""
         ...
 
 
 @dataclass(kw_only=True)
 class Episode:
-    """One question with everything that happened: steps, media, observations, the end.
+    """One question with its steps, media, observations and end.
 
-    ``seen`` are the observations of each step, ``texts`` what the policy wrote, turn by turn.
-    ``error`` says why there is no answer.
+    ``seen`` are the observations of each step, ``texts`` the policy's texts, turn by turn.
+    ``error`` is the reason if there is no answer.
     """
 
     media: dict[str, Medium]
@@ -79,20 +79,20 @@ class Episode:
 
     @property
     def observations(self) -> list[Observation]:
-        """What the last turn brought; empty before the first."""
+        """The observations of the last turn; empty before the first."""
         return self.seen[-1] if self.seen else []
 
     @property
     def call_count(self) -> int:
-        """Calls so far, failed ones among them."""
+        """The number of calls so far, failed ones included."""
         return sum(len(step.calls) for step in self.steps)
 
 
 class CallQueue:
     """The calls of many episodes, run together.
 
-    A batch is run when every episode that can go on has asked for its next call. Which calls share
-    a batch follows from the episodes alone as long as no policy waits for anything outside.
+    A batch runs once every active episode waits for a call. The calls that share
+    a batch depend only on the episodes as long as no policy waits for external events.
     """
 
     def __init__(self, executor: ToolExecutor) -> None:
@@ -103,7 +103,7 @@ class CallQueue:
         """The observation of ``request``."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._flush)  # behind every episode that is ready now
+            loop.call_soon(self._flush)  # after every episode that is ready now
         future: asyncio.Future[Observation] = loop.create_future()
         self._waiting.append((request, future))
         return await future
@@ -129,7 +129,7 @@ async def run_episode(
     *,
     max_turns: int = MAX_TURNS,
 ) -> Episode:
-    """The episode of ``policy`` on its root ``media``, whatever its end."""
+    """Run an episode of ``policy`` on its root ``media``; errors of the episode are part of it."""
     episode = Episode(media=dict(media))
     while episode.status == "running":
         if len(episode.seen) == max_turns:
@@ -183,13 +183,13 @@ def _understood(
     try:
         return msgspec.structs.replace(call, arguments=parse_arguments(call.arguments))
     except ToolFailure:
-        return call  # the executor says what is wrong, in the caller's words
+        return call  # the executor reports the error in the caller's terms
 
 
 def _record(
     item: ParsedCall | BrokenCall, call: ToolCall | ToolError, observation: Observation
 ) -> Call:
-    """The call as it was written, as it was understood, and the result."""
+    """The call as written, as parsed, and its result."""
     executed = observation.exec
     if executed is not None:  # facts of one run are not part of the record
         executed = msgspec.structs.replace(executed, cache=None, attempts=None, duration_ms=None)

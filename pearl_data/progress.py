@@ -1,7 +1,7 @@
-"""A calm progress line on stderr: count, rate and time left, at most twice a second.
+"""A progress line on stderr: count, rate and time left, at most twice a second.
 
 On a terminal the line is rewritten in place; in a log one line is printed every ten seconds. Before
-there is anything to count, :func:`stage` says what a command does.
+there is anything to count, :func:`stage` names the current stage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pearl_data.terminal import one_line
 
 
 def stage(label: str, text: str) -> None:
-    """A line ``label: text`` on stderr, at once; of several processes by the first alone."""
+    """Print the line ``label: text`` on stderr; of several processes only the first prints."""
     if os.environ.get("RANK", "0") == "0":
         sys.stderr.write(one_line(f"{label}: {text}") + "\n")
         sys.stderr.flush()
@@ -53,7 +53,7 @@ class Progress:
             self._show()
 
     def under_way(self, count: int) -> None:
-        """Say that ``count`` more units are computed, but not done."""
+        """Show that ``count`` more units are in progress."""
         self._under_way = count
         self.advance(0)
 
@@ -66,7 +66,7 @@ class Progress:
             return f"{self.label} {self.done}{total} {self.unit}, done before"
         text = f"{self.label} {self.done}{total} {self.unit}, {rate:.1f}/s"
         if self._under_way:
-            text += f", {self._under_way} more under way"
+            text += f", {self._under_way} more in progress"
         if self.total is not None and rate > 0 and self.done < self.total:
             text += f", {duration((self.total - self.done) / rate)} left"
         return text

@@ -1,8 +1,8 @@
-r"""What reaches the terminal, of both programs: data may say anything, and steers nothing.
+r"""All terminal output of both programs; control sequences in data have no effect.
 
-Records, file names and replies of models hold whatever their authors wrote: CSI and OSC sequences,
-characters that turn the direction or that nobody sees. Every command prints through :func:`say` or
-:func:`print_json`, which show them as escapes; ``click.echo`` is banned elsewhere by the linter.
+Records, file names and replies of models may hold CSI and OSC sequences, direction marks and
+invisible characters. Every command prints through :func:`say` or :func:`print_json`, which escape
+them; the linter bans ``click.echo`` elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import Any
 
-#: What may need an escape: all but printable ASCII and line ends, so that plain text is quick.
+#: Characters that may need an escape: all but printable ASCII and line ends; plain text is fast.
 _SUSPECT = re.compile(r"[^\n -~]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _JOINERS = "\u200c\u200d"
@@ -30,7 +30,7 @@ def say(text: str, *, err: bool = False) -> None:
 def print_json(value: Any) -> None:
     """``value`` (records or JSON values) on stdout, indented, keys in their own order.
 
-    Exact JSON: what could steer a terminal is written as the escape that JSON has for it.
+    Exact JSON: control and invisible characters are written as JSON escapes.
     """
     import msgspec
 
@@ -49,9 +49,8 @@ def _echo(text: str, *, err: bool = False) -> None:
 
 
 def harmless(text: str) -> str:
-    r"""``text`` with what steers a terminal, turns its direction or cannot be seen shown as
-    ``\x1b``. Line ends and tabs stay, and a joiner behind a letter of a script (or a sign) that is
-    joined.
+    r"""``text`` with control characters, direction marks and invisible characters escaped, as in
+    ``\x1b``. Line ends and tabs stay, and joiners after letters or signs that need them.
 
     >>> print(harmless("a\x1b[2Jb\u202ec"))
     a\x1b[2Jb\u202ec
@@ -60,7 +59,7 @@ def harmless(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""``text`` as :func:`harmless` shows it, with blanks for line ends and tabs."""
+    r""":func:`harmless`, with spaces instead of line ends and tabs."""
     return harmless(text.translate(_BLANKS))
 
 

@@ -1,10 +1,10 @@
-"""Ctrl-C and SIGTERM end a command within two seconds: with a word, status 130, no traceback.
+"""Ctrl-C and SIGTERM end a command within two seconds, with a message, status 130, no traceback.
 
-A signal raises ``KeyboardInterrupt``, so that a command can put its work in order. A command that
-takes longer than :data:`GRACE_S` to do so (a long computation in C, a library that swallows the
-exception) is ended by a thread, as ``kill -9`` would end it: nothing that is written depends on an
-orderly end. An import cannot be unwound safely and ends at once. Processes that a command starts
-end with it. Before ``main`` runs, for some 30 ms, Python itself starts and answers Ctrl-C as ever.
+A signal raises ``KeyboardInterrupt``, so that a command can clean up. If this takes longer than
+:data:`GRACE_S` (a long computation in C, a library that swallows the exception), a thread ends the
+process like ``kill -9``: no written data depends on an orderly exit. During an import, which cannot
+be unwound safely, the process ends at once. Processes that a command starts end with it. In the
+first 30 ms, before ``main`` runs, Python itself handles Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pearl_data.terminal import harmless
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 GRACE_S: Final = 1.75
-"""From the first signal to the end of the process at the latest, unless it takes its time."""
+"""Longest time from the first signal to the end of the process, unless an extension was asked."""
 AGAIN_S: Final = 0.3
-"""The same from the second signal, whatever the process does."""
+"""Longest time from the second signal to the end of the process, without exception."""
 STATUS: Final = 130
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -34,14 +34,14 @@ _PARENT_WATCH_S: Final = 0.5
 
 
 class _Leave:
-    """What an interrupted command says, and if it may take its time to end."""
+    """The message of an interrupted command, and True if it may take longer to end."""
 
     words = "interrupted"
     takes_time = False
 
 
 def on_interrupt(words: str) -> None:
-    """From now on an interrupted command says ``words``: what is kept, and how to resume."""
+    """Set the message for an interrupt to ``words``: the data kept, and how to resume."""
     _Leave.words = words
 
 
@@ -51,14 +51,14 @@ def words_on_interrupt() -> str:
 
 
 def is_program(main: Callable[[], None]) -> bool:
-    """If this process runs the program ``main``: as its script, or by ``python -m``."""
+    """True if this process runs the program ``main``, as a script or by ``python -m``."""
     return getattr(sys.modules["__main__"], "main", None) is main
 
 
 @contextmanager
 def taking_time() -> Iterator[None]:
-    """Inside, one signal does not end the process: a write that is dear to lose ends first. A
-    second signal does.
+    """Delay the end of the process after a first signal until an important write is complete. A
+    second signal still ends it.
     """
     before, _Leave.takes_time = _Leave.takes_time, True
     try:
@@ -69,10 +69,10 @@ def taking_time() -> Iterator[None]:
 
 @contextmanager
 def like_ctrl_c(*, program: bool = False) -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM raise ``KeyboardInterrupt`` in this process.
+    """Make SIGINT and SIGTERM raise ``KeyboardInterrupt`` in this process.
 
-    With ``program`` this process is a command and nothing else: it ends in time, whatever it does.
-    Children by fork end at once by SIGTERM. Outside the main thread, where Python forbids handlers,
+    With ``program`` the process runs only this command, and always ends in time.
+    SIGTERM ends forked children at once. Outside the main thread, where Python forbids handlers,
     nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -88,7 +88,7 @@ def like_ctrl_c(*, program: bool = False) -> Iterator[None]:
             leave()
         raise KeyboardInterrupt
 
-    # a background job of a shell ignores Ctrl-C, and so do we
+    # a background job of a shell ignores Ctrl-C; keep that
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heard}
     if program:
@@ -102,13 +102,13 @@ def like_ctrl_c(*, program: bool = False) -> Iterator[None]:
         raise
     finally:
         inside = False
-        # a program still hears signals while Python comes to its end
+        # signals still arrive while Python shuts down
         for number, handler in before.items() if not program else ():
             signal.signal(number, handler)
 
 
 def leave(words: str | None = None) -> NoReturn:
-    """Ends this process with :data:`STATUS`, after ``words`` or those of :func:`on_interrupt`."""
+    """End this process with :data:`STATUS` after printing ``words`` or the message set before."""
     text = _Leave.words if words is None else words
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -121,7 +121,7 @@ def leave(words: str | None = None) -> NoReturn:
 
 
 class _Deadline:
-    """Ends the process when it has not ended :data:`GRACE_S` after a signal."""
+    """End the process if it has not ended :data:`GRACE_S` after a signal."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -130,12 +130,12 @@ class _Deadline:
     def start(self) -> None:
         """Watch from now on, until the process ends."""
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
-        # written by the handler in C, so also while the main thread is inside a long call
+        # Python's C handler writes to it, even while the main thread is inside a long call
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        """A forked child's signals are not its parent's."""
+        """Reset the signal state in a forked child."""
         try:
             signal.set_wakeup_fd(-1)
         except ValueError:  # forked outside the main thread
@@ -164,9 +164,9 @@ def _imports(frame: FrameType | None) -> bool:
 
 
 def end_with_parent(parent: int | None = None) -> None:
-    """From now on this process ends when its parent does, however that ends.
+    """End this process when its parent ends, for any reason.
 
-    ``parent`` is its process id, if it may have ended already. On Linux the kernel sees to it,
+    ``parent`` is its process id, in case it has already ended. On Linux the kernel does this,
     elsewhere a thread does within half a second.
     """
     parent = os.getppid() if parent is None else parent
@@ -184,7 +184,7 @@ def end_with_parent(parent: int | None = None) -> None:
 
 
 def leave_signals_to_parent() -> None:
-    """From now on SIGINT and SIGTERM do nothing here: the parent hears them and ends this process.
+    """Ignore SIGINT and SIGTERM in this process; the parent handles them and ends it.
 
     For a child that ends with its parent (:func:`end_with_parent`).
     """

@@ -1,9 +1,9 @@
-"""The one shared record: a question, the tool calls an expert made, what they showed, the answer.
+"""The trajectory record: a question, the expert's tool calls, their observations, the answer.
 
-Everything that is written to a shard is one :class:`Trajectory` as canonical JSON beside the bytes
+A sample in a shard is one :class:`Trajectory` as canonical JSON beside the bytes
 of its media. Not here: pixels, checking (:mod:`pearl_data.validate`) and storage
 (:mod:`pearl_data.shards`). Facts of one run (durations, cache hits, attempts) are not part of the
-record: they live in the dataset's ``timings`` files.
+record: the dataset's ``timings`` files hold them.
 """
 
 from __future__ import annotations

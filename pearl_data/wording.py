@@ -1,8 +1,8 @@
-"""Words of a question as data: which are alike to whoever reads them, and which are no words.
+"""Comparison of texts as a reader sees them, and tokens of chat templates in texts.
 
-A chat template marks pictures and turns with words of its own (``<image>``, ``<|im_end|>``). In a
-question they would become those marks again, for pictures and turns that are not there. Left out:
-wording questions (:mod:`pearl_data.sources.tasks`).
+A chat template marks pictures and turns with tokens (``<image>``, ``<|im_end|>``). In a question
+they would be read as such tokens, for pictures and turns that do not exist. Not here: the wordings
+of questions (:mod:`pearl_data.sources.tasks`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-#: Where a picture stands, in the templates of every family that is known here.
+#: Image placeholders of the templates of all known model families.
 _PICTURE = (
     r"<\|vision_start\|>(?:<\|(?:image|video)_pad\|>)+<\|vision_end\|>"
     r"|<(?:image|video|audio|img|pic|picture)(?:_?(?:placeholder|here|token|soft_token|context))?"
@@ -28,14 +28,14 @@ _OTHER = (
 _MARK = re.compile(f"{_PICTURE}|{_OTHER}", re.IGNORECASE)
 _AT_START = re.compile(rf"\s*(?:{_PICTURE})\s*", re.IGNORECASE)
 _AT_END = re.compile(rf"\s*(?:{_PICTURE})\s*\Z", re.IGNORECASE)
-#: What a text with a mark in it should have been.
+#: The expected value for a text that holds such a token.
 NO_MARKS = "words without marks of a chat template"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)\Z")
 
 
-@lru_cache(maxsize=4096)  # choices are words of a few kinds
+@lru_cache(maxsize=4096)  # choices repeat
 def alike(text: str) -> str:
-    """A key that texts share if nobody could tell them apart as answers.
+    """A key that is equal for texts which are the same answer to a reader.
 
     >>> alike("Dark_red. ") == alike("dark  Red"), alike("3.0") == alike("3")
     (True, True)
@@ -56,8 +56,8 @@ def chat_mark(text: str) -> str | None:
 
 
 def without_picture_marks(text: str, pictures: int) -> str:
-    r"""``text`` without the marks of at most ``pictures`` pictures at its start or its end, where
-    they only say that the pictures come there. Those within a sentence stay: they are words in it.
+    r"""``text`` without the placeholders of at most ``pictures`` pictures at its start or end.
+    Placeholders within a sentence stay.
 
     >>> without_picture_marks("<image>\nWhat colour?", 1)
     'What colour?'

@@ -1,6 +1,6 @@
-"""The audit as tables of words and figures, for the terminal and for HTML pages alike.
+"""The audit as tables of words and figures, for both the terminal and HTML pages.
 
-Not here: how a table looks (:mod:`pearl_data.audit.text`, :mod:`pearl_data.html`).
+Not here: the look of tables (:mod:`pearl_data.audit.text`, :mod:`pearl_data.html`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
 
 def report_tables(report: AuditReport) -> Iterator[Table]:
-    """The tables of ``report`` in reading order; those about nothing are left out."""
+    """The tables of ``report`` in reading order; empty ones are skipped."""
     if report.by_code:
         yield Table(
             "Calls by tool and outcome (% of the tool's entries)",

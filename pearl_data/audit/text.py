@@ -16,7 +16,7 @@ FAULTS_SHOWN = 10
 
 
 def render_report(report: AuditReport) -> str:
-    """All tables of ``report``; sections about nothing are left out."""
+    """All tables of ``report``; empty sections are skipped."""
     parts = ["\n".join(summary_lines(report)), *map(render_table, report_tables(report))]
     if report.unreadable:
         parts.append("\n".join(_unreadable(report)))

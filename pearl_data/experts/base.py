@@ -64,9 +64,9 @@ class Expert(Protocol):
 
 
 class PlanPolicy:
-    """A plan as a policy of the episode loop, which writes calls in our own dialect.
+    """A plan as a policy of the episode loop; it writes calls in our own dialect.
 
-    An answer that a tool alone gave is concluded as unverified, every other as supported.
+    An answer from the tool alone is concluded as unverified, every other as supported.
     """
 
     origin: Origin = "expert"
@@ -81,7 +81,7 @@ class PlanPolicy:
         """The next step of the plan, or its conclusion."""
         observations = episode.observations if episode.seen else None
         try:
-            # a generator's first send must be None; typeshed cannot say so
+            # a generator's first send must be None; typeshed cannot express it
             step = self._plan.send(observations)  # type: ignore[arg-type]
         except StopIteration as stop:
             return self._conclude(stop.value)

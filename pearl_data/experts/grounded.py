@@ -1,9 +1,9 @@
-"""The grounded expert: knows the evidence, plans real calls for it, and checks what they show.
+"""The grounded expert: knows the evidence, plans real calls for it, and checks their results.
 
-It is an expert because it knows where the answer lies; it is honest because every call is really
-executed and the plan fails (:class:`Unsupported`) when a call shows something else: a view that
-misses the evidence, a depth map that contradicts the annotation, or one that decides nothing where
-it alone is the truth. A question that needs no tool is answered without a call.
+It is an expert because it knows where the answer is; it is honest because every call is executed
+and the plan fails (:class:`Unsupported`) if the result disagrees: a view that misses the evidence,
+a depth map that contradicts the annotation, or an undecided map that is the only source of the
+answer. A question that needs no tool is answered without a call.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from pearl_tools.types import Box, MediaMap, Medium, Observation, Region
 #: A view is never smaller than this share of its picture's sides, so that it has some context.
 _SMALLEST_VIEW = 0.06
 
-#: Families whose answer changes with what lies beside the box: why the very box is viewed, what a
-#: yes (or a count) and what a no (or none) looks like.
+#: Families whose answer depends on the exact box: the reason to view it, the words for a yes (or a
+#: count), and the words for a no (or none).
 _EXACTLY: dict[Family, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "count": (words.COUNT_WHY, words.COUNT_SHOWED, words.COUNT_NONE),
     "presence": (words.PRESENCE_WHY, words.PRESENT_SHOWED, words.ABSENT_SHOWED),
@@ -114,7 +114,7 @@ class _PlanOf:
         return Conclusion(f"{showed} {ending}".strip(), self.answer)
 
     def _plainly(self) -> str:
-        """Why no tool is needed, and what anyone sees who has the whole picture."""
+        """The reason why no tool is needed, and the fact that the whole picture shows."""
         family = self.task.family
         if family == "relation":
             a, b = self.pair
@@ -135,7 +135,7 @@ class _PlanOf:
         return f"{why} {self._yes_or_no(*_PLAINLY[family])}"
 
     def _yes_or_no(self, yes: tuple[str, ...], no: tuple[str, ...]) -> str:
-        """Words for what was seen; ``no`` if the answer is no, or none were counted."""
+        """Words for the result; ``no`` if the answer is no, or the count is 0."""
         return self.voice.say(no if self.answer in ("no", "0") else yes, n=self.answer)
 
     def _compare_then_look(self) -> _Steps:
@@ -158,8 +158,8 @@ class _PlanOf:
         return (yield from self._look(target, opening, self._detail()))
 
     def _compare(self, before: str) -> _Steps:
-        """One depth call; raises :class:`Unsupported` unless it agrees with the annotation, or, if
-        it alone says the answer, decides clearly.
+        """One depth call; raises :class:`Unsupported` unless the map agrees with the annotation or,
+        if it is the only source of the answer, is clear.
         """
         a, b = self.pair
         why = self.voice.say(words.DEPTH_WHY, a=a.label, b=b.label)
@@ -327,7 +327,7 @@ def _undecided(nearer: str, farther: str, margin: float) -> ToolError:
 
 
 def _need_a_part(evidence: Evidence) -> None:
-    """A look at the whole picture brings nothing closer."""
+    """Raise :class:`Unsupported` for a view of the whole picture: it shows nothing closer."""
     if is_whole(evidence.bbox):
         expected = f"a part of the picture, at most {WHOLE_SHARE:.0%} of it"
         raise Unsupported(

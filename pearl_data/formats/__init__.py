@@ -1,1 +1,1 @@
-"""A trajectory as other programs write and read it; one module for each form."""
+"""Trajectories in the formats of other programs; one module for each format."""

@@ -1,8 +1,8 @@
-"""A trajectory as conversations: what the person, the assistant and the tools say and show.
+"""A trajectory as conversations: turns of the person, the assistant and the tools.
 
-Pure words and names of pictures; no tokens, no pixels. The *context* is all that exists at
-inference: the root pictures and the question. The others are what may follow it, or, for the
-target R, stand alone. Not here: templates and tokens, which are a model's own.
+Turns hold words and names of pictures; no tokens, no pixels. The *context* is all that exists at
+inference: the root pictures and the question. The other conversations follow it, or, for the
+target R, stand alone. Not here: templates and tokens, which belong to a model.
 
 Only the roles system, user and assistant are used: many templates drop the pictures of a tool turn.
 """
@@ -18,21 +18,21 @@ from pearl_data.trajectory import Call, Task, Trajectory
 from pearl_tools.errors import BadInput, ToolError
 
 ANSWER_PREFIX = "Answer:"
-"""How every answer begins; given to the model as its first word where it must answer at once."""
+"""Start of every answer; prefilled if the model must answer at once."""
 MOST_LETTERED = len(string.ascii_uppercase)
-"""So many choices have a letter."""
+"""Most choices of a question with letters."""
 
 UNLETTERED = "more-choices-than-letters"
-"""Reason of a question that cannot be asked with letters."""
+"""Reason of a refused question with too many choices for letters."""
 
 Role = Literal["system", "user", "assistant"]
 Answers = Literal["text", "letter"]
 
 
 class Refused(BadInput):
-    """A sample that is sound, but that this model or this way of asking does not take.
+    """A sample that is sound, but that this model or this form of question cannot handle.
 
-    ``reason`` is a short code, by which such samples are counted.
+    ``reason`` is a short code; such samples are counted by it.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -41,15 +41,15 @@ class Refused(BadInput):
 
 
 class Show(NamedTuple):
-    """A place where a picture is shown: the id of its medium."""
+    """A picture in a turn: the id of its medium."""
 
     medium: str
 
 
 class Turn(NamedTuple):
-    """One turn: its texts and pictures in order, and what is special about it.
+    """One turn: its texts and pictures in order, and flags.
 
-    ``learn``: the assistant's words are learned as next tokens. ``conclusion``: the last thought
+    ``learn``: the words are training targets. ``conclusion``: the last thought
     and the answer.
     """
 
@@ -60,7 +60,7 @@ class Turn(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What one call returned, in words and pictures."""
+    """The result of one call, in words and pictures."""
 
     media: tuple[str, ...]
     text: str
@@ -112,7 +112,7 @@ def letter(number: int) -> str:
 
 
 def answer_text(task: Task, answers: Answers = "text") -> str:
-    """The right answer as the model has to write it: its words, or the letter of the choice."""
+    """The right answer as the model must write it: its words, or the letter of the choice."""
     if answers == "text" or not task.choices:
         return task.answer.strip()
     if task.answer not in task.choices:
@@ -124,13 +124,13 @@ def answer_text(task: Task, answers: Answers = "text") -> str:
 
 
 def answer_turns(task: Task, answers: Answers = "text") -> tuple[Turn, ...]:
-    """The answer by itself: ``Answer: X``."""
+    """The answer alone: ``Answer: X``."""
     return (Turn("assistant", (f"{ANSWER_PREFIX} {answer_text(task, answers)}",), learn=True),)
 
 
 def trajectory_turns(trajectory: Trajectory, answers: Answers = "text") -> tuple[Turn, ...]:
-    """All steps with what their calls returned, then the conclusion. Steps that the record marks
-    as mistakes are there, as context, but not learned.
+    """All steps with the results of their calls, then the conclusion. Steps that the record marks
+    as mistakes are included as context, but not learned.
     """
     turns = []
     for step, mask in zip(trajectory.steps, trajectory.loss_mask, strict=True):
@@ -150,9 +150,9 @@ def target_turns(
     include_answer: bool = True,
     wrong_steps: bool = False,
 ) -> tuple[Turn, ...]:
-    """R: the trajectory by itself, without the question and, unless asked for, without I0.
+    """R: the trajectory alone, without the question and, unless asked for, without I0.
 
-    Steps marked as mistakes are left out with what they returned, unless ``wrong_steps``.
+    Steps marked as mistakes are dropped with their results, unless ``wrong_steps``.
     """
     turns = [*_system(system)]
     if include_image:
@@ -168,14 +168,14 @@ def target_turns(
 
 
 def step_text(thought: str, calls: Iterable[Call]) -> str:
-    """A thought and the calls it leads to, as the assistant writes them."""
+    """A thought and its calls, as the assistant writes them."""
     return "\n".join([*filter(None, [thought.strip()]), *map(call_text, calls)])
 
 
 def call_text(call: Call) -> str:
-    """One call in the tags that Hermes and Qwen templates use, as our own parser reads it.
+    """One call in the tags of Hermes and Qwen templates, as our own parser reads it.
 
-    A call that could not be understood stands as it was written.
+    A call that could not be parsed is given as written.
     """
     if call.arguments is None:
         name = json.dumps(call.tool, ensure_ascii=False)
@@ -186,8 +186,8 @@ def call_text(call: Call) -> str:
 
 
 def observation_turn(seen: Iterable[Seen]) -> Turn:
-    """What the calls of a step returned, each with its words before its pictures; the same in
-    training and when tools run at inference.
+    """The results of a step's calls, each with its words before its pictures; the same in
+    training and at inference with tools.
     """
     content: list[str | Show] = []
     for one in seen:
@@ -199,7 +199,7 @@ def observation_turn(seen: Iterable[Seen]) -> Turn:
 
 
 def observation_text(seen: Seen) -> str:
-    """The words of one observation: which media came and what they are, or what went wrong.
+    """The words of one observation: the new media and their descriptions, or the error.
 
     >>> observation_text(Seen(("o1",), "the crop (Image Size: 64x48)"))
     'o1: the crop (Image Size: 64x48)'

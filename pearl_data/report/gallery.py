@@ -22,8 +22,8 @@ SEEN_SIDE = 260
 def choose(rows: Callable[[], Iterable[pl.DataFrame]], count: int) -> list[tuple[str, int]]:
     """``(path, position)`` of ``count`` trajectories: families in turn, evenly spread within each.
 
-    ``rows()`` gives frames with the columns ``path``, ``position`` and ``family``, and is asked
-    twice; the choice depends on nothing else, so equal sets show equal galleries.
+    ``rows()`` gives frames with the columns ``path``, ``position`` and ``family``, and is called
+    twice; the choice depends on these alone, so equal sets have equal galleries.
     """
     sizes: dict[str, int] = {}
     for frame in rows():

@@ -1,6 +1,6 @@
-"""Pictures to look at: roots, observations, boxes drawn on roots.
+"""Pictures for reports: roots, observations, boxes drawn on roots.
 
-Pictures of broken or missing members become a grey field that says so, because a report must show
+A broken or missing member becomes a grey field with a message, because a report must show
 the rest. Not here: the colours of depth (:mod:`pearl_data.report.depth_colours`) and layout
 (:mod:`pearl_data.report.figure`, :mod:`pearl_data.html`).
 """

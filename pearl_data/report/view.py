@@ -1,6 +1,6 @@
-"""A trajectory as people follow it: its calls numbered, each with its root picture and its colour.
+"""A trajectory for display: numbered calls, each with its root picture and its colour.
 
-The text, the figure and the HTML page all tell the same story from this. Not here: pixels
+The text, the figure and the HTML page are all made from it. Not here: pixels
 (:mod:`pearl_data.report.pictures`).
 """
 
@@ -61,7 +61,7 @@ class TrajectoryView(NamedTuple):
 
 
 def view_of(trajectory: Trajectory) -> TrajectoryView:
-    """``trajectory`` as a view; ids that no medium has are left out, never an error."""
+    """``trajectory`` as a view; unknown ids of media are skipped, never an error."""
     media = {medium.id: medium for medium in trajectory.media}
     steps, number = [], 0
     for position, step in enumerate(trajectory.steps, 1):

@@ -1,7 +1,7 @@
-"""The bytes of a tar, read where they are asked for and never held: plain, or unpacked from gz.
+"""Random access to the bytes of a tar without loading it: plain, or unpacked from gz.
 
-A mapped file counts as memory of whoever reads it, and a file cut off under a map ends the process;
-so bytes are read by their place. Not here: what the bytes mean (:mod:`pearl_data.shards.tar`).
+The file is not memory-mapped: a map counts as memory of the process, and truncating the file would
+end it. Not here: the tar format (:mod:`pearl_data.shards.tar`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pearl_data.shards.files import naming
 from pearl_tools.errors import BadInput
 from pearl_tools.files import open_regular
 
-#: A gz archive is unpacked into a file without a name, at most so many bytes over all its members,
+#: A gz archive is unpacked into an unnamed file of at most so many bytes over all its members,
 MAX_UNPACKED = 8 << 30
 #: and at most so many times its own size: tars of pictures and records shrink 1 to 30 times.
 MAX_RATIO = 100
-#: Small archives may shrink by more.
+#: Small archives may have a higher ratio.
 FREE_UNPACKED = 64 << 20
 
 _WINDOW = 1 << 14
@@ -32,8 +32,8 @@ _CHUNK = 1 << 20
 
 
 class FileBuffer:
-    """The bytes of an open file: ``buffer[start:stop]`` reads them, ``len`` is their number. It has
-    a handle of its own, and may be used after a fork.
+    """The bytes of an open file: ``buffer[start:stop]`` reads them, ``len`` is their number. It
+    owns its file handle and may be used after a fork.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -75,10 +75,10 @@ Buffer = bytes | FileBuffer
 
 
 def open_file(path: Path) -> FileBuffer:
-    """The bytes of tar ``path``, unpacked where it is a gz; to be closed.
+    """The bytes of tar ``path``, unpacked if it is a gz; the caller closes it.
 
-    Raises ``BadInput`` naming ``path`` where it cannot be read or unpacked, is no regular file, or
-    is a gz that unpacks to more than :data:`MAX_UNPACKED` or :data:`MAX_RATIO` allow.
+    Raises ``BadInput`` naming ``path`` if it cannot be read or unpacked, is not a regular file, or
+    unpacks to more than :data:`MAX_UNPACKED` or :data:`MAX_RATIO` allow.
     """
     try:
         stream: IO[bytes] = open_regular(path)
@@ -97,7 +97,7 @@ def open_file(path: Path) -> FileBuffer:
 
 @contextmanager
 def open_buffer(path: Path) -> Iterator[FileBuffer]:
-    """As :func:`open_file`, closed at the end of the ``with`` block."""
+    """:func:`open_file` as a context manager."""
     buffer = open_file(path)
     try:
         yield buffer
@@ -106,7 +106,7 @@ def open_buffer(path: Path) -> Iterator[FileBuffer]:
 
 
 def _unpacked(stream: IO[bytes], path: Path) -> IO[bytes]:
-    """A file without a name with what the gz members in ``stream`` hold."""
+    """An unnamed file with the unpacked gz members of ``stream``."""
     most = min(MAX_UNPACKED, max(FREE_UNPACKED, MAX_RATIO * os.fstat(stream.fileno()).st_size))
     size = 0
     out = tempfile.TemporaryFile(prefix="pearl-")  # noqa: SIM115 - the caller closes it

@@ -29,7 +29,7 @@ def dataset_card(
 ) -> bytes:
     """The text of ``README.md`` for a dataset with these member names and samples per split.
 
-    Every tar is named under its split, so a file that the manifest does not name is not loaded.
+    Every tar is listed under its split, so loaders skip files that are not in the manifest.
     """
     features = "".join(
         f"  - name: {name}\n" + _DTYPES.get(name.rpartition(".")[2], _IMAGE)
@@ -69,9 +69,9 @@ each record (`source.licence`). `datasets` rounds the numbers in `json` to ten d
 
 
 def _notes(header: HeaderLine) -> str:
-    """What the source noted while it was read, as a block of code: it quotes other people's files.
+    """Notes of the source as a code block, since they quote the content of files.
 
-    An empty text if it noted nothing.
+    Empty without notes.
     """
     source = header.config.get("source")
     notes = source.get("notes") if isinstance(source, dict) else None

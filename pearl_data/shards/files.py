@@ -61,17 +61,16 @@ class WholeFile:
     def discard(self) -> None:
         """Remove what was written, unless it was committed."""
         if not self._stream.closed:
-            with suppress(OSError):  # what a full disk did not take is not wanted any more
+            with suppress(OSError):  # the unwritten rest no longer matters
                 self._stream.close()
             self.temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def naming(path: Path, doing: str = "") -> Iterator[None]:
-    """Inside, an ``OSError`` that names no file names ``path``, and what was being done.
+    """Add ``path``, and the operation, to an ``OSError`` that names no file.
 
-    Opening a file names it; writing, flushing and closing, where a disk turns out to be full, do
-    not.
+    Errors of opening name the file; those of writing, flushing and closing (a full disk) do not.
     """
     try:
         yield

@@ -21,7 +21,7 @@ from pearl_tools.strict_json import decode_json
 from pearl_tools.types import Count, Positive, Record, Sha256
 
 MANIFEST = "manifest.jsonl"
-#: The one key of a run's configuration that a later run may change: most samples to write, or null.
+#: The only key of the configuration that a later run may change: most samples to write, or null.
 LIMIT = "limit"
 
 
@@ -43,8 +43,8 @@ class ShardLine(
 
     ``inputs = written + quarantined + duplicates``. Blocks without samples have no tar and no
     index: then ``name``, ``sha256``, ``index_sha256``, ``first_key`` and ``last_key`` are null.
-    Samples of several splits lie in a tar each: then the lines before the last have no block of
-    their own (``first_block`` equals ``next_block``), and count only once the last one is there.
+    Each split has its own tar. Then the lines before the last have no block of
+    their own (``first_block`` equals ``next_block``), and count only once the last one exists.
     """
 
     number: Count
@@ -79,7 +79,7 @@ class ShardLine(
 class SummaryLine(
     Record, frozen=True, kw_only=True, tag="summary", tag_field="kind", omit_defaults=True
 ):
-    """The whole run: ``inputs = written + quarantined + duplicates`` holds, or it is no summary.
+    """Totals of the run; ``inputs = written + quarantined + duplicates``.
 
     ``card_sha256`` is the hash of ``README.md``; sets of earlier versions have none.
     """
@@ -113,15 +113,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     torn: bytes = b""
 
     def require_finished(self, folder: Path) -> None:
-        """Raises ``BadInput``, which says how far it is, unless the run that wrote it has ended."""
+        """Raise ``BadInput`` with the progress if the run that writes the set has not ended."""
         if self.summary is None:
             raise BadInput(
                 f"{folder}: expected a finished data set, got {self.progress()}; run the command "
-                "that writes it again (it resumes), or read what is there with --allow-unfinished"
+                "that writes it again (it resumes), or read its shards with --allow-unfinished"
             )
 
     def progress(self) -> str:
-        """How far an unfinished run is: ``68 of at most 123 trajectories in 2 shards``."""
+        """The progress of an unfinished run: ``68 of at most 123 trajectories in 2 shards``."""
         limit = self.header.config.get(LIMIT)
         most = f" of at most {limit}" if isinstance(limit, int) else ""
         written = sum(shard.samples for shard in self.shards)
@@ -174,8 +174,8 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def header_alone(folder: Path) -> Manifest:
-    """The header of an altered manifest, without the shards: a wrong number in any line would be
-    believed, since only the summary vouches for all. Raises ``BadInput`` for a wrong header.
+    """The header of an altered manifest, without the shards: only the summary protects the other
+    lines. Raises ``BadInput`` for an invalid header.
     """
     first, newline, _ = _read(folder).partition(b"\n")
     lines = list(_lines([first] if newline else [], folder / MANIFEST))
@@ -190,7 +190,7 @@ def _read(folder: Path) -> bytes:
 
 
 def _lines(texts: list[bytes], path: Path) -> Iterator[Line]:
-    """The whole lines; raises ``BadInput`` at the first that is none."""
+    """The complete lines; raises ``BadInput`` at the first invalid one."""
     for number, text in enumerate(texts, 1):
         try:
             line: Line = decode_json(text, Line)

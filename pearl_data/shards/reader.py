@@ -1,10 +1,10 @@
-"""Reading samples: any one of them by number or key, or all in order, wherever they lie in tars.
+"""Reads samples by number or key, or all in order.
 
-A dataset folder is read by its manifest and offset index, so a file that is not in the manifest
-is never seen, nor one outside the folder; a set whose run has not ended is refused. A bare tar is
+A dataset folder is read by its manifest and offset index, so files that are not in the manifest, or
+lie outside the folder, are never read; a set whose run has not ended is an error. A bare tar is
 scanned once for its members. Members are checked against the hashes in the index as they are read;
-what does not match raises, it is never delivered. Not here: decoding pictures
-(:mod:`pearl_tools.media`) and judging records (:mod:`pearl_data.validate`).
+a mismatch raises. Not here: decoding pictures (:mod:`pearl_tools.media`) and checking records
+(:mod:`pearl_data.validate`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pearl_data.trajectory import Trajectory, decode
 from pearl_tools.errors import BadInput
 from pearl_tools.files import inside
 
-#: Tars that are open at a time; a set may have more than a process may open.
+#: Most tars open at a time; a set may have more than a process may open.
 _OPEN = 32
 
 
@@ -45,7 +45,7 @@ class DatasetReader(Sequence[Sample]):
 
     ``reader[3]`` and ``reader.get(key)`` read one sample, iteration all of them in order.
     ``check`` compares every member with its hash in the index as it is read (1.7 GB/s here);
-    turn it off after :meth:`verify`. Raises ``BadInput`` for what cannot be read, naming the
+    turn it off after :meth:`verify`. Raises ``BadInput`` for an unreadable sample, naming the
     shard and the key, and for a dataset whose run has not ended, unless ``allow_unfinished``.
     Readers may be pickled and forked; each process opens the tars itself.
     """
@@ -121,7 +121,7 @@ class DatasetReader(Sequence[Sample]):
         return found
 
     def close(self) -> None:
-        """Let go of the open files; reading again opens them again."""
+        """Close the open files; the next read reopens them."""
         self._members.close()
 
     def __enter__(self) -> Self:
@@ -132,7 +132,7 @@ class DatasetReader(Sequence[Sample]):
 
 
 class MemberReader:
-    """Reads members at their places, with a few tars open at a time; keeps no bytes of them."""
+    """Reads members at their offsets, with a few tars open at a time; caches no bytes."""
 
     def __init__(self, *, check: bool) -> None:
         self.check = check
@@ -149,7 +149,7 @@ class MemberReader:
         return _decoded(place, self.read(place, slots).get(RECORD_NAME))
 
     def read(self, place: Place, slots: Iterable[MemberSlot]) -> dict[str, bytes]:
-        """The members in ``slots`` by name, each as long as its slot says, and checked if asked."""
+        """The members in ``slots`` by name, of the slots' lengths; checks hashes if asked."""
         buffer = self._buffer(place.path)
         members = {}
         for slot in slots:
@@ -168,7 +168,7 @@ class MemberReader:
         return members
 
     def close(self) -> None:
-        """Let go of the open files."""
+        """Close the open files."""
         while self._open:
             self._open.popitem()[1].close()
 
@@ -214,8 +214,8 @@ def shard_places(folder: Path, shard: ShardLine) -> list[Place]:
 
 
 def tar_places(path: Path, junk: list[str] | None = None) -> list[Place]:
-    """The samples of a bare tar: its members grouped by key, in order of appearance. Files that are
-    no members go to ``junk``; raises ``BadInput`` for what cannot be read.
+    """The samples of a bare tar: its members grouped by key, in order of appearance. Names of files
+    that are not members are added to ``junk``; raises ``BadInput`` for an unreadable tar.
     """
     faults: list[Finding] = []
     slots: dict[str, list[MemberSlot]] = {}

@@ -55,7 +55,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def is_tar(path: Path) -> bool:
-    """If ``path`` has the name of a tar; dot files, which some systems leave there, have not."""
+    """True if ``path`` has the name of a tar and is not a dot file."""
     return path.name.lower().endswith(TAR_SUFFIXES) and not path.name.startswith(".")
 
 
@@ -65,7 +65,7 @@ def tars_in(folder: Path) -> list[Path]:
 
 
 def unfinished_around(path: Path) -> Manifest | None:
-    """The manifest of the unfinished dataset whose folder of shards ``path`` is, if it is one."""
+    """The manifest of the unfinished dataset if ``path`` is its folder of shards, else None."""
     if path.name != "shards" or not (path.parent / MANIFEST).is_file():
         return None
     try:
@@ -76,8 +76,8 @@ def unfinished_around(path: Path) -> Manifest | None:
 
 
 def junk_note(path: Path, names: Sequence[str]) -> str:
-    """Said once of a tar: the files in it that are no members."""
-    return f"{path}: {len(names)} files that are no members were not read ({listed(names)})"
+    """A note on the files of a tar that are not members."""
+    return f"{path}: {len(names)} files that are not members were skipped ({listed(names)})"
 
 
 def read_documents(path: Path, kind: Kind) -> Iterator[Document]:
@@ -105,7 +105,7 @@ def read_documents(path: Path, kind: Kind) -> Iterator[Document]:
 
 def _lines(stream: IO[bytes]) -> Iterator[Document]:
     """The documents of a ``jsonl`` file, one line at a time."""
-    # a mark of the byte order, as some editors write it, is no part of the first line
+    # skip a byte order mark
     offset = len(codecs.BOM_UTF8) if stream.read(3) == codecs.BOM_UTF8 else 0
     stream.seek(offset)
     lines = (line for part in stream for line in part.splitlines(keepends=True))
@@ -116,7 +116,7 @@ def _lines(stream: IO[bytes]) -> Iterator[Document]:
 
 
 def members_beside(path: Path, trajectory: Trajectory) -> dict[str, bytes]:
-    """The members of ``trajectory`` that lie beside its file ``path``, by name.
+    """The members of ``trajectory`` beside its file ``path``, by name.
 
     Raises ``BadInput`` for a link out of that folder.
     """

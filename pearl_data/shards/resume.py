@@ -1,12 +1,12 @@
-"""Resuming or extending a dataset: what of it is whole, what is rewritten, and when to refuse.
+"""Resumes or extends a dataset: keeps its sound part, rewrites the rest, or refuses.
 
-The run that resumes must end with the bytes of one that was never interrupted. So everything up to
-the last commit whose files all match the manifest is kept; what follows is written again. Only
-files that the manifest names, or that have a temporary name of ours, are ever removed.
+A resumed run must end with the same bytes as an uninterrupted one. So all commits up to the first
+file that does not match the manifest are kept, and the rest is written again. Only files that the
+manifest names, or that have one of our temporary names, are ever removed.
 
-``limit`` alone may differ from the run before: then the commits in which neither limit can have
-cut a block are kept. A run that wrote no trajectory leaves nothing worth keeping: another
-configuration begins anew in its folder.
+Only ``limit`` may differ from the earlier run: then the commits are kept in which neither limit can
+have cut a block. If the earlier run wrote no trajectory, a run with another configuration starts
+over in its folder.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TEMPORARY = re.compile(r"\.(\d{6,}\.(tar|jsonl)|SHA256SUMS)\.tmp")
 
 
 class Restored(NamedTuple):
-    """What a run finds when it opens ``out``: whole shards, and a line for all that was changed."""
+    """The state of ``out`` at the start of a run: sound shards, and a line for each change."""
 
     shards: list[ShardLine]
     summary: SummaryLine | None
@@ -54,10 +54,10 @@ class Restored(NamedTuple):
 
 
 def restore(out: Path, header: HeaderLine) -> Restored:
-    """Make ``out`` a dataset of ``header`` with only whole shards in it, new or as it was left.
+    """Make ``out`` a dataset of ``header`` with only sound shards in it, new or resumed.
 
-    Raises ``BadInput`` where ``out`` holds other things, a dataset of another configuration, or
-    more trajectories than the limit of ``header``; then nothing was touched.
+    Raises ``BadInput`` if ``out`` holds other files, a dataset of another configuration, or
+    more trajectories than the limit of ``header``; then nothing was changed.
     """
     if not (out / MANIFEST).exists():
         _refuse_other_things(out)
@@ -80,7 +80,7 @@ def restore(out: Path, header: HeaderLine) -> Restored:
             changed.append(f"{fault}; it and what follows is written again")
             break
     while kept and kept[-1].first_block == kept[-1].next_block:
-        kept = kept[:-1]  # one split of a commit whose last line is not there
+        kept = kept[:-1]  # one split of a commit that lacks its last line
     whole_set = len(kept) == len(manifest.shards) and manifest.header == header
     summary = manifest.summary if whole_set else None
     if not whole_set or manifest.torn or altered:
@@ -97,7 +97,7 @@ def restore(out: Path, header: HeaderLine) -> Restored:
 
 
 def index_lines(out: Path, shards: list[ShardLine]) -> Iterator[IndexLine]:
-    """The index lines of ``shards``, which are whole, one shard at a time."""
+    """The index lines of ``shards``, which are sound, one shard at a time."""
     for shard in shards:
         if shard.index_sha256:
             yield from decode_index(read_regular(inside(out, f"index/{shard.number:06d}.jsonl")))
@@ -105,7 +105,7 @@ def index_lines(out: Path, shards: list[ShardLine]) -> Iterator[IndexLine]:
 
 def with_card(out: Path, summary: SummaryLine, header: HeaderLine, shards: list[ShardLine],
               card: bytes) -> SummaryLine:  # fmt: skip
-    """Write the lost or altered card of a finished dataset again; the summary that fits it."""
+    """Rewrite the missing or altered card of a finished dataset; returns the matching summary."""
     made = summarise(header, shards, write_whole(out / CARD, card))
     if made != summary:
         lines: list[Line] = [header, *shards, made]
@@ -114,16 +114,16 @@ def with_card(out: Path, summary: SummaryLine, header: HeaderLine, shards: list[
 
 
 def card_is_whole(out: Path, summary: SummaryLine) -> bool:
-    """If the card is there as it was written; earlier versions kept no hash of it."""
+    """True if the card is unchanged; earlier versions stored no hash of it."""
     return summary.card_sha256 is None or whole(out, CARD, summary.card_sha256)
 
 
 def _manifest(out: Path) -> tuple[Manifest, list[str]]:
-    """The manifest as far as it is right, and what is wrong with it."""
+    """The valid part of the manifest, and notes on its faults."""
     try:
         manifest = read_manifest(out)
     except BadInput as error:
-        return header_alone(out), [f"{error}; everything is written again"]
+        return header_alone(out), [f"{error}; all shards are written again"]
     torn = [f"{MANIFEST}: the last line was not finished"] if manifest.torn else []
     return manifest, torn
 
@@ -131,13 +131,15 @@ def _manifest(out: Path) -> tuple[Manifest, list[str]]:
 def _kept_under(
     out: Path, manifest: Manifest, header: HeaderLine
 ) -> tuple[list[ShardLine], list[str]]:
-    """The shards that a run of ``header`` keeps, if sound, and what is said of the others."""
+    """The shards that a run of ``header`` keeps, if sound, and notes on the others."""
     there = manifest.header
     written = sum(shard.samples for shard in manifest.shards)
     if _without_limit(there) != _without_limit(header):
         if written:
             _refuse_other_config(out, there, header)
-        return [], ["the run before wrote no trajectory and had another configuration: begun anew"]
+        return [], [
+            "the earlier run wrote no trajectory and had another configuration: starting over"
+        ]
     old, new = there.config.get(LIMIT), header.config.get(LIMIT)
     if old == new:
         return manifest.shards, []
@@ -153,14 +155,16 @@ def _kept_under(
         samples, in_commit = samples + shard.samples, in_commit + shard.samples
         if shard.first_block == shard.next_block:
             continue
-        # a commit that is not full was ended by the end of the run, a later one may be cut
+        # a partial commit ended with its run; a later one may be cut
         if samples >= least or in_commit < header.samples_per_shard:
             break
         in_commit, position = 0, number
     kept = manifest.shards[:position]
     keeps = sum(shard.samples for shard in kept)
     told = f"limit {_or_all(old)} is now {_or_all(new)}"
-    return kept, [f"{told}; {written - keeps} of {written} trajectories are made anew, the same"]
+    return kept, [
+        f"{told}; {written - keeps} of {written} trajectories are computed again, with equal bytes"
+    ]
 
 
 def _or_all(limit: object) -> str:
@@ -168,12 +172,12 @@ def _or_all(limit: object) -> str:
 
 
 def _sums_of(out: Path, manifest: Manifest, changed: list[str]) -> dict[str, str]:
-    """The hashes of timings and page. Timings without one, which nothing can judge, get theirs."""
+    """The hashes of timings and page; timings without a hash get one."""
     try:
         sums = read_sums(out)
     except BadInput as error:
         sums = {}
-        changed.append(f"{error}; the hashes are taken anew")
+        changed.append(f"{error}; the hashes are computed again")
     known, told = dict(sums), bool(changed)
     for shard in manifest.shards:
         with suppress(OSError):
@@ -185,10 +189,10 @@ def _sums_of(out: Path, manifest: Manifest, changed: list[str]) -> dict[str, str
 
 
 class _Look:
-    """One look at the files of a dataset: every small one is hashed, a tar only if it has changed
-    since the manifest did last, for which ``ctime`` stands.
+    """One check of the files of a dataset: small ones are hashed, a tar only if it has changed
+    since the manifest last did, by ``ctime``.
 
-    Nothing can write to a file and leave its ``ctime``. A disk that loses bits by itself is for
+    Every write to a file updates its ``ctime``. Bit errors of the disk are found by
     ``pearl-data validate``, which reads every byte.
     """
 
@@ -198,7 +202,7 @@ class _Look:
         self._before_ns = (out / MANIFEST).stat().st_ctime_ns
 
     def fault(self, shard: ShardLine, sums: dict[str, str]) -> str | None:
-        """What is wrong with the first file of ``shard`` that is lost or altered, or None."""
+        """The fault of the first missing or altered file of ``shard``, or None."""
         files = shard.files()
         if _timings(shard) in sums:
             files[_timings(shard)] = sums[_timings(shard)]
@@ -223,7 +227,7 @@ class _Look:
         return None
 
     def settle(self) -> None:
-        """All tars are whole: let the manifest be the youngest file, where that can be."""
+        """Make the manifest the youngest file if possible, since all tars are sound."""
         path = self.out / MANIFEST
         with suppress(OSError):
             times = path.stat()
@@ -235,7 +239,7 @@ def _timings(shard: ShardLine) -> str:
 
 
 def _without(out: Path, sums: dict[str, str], names: list[str]) -> dict[str, str]:
-    """``sums`` without ``names``, on disk too."""
+    """Remove ``names`` from ``sums``, on disk too."""
     left = {name: sha256 for name, sha256 in sums.items() if name not in names}
     if left != sums:
         write_sums(out, left)
@@ -279,7 +283,7 @@ def _refuse_other_config(out: Path, there: HeaderLine, asked: HeaderLine) -> Non
 
 
 def _without_limit(header: HeaderLine) -> dict[str, Any]:
-    """What a later run must agree with."""
+    """The configuration that a later run must match."""
     return {key: value for key, value in _comparable(header).items() if key != LIMIT}
 
 

@@ -1,8 +1,7 @@
-"""``timings/SHA256SUMS``: hashes of what a run leaves beside its data, for ``sha256sum -c``.
+"""``timings/SHA256SUMS``: hashes of a run's timings and page, for ``sha256sum -c``.
 
-Timings and the page are facts of one run: runs with equal data differ in them, so the manifest
-cannot hold their hashes. Names are relative to the dataset, whence ``sha256sum -c
-timings/SHA256SUMS`` checks them.
+Runs with equal data differ in timings and page, so the manifest cannot hold their hashes. Names are
+relative to the dataset: run ``sha256sum -c timings/SHA256SUMS`` there.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SUMS = "timings/SHA256SUMS"
 PAGE = "index.html"
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](timings/[0-9]{6,}\.jsonl|index\.html)")
-_AGAIN = "run the command that wrote the set again: it makes what is lost or altered anew"
+_AGAIN = "run the command that wrote the set again: it restores missing and altered files"
 
 
 def timings_name(number: int) -> str:
@@ -30,7 +29,7 @@ def timings_name(number: int) -> str:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """Name -> sha256; empty where there is no such file. Raises ``BadInput`` for a wrong line."""
+    """Name -> sha256; empty without the file. Raises ``BadInput`` for an invalid line."""
     try:
         text = read_regular(inside(folder, SUMS)).decode("utf-8", "replace")
     except OSError:
@@ -39,7 +38,9 @@ def read_sums(folder: Path) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), 1):
         found = _LINE.fullmatch(line)
         if not found:
-            raise BadInput(f"{folder / SUMS}, line {number}: expected a sha256 and a name of ours")
+            raise BadInput(
+                f"{folder / SUMS}, line {number}: expected a sha256 and the name of timings or page"
+            )
         sums[found[2]] = found[1]
     if _text(sums) != text:
         raise BadInput(f"{folder / SUMS}: expected lines as they were written, got others")
@@ -47,7 +48,7 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def write_sums(folder: Path, sums: dict[str, str]) -> None:
-    """Write the hashes, whole or not at all."""
+    """Write the hashes atomically."""
     (folder / SUMS).parent.mkdir(exist_ok=True)
     write_whole(folder / SUMS, _text(sums).encode())
 
@@ -57,19 +58,19 @@ def _text(sums: dict[str, str]) -> str:
 
 
 def note_page(page: Path) -> None:
-    """Note the hash of ``page`` where it is the page of a finished dataset of ours."""
+    """Store the hash of ``page`` if it is the page of a finished dataset."""
     folder = page.parent
     if page.name == PAGE and (folder / MANIFEST).is_file() and (folder / SUMS).is_file():
         write_sums(folder, {**read_sums(folder), PAGE: file_sha256(page)})
 
 
 def page_is_whole(folder: Path) -> bool:
-    """If the page of dataset ``folder`` is there as it was written for what the set holds now."""
+    """True if the page of dataset ``folder`` is unchanged and up to date."""
     return whole(folder, PAGE, read_sums(folder).get(PAGE))
 
 
 def whole(folder: Path, name: str, sha256: str | None) -> bool:
-    """If file ``name`` of dataset ``folder`` lies in it and has this hash."""
+    """True if file ``name`` lies in dataset ``folder`` and has this hash."""
     try:
         return sha256 is not None and file_sha256(inside(folder, name)) == sha256
     except (OSError, BadInput):
@@ -77,7 +78,7 @@ def whole(folder: Path, name: str, sha256: str | None) -> bool:
 
 
 def verify_sums(folder: Path, manifest: Manifest) -> Iterator[Finding]:
-    """Every fault of timings and page of a finished dataset; earlier versions kept no hashes."""
+    """Every fault of timings and page of a finished dataset; earlier versions stored no hashes."""
     if manifest.summary is None or manifest.summary.card_sha256 is None:
         return
     if not (folder / SUMS).is_file():

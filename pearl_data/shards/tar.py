@@ -22,10 +22,10 @@ END = bytes(2 * BLOCK)
 MAX_NAME = 100
 MAX_SIZE = 8**11 - 1
 _LONGEST_NAME = 1 << 16
-#: Members are held in memory one sample at a time; a larger one is reported, not read.
+#: Most bytes of a member; a larger one is reported and not read.
 MAX_MEMBER = 512 << 20
 
-#: What archivers of other systems leave beside the files, as folders and as files.
+#: Folders and files that archivers of other systems add.
 _JUNK = re.compile(r"__MACOSX|PaxHeaders?(\.\d+)?|\.[^/]*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 _CHUNK = 1 << 20
 _REGULAR = b"0\x00"
@@ -86,8 +86,8 @@ def padding(size: int) -> int:
 def scan(buffer: Buffer, faults: list[Finding], junk: list[str] | None = None) -> Iterator[Member]:
     """The regular members of the tar in ``buffer``, in order.
 
-    Faults are appended to ``faults`` with their byte offset; behind a broken header nothing can
-    be trusted, so the scan ends there. Names of files that are no members (:func:`is_junk`) are
+    Faults are appended to ``faults`` with their byte offset; after a broken header nothing can
+    be trusted, so the scan stops. Names of files that are not members (:func:`is_junk`) are
     appended to ``junk``.
     """
     position, total = 0, len(buffer)
@@ -159,7 +159,7 @@ def field_of(name: str) -> str:
 
 
 def is_junk(name: str) -> bool:
-    """If a member is no part of any sample: AppleDouble and other dot files, pax headers as files.
+    """True if a member belongs to no sample: AppleDouble and other dot files, stray pax headers.
 
     >>> is_junk("._a.json"), is_junk("__MACOSX/a.json"), is_junk("a.json"), is_junk("../a.json")
     (True, True, False, False)

@@ -32,8 +32,8 @@ _AGAIN = "fetch the file again, or run the command that wrote it: it writes what
 def verify_dataset(
     folder: Path, manifest: Manifest, *, allow_unfinished: bool = False
 ) -> Iterator[Finding]:
-    """Every fault in the bytes of dataset ``folder``; nothing where it is whole. A run that has not
-    ended is one, unless ``allow_unfinished``.
+    """Every fault in the bytes of dataset ``folder``; empty if it is sound. A run that has not
+    ended is a fault, unless ``allow_unfinished``.
     """
     if not allow_unfinished:
         yield from unfinished(manifest)
@@ -67,7 +67,7 @@ def unfinished(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _unnamed(folder: Path, manifest: Manifest) -> Iterator[Finding]:
-    """Tars that other loaders may read though the manifest names them not."""
+    """Tars that the manifest does not name, but other loaders may read."""
     named = {shard.name for shard in manifest.shards}
     shards = folder / "shards"
     for path in sorted(shards.iterdir()) if shards.is_dir() and manifest.summary else ():
@@ -80,7 +80,7 @@ def _unnamed(folder: Path, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _file(folder: Path, name: str, sha256: str) -> Iterator[Finding]:
-    """What is wrong with one file that should have this hash."""
+    """The fault of one file that should have this hash, or None."""
     try:
         if file_sha256(inside(folder, name)) != sha256:
             yield _altered(name, sha256)

@@ -1,10 +1,9 @@
-"""Writing a dataset: blocks in input order become shards that are whole or not there at all.
+"""Writes a dataset: blocks, in input order, become shards. A shard is complete or absent.
 
-Which sample goes to which shard follows from the order of the blocks alone, never from the worker
-that computed them, so any number of workers writes the same bytes. A tar holds samples of one
-split, so that other loaders can tell the splits apart. A commit makes, in this order, a tar for
-each split, its index, what was quarantined and dropped, the run's timings, and at last the manifest
-lines that say they exist. Not here: computing blocks, and the order in which they are computed.
+The order of the blocks alone decides the shard of a sample, so any number of workers writes equal
+bytes. A tar holds samples of one split, so that other loaders can tell the splits apart. A commit
+writes, in this order: a tar for each split, its index, the quarantined and dropped inputs, the
+timings, and last the manifest lines. Not here: computing blocks.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class _Tar:
 
 
 class _Pending:
-    """What has been added since the last commit: a tar for every split that occurs."""
+    """The samples since the last commit: a tar for every split that occurs."""
 
     def __init__(self, first_block: int) -> None:
         self.first_block = first_block
@@ -84,8 +83,8 @@ class _Pending:
 class DatasetWriter:
     """Writes one dataset folder; open it with :meth:`open`, end it with :meth:`close`.
 
-    ``next_block`` is the first block that is still to be done, ``summary`` is set once the
-    dataset is finished, ``dropped`` says what a run found broken or outdated and writes again.
+    ``next_block`` is the first block still to be computed, ``summary`` is set once the
+    dataset is finished, ``dropped`` lists the damaged or outdated parts that are written again.
 
     >>> with DatasetWriter.open(folder, {"seed": 0}) as writer:  # doctest: +SKIP
     ...     for index in range(writer.next_block, blocks):
@@ -110,7 +109,7 @@ class DatasetWriter:
             for line in index_lines(out, self._shards):
                 self._note(line)
             self.summary = with_card(out, self.summary, header, self._shards, self._card())
-            self.dropped.append(f"{CARD} was lost or altered")
+            self.dropped.append(f"{CARD} was missing or altered")
         self._pending = _Pending(self.next_block)
         self._release = weakref.finalize(self, os.close, lock)
 
@@ -125,12 +124,12 @@ class DatasetWriter:
     ) -> DatasetWriter:
         """Create the dataset ``out``, or resume it.
 
-        ``config`` is everything (JSON values) on which the bytes depend: source, seed, tools. Its
-        ``limit``, the most samples that the caller will add (null: all), may be another than the
-        run before had, if no more samples are there: the set ends as if begun with this limit.
+        ``config`` holds all settings (JSON values) that affect the bytes: source, seed, tools. Its
+        ``limit``, the most samples that the caller will add (null: all), may differ from that
+        of the earlier run if the set has no more samples: it ends as if begun with this limit.
         ``tools`` maps tool names to versions, by default those of the registry. A shard is
         committed at the first block edge at which it has ``samples_per_shard`` samples. Raises
-        ``BadInput`` where ``out`` holds other things or a dataset of another configuration (the
+        ``BadInput`` if ``out`` holds other files or a dataset of another configuration (the
         differing keys are named), or while another process writes there.
         """
         if samples_per_shard < 1:
@@ -212,7 +211,7 @@ class DatasetWriter:
         return self.summary
 
     def abandon(self) -> None:
-        """Let go of the folder without what was not committed; a later run resumes there."""
+        """Release the folder and discard uncommitted samples; a later run resumes there."""
         for tar in self._pending.tars.values():
             tar.file.discard()
         self._release()
@@ -252,7 +251,7 @@ class DatasetWriter:
         self._note(line)
 
     def _note(self, line: IndexLine) -> None:
-        """Count what the card says of one sample."""
+        """Add one sample to the figures of the card."""
         self._splits[line.split or ""] += 1
         self._fields.update(slot.name for slot in line.members)
 
@@ -260,7 +259,7 @@ class DatasetWriter:
         return dataset_card(self.header, self._shards, self._fields, dict(self._splits))
 
     def _commit(self) -> None:
-        """Make everything pending durable, the manifest lines last."""
+        """Make all pending data durable, the manifest lines last."""
         pending, first = self._pending, len(self._shards)
         lines = []
         tars: list[_Tar | None] = [*pending.tars.values()]
@@ -276,7 +275,7 @@ class DatasetWriter:
         self._pending = _Pending(self.next_block)
 
     def _line(self, number: int, tar: _Tar | None, *, last: bool) -> ShardLine:
-        """Give one tar its name; its line. The last of a commit has the blocks and their rest."""
+        """Rename one tar; returns its line. The last line of a commit has the blocks."""
         pending, index = self._pending, tar.index if tar else []
         sha256 = None
         if tar:
@@ -320,11 +319,11 @@ class DatasetWriter:
             try:
                 with naming(path):
                     data = b"".join(map(encode_line, lines))
-                    while data:  # a disk that is almost full takes a part
+                    while data:  # an almost full disk may accept only a part
                         data = data[stream.write(data) :]
                     os.fsync(stream.fileno())
             except OSError:
-                stream.truncate(size)  # half a line is none
+                stream.truncate(size)  # remove the partial line
                 raise
 
 

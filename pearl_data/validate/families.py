@@ -1,8 +1,8 @@
-"""What a question family promises: the evidence it comes with, an answer that follows from it, and
-the tools that its answer rests on.
+"""Rules of the question families: required evidence, an answer that follows from it, and the tools
+that can support the answer.
 
-Only what the record itself can show is held against it: a count is the number of boxes in its
-region, the nearer of a pair is one of the pair. Not here: whether pixels bear the answer out.
+The rules use the record alone: a count is the number of boxes in its region, the nearer of a pair
+is one of the pair. Not here: checks of pixels.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _yes_or_no(task: Task) -> Iterator[Finding]:
 
 
 def _relation(task: Task) -> Iterator[Finding]:
-    """One of the pair, and of the two the one that its box says, if the wording is one of ours."""
+    """The answer is one of the pair, and the right one by the boxes if the wording is ours."""
     yield from _pair(task)
     pair = _of(task, "pair")
     relation = relation_of(task)

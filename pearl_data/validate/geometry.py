@@ -1,4 +1,4 @@
-"""The geometry and result stages: what a call says that it did follows from its arguments.
+"""The geometry and result stages: the recorded effect of a call follows from its arguments.
 
 Each tool checks its own stored calls from arguments and media records; no pixels are needed.
 """
@@ -77,7 +77,7 @@ def _call(
         return
     for each in errors:
         yield from_tool_error(each, _where(place))
-    if isinstance(recorded, tool.effects):  # otherwise said above
+    if isinstance(recorded, tool.effects):  # otherwise reported above
         yield from _outputs(trajectory, call, tool.outputs(recorded, sources), place, media)
 
 
@@ -105,7 +105,7 @@ def _outputs(
     place: tuple[int, int],
     media: dict[str, MediaRecord],
 ) -> Iterator[Finding]:
-    """The media of a result are those that its call makes: kind, parent, size and place."""
+    """The media of a result match the call's outputs: kind, parent, size and place."""
     if len(call.result.media) != len(outputs):
         path = f"{_where(place)}.result.media"
         yield finding("result.missing_media", path, f"{len(outputs)}", f"{len(call.result.media)}")

@@ -48,13 +48,13 @@ def validate_paths(
     allow_unfinished: bool = False,
     progress: bool = False,
 ) -> ValidationReport:
-    """Everything wrong with ``paths``: dataset folders, tars (also gz) or folders of them,
+    """All findings on ``paths``: dataset folders, tars (also gz) or folders of them,
     ``.json`` (one record or a list), ``.jsonl``.
 
     In datasets and tars the stored bytes are checked too: file hashes, and the pixels of views and
     depth maps; of bare records those pictures that lie beside the file as ``{key}.{name}``.
-    ``replay`` runs all calls again, so then every root must be there, and ``depth_model`` says
-    where the depth model is if no longer where the records say. A path without any record is a
+    ``replay`` runs all calls again, which needs every root; ``depth_model`` is the present path
+    of the depth model if it has moved since. A path without a record is a
     finding, and so is a dataset whose run has not ended, unless ``allow_unfinished``. Raises
     ``UsageError`` for a path that is none of these.
     """

@@ -27,7 +27,7 @@ class Stored(NamedTuple):
 
 
 def read_indexed(path: Path, index: list[IndexLine]) -> Iterator[Stored]:
-    """The samples of ``path`` at the places that its index gives; cut-off ones are left out."""
+    """The samples of ``path`` by its index; truncated ones are skipped."""
     with open_buffer(path) as buffer:
         for line in index:
             ends = [slot.offset + slot.size for slot in line.members]
@@ -41,8 +41,8 @@ def read_indexed(path: Path, index: list[IndexLine]) -> Iterator[Stored]:
 
 
 def read_tar(path: Path, faults: list[Finding], junk: list[str]) -> Iterator[Stored]:
-    """The samples of a bare tar in order; what is wrong with its packing goes to ``faults``, names
-    of files that are no members to ``junk``.
+    """The samples of a bare tar in order; faults of the tar are added to ``faults``, names
+    of files that are not members to ``junk``.
     """
     with open_buffer(path) as buffer:
         closed: set[str] = set()

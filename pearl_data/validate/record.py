@@ -48,7 +48,7 @@ def check_sample(sample: Sample, *, pixels: bool = True) -> list[Finding]:
 def check_members(
     members: Mapping[str, bytes], *, pixels: bool = True
 ) -> tuple[Trajectory | None, list[Finding]]:
-    """A stored sample as it lies in a shard, ``json`` among its members: record and findings."""
+    """The record of a stored sample, given its members (``json`` included), and findings."""
     if RECORD_NAME not in members:
         got = ", ".join(sorted(members)) or "nothing"
         return None, [finding("parse.missing_member", "", f"the record, {RECORD_NAME}", got)]

@@ -18,9 +18,9 @@ from pearl_tools.registry import TOOLS
 from pearl_tools.strict_json import decode_error, decode_json
 from pearl_tools.types import PICTURE_KINDS, MediaRecord
 
-#: Kinds that exist before any call; all others are made by one.
+#: Kinds that exist before any call; calls make all others.
 ROOT_KINDS = frozenset({"image", "video", "frame"})
-#: Media that a finding names where one of them was expected.
+#: Most media that a finding lists as expected.
 _NAMED = 20
 
 

@@ -1,9 +1,9 @@
 """Replay: run every recorded chain of calls again from the original bytes, and compare.
 
-A later call runs on what the earlier one gives now, not on what was stored, so the whole chain is
-proven. Pixels must be equal, unless the tool declares a tolerance; a map must then come from the
-same weights and agree within it. Many samples go side by side, so that depth runs in batches.
-Not here: reading samples, and judging their records (do that first).
+A later call runs on the new output of the earlier one, not on the stored one, so the whole chain is
+checked. Pixels must be equal, unless the tool declares a tolerance; a map must then come from the
+same weights and agree within the tolerance. Samples run concurrently, so that depth runs in
+batches. Not here: reading samples, and checking their records, which must come first.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def _compare_pixels(chain: _Chain, place: _Place, position: int, now: Observatio
     if difference is not None and difference <= tolerance:
         return "within_tolerance"
     shown = "another shape" if difference is None else f"{difference:.2g} of its range"
-    expected = f"the map that {place.call.tool} gives now, within {tolerance:g} of its range"
+    expected = f"the map that {place.call.tool} computes now, within {tolerance:g} of its range"
     chain.find("result.replay_differs", where, expected, shown)
     return "differ"
 

@@ -46,17 +46,17 @@ def read_record(text: bytes) -> tuple[Trajectory | None, list[Finding]]:
 
 
 def plainly_valid(text: bytes) -> Trajectory | None:
-    """The record in ``text`` if it is valid and written as this toolkit writes; None says nothing.
+    """The record in ``text`` if it is valid and in canonical form; None decides nothing.
 
-    Half the time of a look through the JSON Schema: the types check all but the rules that span
-    several fields, which are repeated here. Text that equals its canonical form has no other key,
-    no key twice and no number of another type.
+    Takes half the time of the JSON Schema: the types check all but the rules that span several
+    fields, which are repeated here. Canonical text has no unknown key, no duplicate key and no
+    number of another type.
     """
     try:
         trajectory = _TYPED.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    # msgspec's patterns let a final line break through, which the schema's do not
+    # msgspec's patterns accept a final line break, the schema's do not
     if b'\\n"' in text or canonical_json(trajectory) != text:
         return None
     fault = trajectory.fault

@@ -1,6 +1,6 @@
-"""The semantic stage: a record that could be, but that teaches something wrong.
+"""The semantic stage: rules against well-formed records that would teach something wrong.
 
-What a record declares as its own fault (``fault``, for injected mistakes) is no finding. Rules:
+A mistake that the record declares (``fault``, for injected mistakes) is not a finding. Rules:
 
 - *repeated call*: same tool and arguments as an earlier call, unless the environment failed it.
 - *unused observation*: a call returned media, no later call takes them, no later thought names
@@ -44,7 +44,7 @@ from pearl_tools.types import Box, MediaRecord, Region
 
 #: Verdicts under which a record claims that its answer is that of the task, and rests on calls.
 _SAYS_RIGHT = frozenset({"supported", "unverified"})
-#: An id of a medium in a thought.
+#: The id of a medium in a thought.
 _ID = re.compile(r"(?<![A-Za-z0-9])[a-z][0-9]+(?![A-Za-z0-9])")
 #: What synth puts behind the key of a record: the first digits of its identity.
 _IDENTITY_DIGITS = re.compile(r"-([0-9a-f]{10})\Z")
@@ -113,7 +113,7 @@ def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[F
     if trajectory.origin == "expert" and final.verdict in _SAYS_RIGHT:
         verdict = "unverified" if task.answer_source == "tool" else "supported"
         if final.verdict != verdict:
-            hint = "what a tool alone says has nothing else that bears it out"
+            hint = "an answer of the tool alone is not confirmed by an annotation"
             expected = f"{verdict}: the answer is from the {task.answer_source}"
             yield finding("semantic.answer_contradicts", "final.verdict", expected, final.verdict,
                           hint)  # fmt: skip
@@ -128,7 +128,7 @@ def _answer(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator[F
 
 
 def _words(task: Task) -> Iterator[Finding]:
-    """Marks of a chat template among the words."""
+    """Tokens of a chat template in texts."""
     words = [task.question, task.answer, *task.choices, *(each.label for each in task.evidence)]
     joined = "\n".join(words)
     if "<" not in joined and "[" not in joined:
@@ -153,7 +153,7 @@ def _repeated(trajectory: Trajectory) -> Iterator[Finding]:
             first = seen.setdefault(canonical_json([call.tool, call.arguments]), (i, j))
             if first != (i, j):
                 path, got = f"steps[{i}].calls[{j}]", "the call of steps[{}].calls[{}] again"
-                expected = "a call that was not made"
+                expected = "a call that differs from all earlier ones"
                 yield finding("semantic.repeated_call", path, expected, got.format(*first))
 
 
@@ -165,7 +165,9 @@ def _unused(trajectory: Trajectory) -> Iterator[Finding]:
     paths: list[str] = []
     taken: set[str] = set()
     said: set[str] = set()
-    for i in range(len(steps) - 1, -1, -1):  # backwards: what is taken and said behind each step
+    for i in range(
+        len(steps) - 1, -1, -1
+    ):  # backwards: the media used and the words after each step
         said.update(_ID.findall(thoughts[i + 1]))
         if not thoughts[i + 1].strip():
             paths += [
@@ -188,7 +190,7 @@ def _dangling(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator
     if len(roots) > 1:
         taken = {evidence.media for evidence in trajectory.task.evidence}
         taken.update(name for call in calls for name in named_media(call))
-        # people's own questions may show pictures beside the one that the answer lies in
+        # existing questions may show pictures besides the one that holds the answer
         context = trajectory.task.family in ("given", "other") and not taken.isdisjoint(roots)
         needless = set() if context else set(roots) - taken
     for index, medium in enumerate(trajectory.media):
@@ -196,7 +198,10 @@ def _dangling(trajectory: Trajectory, media: dict[str, MediaRecord]) -> Iterator
             got, expected = f"{medium.id}, which no call returned", "a call that made it"
             yield finding("semantic.dangling_media", f"media[{index}]", expected, got)
         elif medium.id in needless and medium.kind in ROOT_KINDS:
-            got, expected = f"{medium.id}, which nothing names", "a call or evidence that uses it"
+            got, expected = (
+                f"{medium.id}, which no call or evidence names",
+                "a call or evidence that uses it",
+            )
             yield finding("semantic.dangling_media", f"media[{index}]", expected, got)
 
 
@@ -232,7 +237,7 @@ def _unfaithful(task: Task, done: list[Call], media: dict[str, MediaRecord]) -> 
 
 
 def _views(done: list[Call], media: dict[str, MediaRecord]) -> dict[str, dict[Box, None]]:
-    """The boxes that views showed of each root, in its pixels, each once, in order."""
+    """The boxes of each root that views showed, in its pixels, in order, without duplicates."""
     roots: dict[str, str] = {}
     views: dict[str, dict[Box, None]] = {}
     for call in done:
@@ -244,8 +249,8 @@ def _views(done: list[Call], media: dict[str, MediaRecord]) -> dict[str, dict[Bo
 
 
 def _root_of(name: str, media: dict[str, MediaRecord], known: dict[str, str]) -> str:
-    """The root of a medium; stops where parents run in a circle or out of the record. What is
-    found on the way is ``known`` from then on.
+    """The root of a medium; stops if parents form a cycle or leave the record. Results are
+    added to ``known``.
     """
     way: dict[str, None] = {}
     while name not in known and name not in way:

@@ -70,8 +70,8 @@ def test_an_unfinished_set_is_refused_with_how_far_it_is_unless_asked(
         read(killed)
     assert str(caught.value) == (
         f"{killed}: expected a finished data set, got an unfinished one: 13 of at most 123 "
-        "trajectories in 2 shards; run the command that writes it again (it resumes), or read what "
-        "is there with --allow-unfinished"
+        "trajectories in 2 shards; run the command that writes it again (it resumes), or read its "
+        "shards with --allow-unfinished"
     )
     read(killed, allow_unfinished=True)
 
@@ -215,7 +215,7 @@ def test_junk_in_a_tar_is_said_once_and_costs_nothing(
     (tmp_path / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
     report = validate_paths([tmp_path])
     assert (report.documents, report.findings) == (7, [])
-    note = f"{path}: 4 files that are no members were not read (._s000000.json, .DS_Store, "
+    note = f"{path}: 4 files that are not members were skipped (._s000000.json, .DS_Store, "
     assert [each.startswith(note) for each in report.notes] == [True]
     audit = audit_paths([tmp_path])
     assert (audit.report.records.read, audit.notes) == (7, report.notes)
