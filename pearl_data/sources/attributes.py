@@ -31,19 +31,34 @@ def _folded(words: str) -> frozenset[str]:
 
 #: Folded names of bookkeeping attributes.
 _BOOKKEEPING = _folded("""
-    annotator annotatorid area attributes author bbox box boxid category categoryid checked class
-    classid classname comment comments conf confidence created createdat crowd data dataset date
-    deleted difficult difficulty embedding exported file fileid filename frame frameid frameindex
-    framenumber generated group groupid groupno guid height hidden id ids ignore image imageid index
-    instance instanceid interpolated iou keyframe keypoints label labelid labeltype layer level
-    license licence locked mask note notes numkeypoints objectid objid occluded occlusion order
-    outside path personid pid points polygon prob probability quality remark remarks reviewed
-    rotation score scores segmentation shapetype source split status subset time timestamp track
-    trackid tracks trackingid truncated truncation uid updated updatedat url user username uuid
-    verified version visibility visible weight width worker workerid x y z zindex zorder
+    annotator annotatorid area attributes author bbox box boxid by camera category categoryid
+    categoryname checked class classid classname comment comments conf confidence created
+    createdat crowd data dataset date deleted difficult difficulty embedding exported file
+    fileid filename frame frameid frameindex framenumber generated group groupid groupno guid
+    height hidden id ids ignore image imageid index instance instanceid interpolated iou job
+    keyframe keypoints label labelid labelname labeltype layer level licence license locked mask
+    name note notes numkeypoints objectid objid occluded occlusion order outside path personid
+    pid points polygon prob probability quality remark remarks reviewed rotation score scores
+    segmentation shapetype source split status subset time timestamp track trackid trackingid
+    tracks truncated truncation uid updated updatedat url user username uuid verified version
+    visibility visible weight width worker workerid x y z zindex zorder
     """)
 #: Last words of names of bookkeeping attributes: ``vehicle_id``, ``box_score``.
-_BOOKKEEPING_ENDS = _folded("id ids uuid guid index idx score confidence timestamp no nr")
+_BOOKKEEPING_ENDS = _folded(
+    "id ids uuid guid index idx score confidence timestamp no nr code date level"
+)
+#: Words of names of bookkeeping attributes, in any place: ``occlusion level``, ``reviewed on``.
+_BOOKKEEPING_WORDS = _folded("""
+    annotated annotation annotator bbox checked filename labeled labeler labelled labeller occluded
+    occlusion reviewed reviewer split supercategory tracking truncated truncation visibility
+    """)
+#: Values that nobody reads off a picture: codes of colours, dates, addresses, names of files.
+_NOT_SEEN = re.compile(
+    r"#[0-9a-f]{3,8}|(?:rgb|bgr|hsv|hsl|lab)a?\s*\(.*\)|\d{4}-\d\d-\d\d.*|\d\d/\d\d/\d{4}"
+    r"|[a-z]+://.*|\S+\.(?:png|jpe?g|json|xml|txt)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?\s*%?")
 #: Values, folded to letters and digits, that mean "no value".
 _NO_VALUE = _folded("""
     ambiguous any blank canttell cannottell default dontknow empty idontknow illegible misc missing
@@ -51,7 +66,7 @@ _NO_VALUE = _folded("""
     others tbd todo unclear uncertain undefined undetermined unidentified unk unknown unlabeled
     unlabelled unreadable unset unspecified unsure
     """)
-_FLAGS = _folded("yes no true false y n t f on off 0 1")
+_FLAGS = _folded("yes no true false maybe y n t f on off 0 1")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 
 
@@ -86,7 +101,13 @@ class Attributes:
         return words
 
     def _said(self, name: str, value: Any) -> str | None:
-        """The words of a value, counted; None for an empty value."""
+        """The words of a value, counted; None for an empty value. A list of one value, and an
+        object with a ``value``, are that value.
+        """
+        if isinstance(value, dict) and "value" in value:
+            value = value["value"]
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
         if isinstance(value, bool):
             text = str(value).lower()
         elif isinstance(value, int | float):
@@ -94,10 +115,16 @@ class Attributes:
             text = f"{value:g}" if abs(value) < _LARGEST else ""
         elif isinstance(value, str):
             text = " ".join(value.split())
+            self._numbers[name] += _NUMBER.fullmatch(text) is not None
         else:
             return None
         plain = "".join(c for c in text.casefold() if c.isalnum())
-        if plain in _NO_VALUE or not plain or len(text) > _LONGEST_VALUE:
+        if (
+            plain in _NO_VALUE
+            or not plain
+            or len(text) > _LONGEST_VALUE
+            or (name != TEXT_ATTRIBUTE and _NOT_SEEN.fullmatch(text))
+        ):
             unsaid = self._unsaid.setdefault(name, set())
             if len(unsaid) < _COUNTED:
                 unsaid.add(text[:_LONGEST_VALUE])
@@ -135,13 +162,18 @@ class Attributes:
         """The reason not to ask ``name``; empty if it is asked."""
         values, things = self._values.get(name, {}), self._things[name]
         last = [word.casefold() for word in _WORD.findall(name)][-1:]
-        if fold(name) in _BOOKKEEPING or (last and last[0] in _BOOKKEEPING_ENDS):
+        words = {word.casefold() for word in _WORD.findall(name)}
+        if (
+            fold(name) in _BOOKKEEPING
+            or words & _BOOKKEEPING_WORDS
+            or (last and last[0] in _BOOKKEEPING_ENDS)
+        ):
             return "bookkeeping"
         if not values:
             return "no usable value"
         if values.keys() <= _FLAGS:
             return "only yes and no"
-        if self._numbers[name] == things:
+        if self._numbers[name] == things and last[:1] != ["number"] and name != TEXT_ATTRIBUTE:
             return "only numbers"
         if name != TEXT_ATTRIBUTE and len(values) > MOST_VALUES:
             return f"more than {MOST_VALUES} values"

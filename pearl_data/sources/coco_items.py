@@ -23,11 +23,12 @@ from pearl_tools.errors import ToolError, tool_error
 #: The fields read from the items of each list, compared folded; others are not decoded.
 _READ: Final = {
     "images": (
-        "id", "file_name", "coco_url", "width", "height", "license", "not_exhaustive_category_ids",
+        "id", "file_name", "coco_url", "path", "image_path", "width", "height", "license",
+        "not_exhaustive_category_ids",
     ),
     "annotations": (
         "id", "image_id", "category_id", "bbox", "area", "attributes", "description", "depth_rank",
-        "keypoints", "extra", "tags", "flags",
+        "keypoints", "segments_info", "extra", "tags", "flags",
     ),
     "categories": ("id", "name", "keypoints", "isthing", "synonyms", *BROADER, *NARROWER),
     "licenses": ("id", "name", "url"),
@@ -96,6 +97,8 @@ def read_item(text: bytes, where: str, index: int) -> tuple[dict[str, Any], Tool
             for key, part in parts.items()
             if (name := _read_as(key, where)) is not None
         }
+        if where == "annotations" and not fields.get("bbox") and "segmentation" in parts:
+            fields["segmentation"] = msgspec.json.decode(parts["segmentation"])
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         fields, fault = _leniently(text, where, path, str(error))
     keys = [key for key, colon in _STRING.findall(text) if colon]
@@ -177,7 +180,11 @@ def read_image(
     key = id_text(fields.get("id"))
     if key is None:
         return fault or _no_id(f"images[{position}].id", fields.get("id"))
-    name = fields.get("file_name") or fields.get("coco_url")
+    named = (fields.get(field) for field in ("file_name", "coco_url", "path", "image_path"))
+    name = next((name for name in named if name), None)
+    if name is not None and not isinstance(name, str):
+        path = f"images[{position}].file_name"
+        fault = fault or tool_error("schema.type", path, "the name of a picture as text", name)
     partial = fields.get("not_exhaustive_category_ids")
     return ImageEntry(
         position=position,
@@ -200,7 +207,12 @@ def read_annotation(
     images.pop(None, None)
     if not images:
         return fault or _no_id(f"annotations[{position}].image_id", given)
-    bbox = fields.get("bbox")
+    if isinstance(fields.get("segments_info"), list):
+        path, expected = f"annotations[{position}].segments_info", "one thing an annotation"
+        hint = "convert it: panoptic2detection_coco_format.py of cocodataset/panopticapi"
+        got = "the segments of a panoptic file"
+        fault = fault or tool_error("schema.unknown_field", path, expected, got, hint)
+    bbox = fields.get("bbox") or _extent(fields.get("segmentation")) or fields.get("bbox")
     box = [number(v) for v in bbox] if isinstance(bbox, list) else []
     numbers = len(box) == 4 and None not in box
     own, described, points = (fields.get(k) for k in ("id", "description", "keypoints"))
@@ -232,6 +244,19 @@ def read_annotation(
     )
     others = [image for image in images if image and image != annotation.image]
     return [annotation, *(msgspec.structs.replace(annotation, image=image) for image in others)]
+
+
+def _extent(polygons: Any) -> list[float] | None:
+    """[x, y, width, height] of the points [x0, y0, x1, y1, ...] of polygons; None without any."""
+    if not isinstance(polygons, list):
+        return None
+    rings = [ring for ring in polygons if isinstance(ring, list)] or [polygons]
+    numbers = [[number(value) for value in ring] for ring in rings]
+    plain = [[value for value in ring if value is not None] for ring in numbers]
+    if plain != numbers or any(len(ring) % 2 for ring in plain) or sum(map(len, plain)) < 6:
+        return None
+    xs, ys = ([v for ring in plain for v in ring[start::2]] for start in (0, 1))
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
 def read_category(position: int, fields: dict[str, Any]) -> ToolError | None:

@@ -68,6 +68,19 @@ _OBJECTS: tuple[tuple[frozenset[str], Foreign], ...] = tuple(
          "results are not annotations; pass the file with images, annotations and categories as "
          "--source coco:FILE")),
         ("image annotations", Foreign("a CreateML file", _CONVERTED)),
+        ("categories items", Foreign("a Datumaro file", _EXPORT)),
+        ("anns imgs", Foreign("a COCO-Text file",
+         "no command here reads its words; write images, annotations and categories as lists, each "
+         "text as attributes.text, and give it as --source coco:FILE")),
+        ("classes labels", Foreign("FiftyOne labels", _EXPORT)),
+        ("image_id human_annotations", Foreign("AI Challenger keypoints", _EXPORT)),
+        ("ID gtboxes", Foreign("a CrowdHuman file (odgt)", _EXPORT)),
+        ("name labels", Foreign("a BDD100K or Scalabel file", _EXPORT)),
+        ("image_id objects", Foreign("a Visual Genome file", _EXPORT)),
+        ("image_id regions", Foreign("a Visual Genome file", _EXPORT)),
+        ("size objects tags", Foreign("a Supervisely file", _EXPORT)),
+        ("image label", Foreign("a Label Studio export (JSON-MIN)",
+         "export it as JSON or COCO and give it as --source coco:FILE")),
         ("task media steps", _OURS),
         ("question answer", _ROWS),
     )

@@ -129,6 +129,17 @@ def is_there(name: str) -> str:
 
 
 @functools.cache
+def attribute_words(name: str) -> str:
+    """An attribute's name as people say it.
+
+    >>> [attribute_words(name) for name in ("hair_style", "Body Type", "faceShape", "OS")]
+    ['hair style', 'body type', 'face shape', 'OS']
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").split()
+    return " ".join(word if _is_acronym(word) else word.lower() for word in words)
+
+
+@functools.cache
 def part_words(name: str) -> str | None:
     """A keypoint's name in plain words, or None if it names no part.
 

@@ -33,6 +33,7 @@ Frame = Literal["stored", "upright"]
 
 #: Bookkeeping folders of tools, which are ignored like dot folders.
 _NOT_SEARCHED = ("__MACOSX",)
+_SUFFIXES = frozenset({*FORMATS.values(), ".jpeg", ".tif", ".tiff"})
 
 
 class PictureFolder:
@@ -98,7 +99,11 @@ class PictureFolder:
             hint = "write its path below --images as file_name"
             got = f"{len(found)} of the same name: {listed(found)}"
             raise fail("semantic.ambiguous", "file_name", expected, got, hint)
-        similar = sorted(self._other_suffixes(name))
+        similar = sorted(set(self._other_suffixes(name)))
+        if len(similar) == 1 and all(
+            _suffix(parts[-1]) not in _SUFFIXES for parts in name_parts(name) if parts
+        ):
+            return similar[0]  # a name without its suffix
         hint = f"looked in {self.root}; pass the right folder as --images"
         hint += f", or did you mean {listed(similar)}?" if similar else ""
         expected = f"a picture named {name!r}"
@@ -106,8 +111,9 @@ class PictureFolder:
 
     def _other_suffixes(self, name: str) -> Iterator[str]:
         for parts in name_parts(name):
-            stem = _fold(Path(parts[-1]).stem) if parts else ""
-            for suffix in {*FORMATS.values(), ".jpeg"}:
+            last = _fold(parts[-1]) if parts else ""
+            stem = last.removesuffix(_suffix(last)) if _suffix(last) in _SUFFIXES else last
+            for suffix in _SUFFIXES:
                 yield from self._index.get(stem + suffix, ())
 
     @functools.cached_property
@@ -137,7 +143,8 @@ def name_parts(name: str) -> list[list[str]]:
         text = text.rpartition("?d=")[2]
     text = text.replace("\\", "/")
     text = text[2:] if text[1:2] == ":" else text
-    readings = dict.fromkeys((name, text, unquote(text)))
+    bare = text.partition("?")[0]  # an address without its host
+    readings = dict.fromkeys((name, text, unquote(text), bare, unquote(bare)))
     return [[part for part in r.split("/") if part not in ("", ".")] for r in readings]
 
 
@@ -145,6 +152,10 @@ def _shared(one: Iterable[str], other: Iterable[str]) -> int:
     """The number of equal parts at the end of two paths."""
     pairs = zip(reversed(list(one)), reversed(list(other)), strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix.casefold()
 
 
 def _fold(text: str) -> str:

@@ -10,6 +10,7 @@ Not here: files and pictures (:mod:`pearl_data.sources.jsonl`), other tools' row
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -27,6 +28,14 @@ Unit = Literal["fraction", "pixel"]
 #: A box may overshoot its picture by this much, through rounding; it is clipped.
 OVERSHOOT_PX: Final = 1.0
 _MOST_EXTRA_BYTES: Final = 64_000
+#: Other words for the units.
+_UNITS = {
+    **dict.fromkeys(("px", "pixels", "absolute"), "pixel"),
+    **dict.fromkeys(("fractions", "relative", "normalized", "normalised"), "fraction"),
+}
+#: ``(B)``, ``B.`` and ``B`` are the letter B; ``B. blue`` is a choice that says its own.
+_LETTER = re.compile(r"\(?([A-Za-z])[).:]?\Z")
+_LETTERED = re.compile(r"\(?([A-Za-z])[).:]\s*\S")
 #: Names of our fields in other tools, for the hint when a field is missing.
 _SYNONYMS = {
     "question": ("query", "prompt", "text", "instruction", "problem", "input"),
@@ -75,8 +84,22 @@ def read_row(value: dict[str, Any], path: str) -> Row:
     if "licence" not in value and "license" in value:
         value["licence"] = value.pop("license")
     extra = _extra(value, Row, path)
+    for name in _SYNONYMS["choices"]:
+        if "choices" not in value and isinstance(extra.get(name), list | dict):
+            hint = f"rename {name!r} to 'choices'"
+            got = "choices under another name"
+            raise fail("schema.unknown_field", f"{path}.{name}", "a field of a row", got, hint)
+    lettered = value.get("choices")
+    if isinstance(lettered, dict):
+        value["choices"] = list(lettered.values())
+        value["answer"] = _of_letters(value.get("answer"), lettered, f"{path}.answer")
+    unit = value.get("bbox_unit")
+    if isinstance(unit, str):
+        value["bbox_unit"] = _UNITS.get(unit.casefold(), unit)
     evidence = value.get("evidence")
+    evidence = [evidence] if isinstance(evidence, dict) else evidence
     if isinstance(evidence, list):
+        evidence = [{"bbox": item} if isinstance(item, list) else item for item in evidence]
         items = [_without_nulls(item) if isinstance(item, dict) else item for item in evidence]
         value["evidence"] = items
         more = [
@@ -101,7 +124,40 @@ def read_row(value: dict[str, Any], path: str) -> Row:
     if question != row.question:
         extra = {**extra, "question": row.question}
         row = msgspec.structs.replace(row, question=question)
+    if (choice := _meant(row)) is not None:
+        extra = {**extra, "answer": row.answer}
+        row = msgspec.structs.replace(row, answer=choice)
     return msgspec.structs.replace(row, extra=extra)
+
+
+def _of_letters(answer: Any, choices: dict[str, Any], path: str) -> Any:
+    """The choice that ``answer``, a key or a choice of ``choices``, means."""
+    key = _LETTER.sub(r"\1", str(answer).strip())
+    if key not in choices or answer in choices.values():
+        if key in choices and choices[key] != answer:
+            expected = f"a key, or a text that is no other one's key, of {choices}"
+            raise fail("semantic.ambiguous", path, expected, answer)
+        return answer
+    return choices[key]
+
+
+def _meant(row: Row) -> Scalar | None:
+    """The choice that the answer certainly means, if it is none as written: one that differs in
+    case, spaces and punctuation only, or the one that begins with its letter.
+    """
+    choices = [as_text(choice) for choice in row.choices]
+    answer = as_text(row.answer)
+    if not answer.strip() or answer in choices:
+        return None
+    found = [choice for choice in choices if alike(choice) == alike(answer)]
+    if not found and all(_LETTERED.match(choice) for choice in choices):
+        letters = [_LETTERED.match(choice)[1] for choice in choices]  # type: ignore[index]  # all
+        letter = _LETTER.sub(r"\1", answer.strip())
+        found = [c for c, own in zip(choices, letters, strict=True) if own == letter]
+    elif not found and (own := _LETTERED.match(answer)):  # B. blue, where blue is the second
+        place, rest = ord(own[1].upper()) - ord("A"), answer[own.end() - 1 :]
+        found = [c for c in choices[place : place + 1] if alike(c) == alike(rest)]
+    return found[0] if len(found) == 1 else None
 
 
 def as_text(value: Scalar) -> str:
@@ -129,9 +185,7 @@ def _problem(row: Row, path: str) -> ToolError | None:
         return problem
     choices = [as_text(choice) for choice in row.choices]
     if choices and as_text(row.answer) not in choices:
-        hint = next(
-            (f"did you mean {c!r}?" for c in choices if alike(c) == alike(str(row.answer))), ""
-        )
+        hint = _lettered_hint(as_text(row.answer), choices)
         return tool_error(
             "semantic.answer_not_in_choices",
             f"{path}.answer",
@@ -139,6 +193,9 @@ def _problem(row: Row, path: str) -> ToolError | None:
             row.answer,
             hint,
         )
+    if len(choices) == 1:
+        hint = "give wrong choices as well, or no choices"
+        return tool_error("schema.length", f"{path}.choices", "none, or two or more", 1, hint)
     keys = [alike(choice) for choice in choices]
     if len(set(keys)) != len(keys):
         expected = "choices that differ in more than case, spaces and punctuation"
@@ -160,6 +217,16 @@ def _problem(row: Row, path: str) -> ToolError | None:
             _renaming(row, "evidence") or "without a box a tool has nothing to show",
         )
     return None
+
+
+def _lettered_hint(answer: str, choices: list[str]) -> str:
+    """Advice on an answer that is a letter, or a number of a choice; empty for another."""
+    letter = _LETTER.sub(r"\1", answer.strip())
+    place = ord(letter.upper()) - ord("A") if len(letter) == 1 and letter.isalpha() else -1
+    if not 0 <= place < len(choices) and not answer.strip().isdecimal():
+        return ""
+    hint = f"write the choice itself, such as {choices[max(place, 0)]!r}"
+    return hint + ', or the choices as {"A": ..., "B": ...} with one of these keys as the answer'
 
 
 def _wording_problem(row: Row, path: str) -> ToolError | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from pearl_data.sources import wordings
 from pearl_data.sources.facts import Thing, area_share, box_words
-from pearl_data.sources.nouns import is_there, one, plural
+from pearl_data.sources.nouns import attribute_words, is_there, one, plural
 from pearl_data.trajectory import AnswerSource, Evidence, Family, Task
 from pearl_tools.types import Box
 
@@ -45,7 +45,7 @@ def attribute_task(
 ) -> Task:
     """What ``name`` (colour, material, ...) the thing called ``it`` has."""
     asked = wordings.NAME_ASKED.get(name, wordings.ANY_NAME_ASKED)
-    question = rng.choice(asked).format(it=it, name=name)
+    question = rng.choice(asked).format(it=it, name=attribute_words(name))
     return _choice_task("attribute", question, thing.attributes[name], distractors, position,
                         source, [target(thing, it)])  # fmt: skip
 
@@ -186,7 +186,7 @@ def nearer_read_task(
     if name == "tag":
         text = rng.choice(wordings.NEARER_READ).format(a=named[0], b=named[1])
     else:
-        asked = "colour" if name == "color" else name
+        asked = "colour" if name == "color" else attribute_words(name)
         text = rng.choice(wordings.NEARER_ATTRIBUTE).format(a=named[0], b=named[1], name=asked)
     evidence = [*_pair(nearer, farther, words, named), target(nearer, words[0])]
     return _choice_task("nearer_read", _sentence(text), nearer.attributes[name], distractors,

@@ -7,6 +7,7 @@ answer is not worth guessing.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,6 +19,10 @@ TEXT_ATTRIBUTE = "text"
 WRONG = 3
 #: Attributes whose values fit things of any kind.
 _ANY_KIND = frozenset({"color", "material", "shape", TEXT_ATTRIBUTE})
+
+
+#: Words that turn what they stand beside into its opposite.
+_NEGATIONS = frozenset({"no", "non", "not", "without", "half", "partly", "un"})
 
 
 class Vocabulary:
@@ -64,6 +69,7 @@ class Vocabulary:
             counts = self._values[attribute]
         else:
             counts = self._values_of[thing.name, attribute]
+        counts = Counter({v: n for v, n in counts.items() if _apart(v, answer, attribute)})
         chosen = [first] if first is not None else []
         wrong = chosen + draw(counts, {answer, *chosen}, WRONG - len(chosen), rng)
         rng.shuffle(wrong)
@@ -84,6 +90,20 @@ class Vocabulary:
         wrong += draw(unused, excluded | set(wrong), WRONG - len(wrong), rng)
         rng.shuffle(wrong)
         return wrong
+
+
+def _apart(value: str, answer: str, attribute: str) -> bool:
+    """``value`` is wrong where ``answer`` is right: neither says the other and more, as ``light
+    blue`` says ``blue``. Numbers beside the words of a colour are an annotator's, and not seen.
+    """
+    one, other = (_words(text, numbers=attribute != "color") for text in (value, answer))
+    return not (one <= other or other <= one) or bool((one ^ other) & _NEGATIONS)
+
+
+def _words(text: str, *, numbers: bool) -> set[str]:
+    words = set(re.findall(r"\w+", text.casefold().replace("_", " ")))
+    letters = {word for word in words if not word.isdecimal()}
+    return words if numbers else letters or words
 
 
 def draw(counts: Counter[str], excluded: set[str], number: int, rng: random.Random) -> list[str]:

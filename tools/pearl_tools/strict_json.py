@@ -18,6 +18,11 @@ from pearl_tools.errors import BadInput, ToolError, short_repr, tool_error
 T = TypeVar("T")
 
 _AT = re.compile(r" - at `(?:key in )?\$?\.?(?P<path>[^`]*)`")
+_KINDS = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
+_WORDS = {
+    "array": "a list", "object": "an object", "str": "a text", "int": "a whole number",
+    "float": "a number", "bool": "true or false",
+}  # fmt: skip
 _FIELD = re.compile(r"field `(?P<name>[^`]*)`")
 #: What msgspec says -> our code, the first that fits; all else is a ``schema.type``.
 _CODES = tuple(
@@ -135,7 +140,17 @@ def decode_error(error: msgspec.DecodeError, path: str, expected: str) -> ToolEr
     if field and code in ("schema.missing_field", "schema.unknown_field"):
         parts.append(field["name"])
     where = ".".join([path, *parts] if path else parts).replace(".[", "[")
+    if kinds := _KINDS.match(message):
+        expected, message = (_in_words(kinds[name]) for name in ("expected", "got"))
     return tool_error(code, where, expected, message)
+
+
+def _in_words(kinds: str) -> str:
+    """``str | null`` as ``a text or null``."""
+    words = [_WORDS.get(kind, kind) for kind in kinds.split(" | ")]
+    if "a number" in words and "a whole number" in words:
+        words.remove("a whole number")
+    return " or ".join(words)
 
 
 def _is_compact(plain: Any, data: bytes | str) -> bool:

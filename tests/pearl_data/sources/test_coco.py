@@ -201,7 +201,7 @@ def test_one_odd_annotation_costs_one_at_most(
 def test_any_attribute_name_can_be_asked_for(tmp_path: Path) -> None:
     def braces(document: dict[str, Any]) -> None:
         for number, annotation in enumerate(document["annotations"]):
-            annotation["attributes"] = {"size{cm}": str(number % 4)}
+            annotation["attributes"] = {"size{cm}": f"{number % 4} cm"}
 
     path = rewritten(coco_set(tmp_path), braces)
     asked = [i for i in items(CocoSource(path, tmp_path, LOOK)) if isinstance(i, Candidate)]

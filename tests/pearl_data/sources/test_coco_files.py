@@ -519,3 +519,135 @@ def test_stores_of_killed_processes_are_removed_and_others_kept(
     assert not left.exists()
     assert Path(living.prepared).exists()
     assert other.exists()
+
+
+# other units and orders of a whole file, and names of pictures
+
+
+def many(change: Any, *, area: bool = False) -> dict[str, Any]:
+    """24 boxes all over the picture, each written as ``change`` says."""
+    found = document()
+    boxes = [(20 + 150 * (n % 4), 10 + 75 * (n // 4), 60 + n, 40) for n in range(24)]
+    found["annotations"] = [
+        annotation(n, 1 + n % 3, change(*box), **({"area": box[2] * box[3]} if area else {}))
+        for n, box in enumerate(boxes)
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x, y, w, h: (x / 6.4, y / 4.8, w / 6.4, h / 4.8), "percent"),
+        (lambda x, y, w, h: (x / 0.64, y / 0.48, w / 0.64, h / 0.48), "another unit"),
+        (lambda x, y, w, h: (y, x, h, w), r"\[y, x, height, width\]"),
+        (lambda x, y, w, h: (x + 110, y + h / 2 + 10, w, h), "centres"),
+    ],
+)
+def test_boxes_of_a_file_in_another_order_or_unit(tmp_path: Path, change: Any, words: str) -> None:
+    with pytest.raises(BadInput, match=rf"got {words}.*geometry.wrong_unit"):
+        source(tmp_path, many(change))
+
+
+def test_few_boxes_in_percent_are_known_by_their_areas(tmp_path: Path) -> None:
+    content = many(lambda x, y, w, h: (x / 6.4, y / 4.8, w / 6.4, h / 4.8), area=True)
+    content["annotations"] = content["annotations"][:3]
+    with pytest.raises(BadInput, match="percent"):
+        source(tmp_path, content)
+
+
+def test_many_boxes_in_pixels_are_taken(tmp_path: Path) -> None:
+    assert len(facts(source(tmp_path, many(lambda *box: box)))[0].things) == 24
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"file_name": "1.png?version=3"}, {"file_name": "/media/1.png?x=1&y=2"},
+        {"file_name": "1"}, {"file_name": "data/1"}, {"file_name": None, "path": "/d/1.png"},
+        {"file_name": "", "image_path": "img/1.png"},
+    ],
+)  # fmt: skip
+def test_names_of_pictures_as_tools_write_them(tmp_path: Path, fields: dict[str, Any]) -> None:
+    content = document()
+    content["images"][0].update(fields)
+    assert len(facts(source(tmp_path, content))[0].things) == 5
+
+
+def test_a_name_that_is_no_text_is_said_to_be_none(tmp_path: Path) -> None:
+    content = document()
+    content["images"][0]["file_name"] = ["1.png"]
+    (reason,) = (i.reason for i in items(source(tmp_path, content)) if isinstance(i, Rejected))
+    assert (reason.code, reason.path) == ("schema.type", "images[0].file_name")
+
+
+# attributes
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Split Name", ["train", "val"]), ("occlusion_level", ["low", "high"]),
+        ("reviewed on", ["monday", "tuesday"]), ("code", ["A1", "B2"]), ("age", ["3", "4"]),
+        ("color", ["#ff0000", "rgb(0, 255, 0)"]), ("wet", ["true", "maybe"]),
+        ("seen", ["2024-01-02", "2024-01-03"]), ("crop", ["a.png", "b.png"]),
+    ],
+)  # fmt: skip
+def test_what_no_picture_shows_is_not_asked(tmp_path: Path, name: str, values: list[str]) -> None:
+    content = document()
+    for number, item in enumerate(content["annotations"]):
+        item["attributes"] = {name: values[number % 2]}
+    assert all(thing.attributes == {} for thing in facts(source(tmp_path, content))[0].things)
+
+
+@pytest.mark.parametrize("form", [["red"], {"value": "red"}, {"value": ["red"]}, "red"])
+def test_a_value_may_be_wrapped(tmp_path: Path, form: Any) -> None:
+    content = changed(0, attributes={"color": form})
+    content["annotations"][1]["attributes"] = {"color": "blue"}
+    assert facts(source(tmp_path, content))[0].things[0].attributes == {"color": "red"}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "close", "apart"),
+    [
+        ("color", "blue", ["light blue", "blue 2"], "red"),
+        ("color", "green, white", ["white/green", "green"], "green, blue"),
+        ("breed", "husky", ["siberian husky"], "poodle"),
+        ("door", "open", ["wide open"], "not open"),
+        ("length", "3 m", [], "4 m"),
+    ],
+)
+def test_no_wrong_value_says_the_answer_and_more(
+    tmp_path: Path, name: str, answer: str, close: list[str], apart: str
+) -> None:
+    values = [answer, answer, apart, *close]  # the name with its colour would not do
+    content = document()
+    for item, value in zip(content["annotations"], values, strict=False):
+        item.update(attributes={name: value}, category_id=1)
+    tasks = [i.task for i in items(source(tmp_path, content)) if isinstance(i, Candidate)]
+    asked = [t for t in tasks if t.family == "attribute" and t.answer == answer]
+    assert asked
+    assert all(apart in task.choices and not set(close) & set(task.choices) for task in asked)
+
+
+@pytest.mark.parametrize("bbox", [None, []])
+def test_a_polygon_alone_says_its_box(tmp_path: Path, bbox: Any) -> None:
+    polygons = [[60, 180, 100, 180, 100, 195], [60, 210, 70, 200, "65", 205]]
+    content = changed(0, bbox=bbox, segmentation=polygons)
+    (found,) = facts(source(tmp_path, content))
+    assert found.things[0].bbox == (60 / 640, 180 / 480, 100 / 640, 210 / 480)
+
+
+@pytest.mark.parametrize(
+    "mask", [[], [[60, 180, 100]], {"counts": "abc", "size": [480, 640]}, [["a"] * 6]]
+)
+def test_a_mask_without_points_says_none(tmp_path: Path, mask: Any) -> None:
+    opened = source(tmp_path, changed(0, bbox=None, segmentation=mask))
+    assert codes(opened) == {"schema.missing_field": 1}
+
+
+def test_a_panoptic_file_is_named(tmp_path: Path) -> None:
+    content = document()
+    content["annotations"] = [{"image_id": 1, "segments_info": content["annotations"]}]
+    reason = next(i.reason for i in items(source(tmp_path, content)) if isinstance(i, Rejected))
+    assert (reason.code, reason.path) == ("schema.unknown_field", "annotations[0].segments_info")

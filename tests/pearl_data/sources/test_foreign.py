@@ -33,6 +33,16 @@ OBJECTS: list[tuple[dict[str, Any], str]] = [
     ({"id": 1, "data": {"image": "a"}, "annotations": []}, "a Label Studio export"),
     ({"image": "a.jpg", "annotations": [{"label": "cat", "coordinates": {}}]}, "a CreateML file"),
     ({"task": {}, "media": [], "steps": []}, "a trajectory of this toolkit"),
+    ({"image_id": "a", "human_annotations": {}, "keypoint_annotations": {}},
+     "AI Challenger keypoints"),
+    ({"ID": "a", "gtboxes": []}, "a CrowdHuman file (odgt)"),
+    ({"name": "a.jpg", "labels": [{"category": "car", "box2d": {}}]}, "a BDD100K or Scalabel file"),
+    ({"image_id": 1, "objects": []}, "a Visual Genome file"),
+    ({"classes": ["dog"], "labels": {}}, "FiftyOne labels"),
+    ({"imgs": {}, "anns": {}, "imgToAnns": {}}, "a COCO-Text file"),
+    ({"info": {}, "categories": {}, "items": []}, "a Datumaro file"),
+    ({"size": {}, "tags": [], "objects": []}, "a Supervisely file"),
+    ({"image": "a.jpg", "id": 1, "label": []}, "a Label Studio export (JSON-MIN)"),
     (ROW | {"messages": []}, "question rows"),
 ]  # fmt: skip
 TEXTS = [

@@ -349,3 +349,78 @@ def test_whatever_an_evidence_holds_costs_its_row_at_most(tmp_path: Path, field:
     found = read(tmp_path, *({**ROW, "evidence": [each]} for each in evidence), ROW)
     assert len(found) == len(_ODD) + 1
     assert isinstance(found[-1], Candidate)
+
+
+@pytest.mark.parametrize(
+    ("change", "choices", "answer"),
+    [
+        ({"answer": "Red"}, ["red", "blue"], "red"),
+        ({"answer": " blue. "}, ["red", "blue"], "blue"),
+        ({"answer": "3.0", "choices": [3, 4]}, ["3", "4"], "3"),
+        ({"answer": "B. blue"}, ["red", "blue"], "blue"),
+        ({"answer": "(B)", "choices": ["A. red", "B. blue"]}, ["A. red", "B. blue"], "B. blue"),
+        ({"answer": "B", "choices": {"A": "red", "B": "blue"}}, ["red", "blue"], "blue"),
+        ({"answer": "blue", "choices": {"A": "red", "B": "blue"}}, ["red", "blue"], "blue"),
+        ({"answer": "A", "choices": ["A", "B"]}, ["A", "B"], "A"),
+    ],
+)
+def test_an_answer_that_means_one_choice_for_sure_is_this_choice(
+    tmp_path: Path, change: dict[str, Any], choices: list[str], answer: str
+) -> None:
+    (item,) = read(tmp_path, {**ROW, "choices": ["red", "blue"], **change})
+    assert isinstance(item, Candidate)
+    assert (item.task.choices, item.task.answer) == (choices, answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "where"),
+    [
+        ({"answer": "B"}, "semantic.answer_not_in_choices", "line 1.answer"),
+        ({"answer": 1}, "semantic.answer_not_in_choices", "line 1.answer"),
+        ({"answer": "A. blue"}, "semantic.answer_not_in_choices", "line 1.answer"),
+        ({"answer": "A", "choices": {"A": "B", "B": "A"}}, "semantic.ambiguous", "line 1.answer"),
+        ({"choices": ["red"]}, "schema.length", "line 1.choices"),
+        ({"choices": None, "options": ["red", "blue"]}, "schema.unknown_field", "line 1.options"),
+    ],
+)
+def test_an_answer_that_may_mean_something_else_is_not_guessed(
+    tmp_path: Path, change: dict[str, Any], code: str, where: str
+) -> None:
+    (item,) = read(tmp_path, {**ROW, "choices": ["red", "blue"], **change})
+    assert isinstance(item, Rejected)
+    assert (item.reason.code, item.reason.path) == (code, where)
+
+
+def test_the_letter_of_a_choice_is_named_in_the_hint(tmp_path: Path) -> None:
+    (item,) = read(tmp_path, {**ROW, "choices": ["red", "blue"], "answer": "(B)"})
+    assert isinstance(item, Rejected)
+    assert "'blue'" in item.reason.hint
+
+
+@pytest.mark.parametrize("evidence", [{"bbox": [0.1, 0.1, 0.3, 0.3]}, [[0.1, 0.1, 0.3, 0.3]]])
+def test_one_box_needs_no_list_and_no_object(tmp_path: Path, evidence: Any) -> None:
+    (item,) = read(tmp_path, {**ROW, "evidence": evidence})
+    assert isinstance(item, Candidate)
+    assert item.task.evidence[0].bbox == (0.1, 0.1, 0.3, 0.3)
+
+
+@pytest.mark.parametrize("unit", ["px", "Pixels", "pixel"])
+def test_pixels_in_other_words(tmp_path: Path, unit: str) -> None:
+    row = {**ROW, "evidence": [{"bbox": [32, 24, 96, 72]}], "bbox_unit": unit}
+    assert [type(item) for item in read(tmp_path, row)] == [Candidate]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "got"),
+    [
+        ({"choices": "red|blue"}, "a list", "a text"),
+        ({"answer": ["red"]}, "a number or a text", "a list"),
+        ({"image": {"path": "a.png"}}, "a text or null", "an object"),
+    ],
+)
+def test_a_wrong_type_is_said_in_words(
+    tmp_path: Path, change: dict[str, Any], expected: str, got: str
+) -> None:
+    (item,) = read(tmp_path, {**ROW, **change})
+    assert isinstance(item, Rejected)
+    assert (item.reason.expected, item.reason.got) == (expected, got)
