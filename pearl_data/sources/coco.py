@@ -146,6 +146,7 @@ class CocoSource:
             height=height,
             things=[upright_thing(thing, root.facts, frame) for thing in said.things],
             complete=_complete(said),
+            doubtful=self._doubtful(image),
         )
         rng = rng_for(self._settings.seed, "coco", self._store.head.sha256, image.id)
         questions = ask(facts, self._vocabulary, self._settings, turns, rng)
@@ -169,6 +170,18 @@ class CocoSource:
                 advice(facts, self._vocabulary, self._settings),
             )
             yield iter([Rejected(stem, error, _record(image))])
+
+    def _doubtful(self, image: ImageEntry) -> list[str]:
+        """Kinds that may be on a picture of LVIS unlisted: those listed in part, and all that were
+        not looked for, if the file says which kinds it lacks.
+        """
+        absent = image.absent
+        names = {
+            kind.name
+            for key, kind in self._kinds.items()
+            if key in image.partial or (absent is not None and key not in absent)
+        }
+        return sorted(names)
 
     def _said(self, image: ImageEntry, size: tuple[int, int], stem: str) -> _Said:
         """All annotations of a picture of ``size`` (width, height), usable or not."""

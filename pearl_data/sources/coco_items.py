@@ -24,7 +24,7 @@ from pearl_tools.errors import ToolError, tool_error
 _READ: Final = {
     "images": (
         "id", "file_name", "coco_url", "path", "image_path", "width", "height", "license",
-        "not_exhaustive_category_ids",
+        "not_exhaustive_category_ids", "neg_category_ids",
     ),
     "annotations": (
         "id", "image_id", "category_id", "bbox", "area", "attributes", "description", "depth_rank",
@@ -57,6 +57,7 @@ class ImageEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     height: int | None = None
     licence: str | None = None
     partial: list[str] = []
+    absent: list[str] | None = None
     path: str | None = None
     file: str | None = None
     fault: ToolError | None = None
@@ -186,6 +187,7 @@ def read_image(
         path = f"images[{position}].file_name"
         fault = fault or tool_error("schema.type", path, "the name of a picture as text", name)
     partial = fields.get("not_exhaustive_category_ids")
+    absent = fields.get("neg_category_ids")
     return ImageEntry(
         position=position,
         id=key,
@@ -194,6 +196,7 @@ def read_image(
         height=_size(fields.get("height")),
         licence=id_text(fields.get("license")),
         partial=[k for i in partial if (k := id_text(i))] if isinstance(partial, list) else [],
+        absent=[k for i in absent if (k := id_text(i))] if isinstance(absent, list) else None,
         fault=fault,
     )
 

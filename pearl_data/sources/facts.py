@@ -38,7 +38,8 @@ class Thing(Record, frozen=True, kw_only=True):
 
 class Facts(Record, frozen=True, kw_only=True):
     """The things of one picture. ``complete`` names the kinds of which every instance is listed,
-    so that they can be counted.
+    so that they can be counted; ``doubtful`` those that may be there without being listed, so that
+    they are not offered as wrong names.
     """
 
     dataset: str
@@ -48,6 +49,7 @@ class Facts(Record, frozen=True, kw_only=True):
     height: int
     things: list[Thing]
     complete: list[str]
+    doubtful: list[str] = []
 
 
 def area_share(box: Box) -> float:

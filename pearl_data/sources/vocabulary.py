@@ -82,7 +82,7 @@ class Vocabulary:
         are broader or narrower than one that does: first those ``owed``, then other right answers,
         then unused names.
         """
-        excluded = excluded | {thing.name for thing in facts.things}
+        excluded = excluded | {thing.name for thing in facts.things} | set(facts.doubtful)
         excluded |= {name for one in excluded for name in self._kin.get(one, ())}
         wrong = draw(owed, excluded, WRONG, rng)
         wrong += draw(+self.names, excluded | set(wrong), WRONG - len(wrong), rng)

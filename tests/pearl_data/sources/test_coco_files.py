@@ -651,3 +651,26 @@ def test_a_panoptic_file_is_named(tmp_path: Path) -> None:
     content["annotations"] = [{"image_id": 1, "segments_info": content["annotations"]}]
     reason = next(i.reason for i in items(source(tmp_path, content)) if isinstance(i, Rejected))
     assert (reason.code, reason.path) == ("schema.unknown_field", "annotations[0].segments_info")
+
+
+@pytest.mark.parametrize(
+    ("fields", "offered"),
+    [
+        ({}, {"fox", "owl", "elk"}),
+        ({"not_exhaustive_category_ids": [11]}, {"fox", "elk"}),
+        ({"neg_category_ids": [10]}, {"fox"}),
+        ({"neg_category_ids": ["10", 12.0], "not_exhaustive_category_ids": [12]}, {"fox"}),
+    ],
+)
+def test_kinds_that_may_be_there_are_no_wrong_names(
+    tmp_path: Path, fields: dict[str, Any], offered: set[str]
+) -> None:
+    content = document()
+    content["images"][0].update(fields)
+    content["categories"] += [
+        {"id": number, "name": name} for number, name in ((10, "fox"), (11, "owl"), (12, "elk"))
+    ]
+    tasks = [i.task for i in items(source(tmp_path, content)) if isinstance(i, Candidate)]
+    asked = [task for task in tasks if task.family == "identity"]
+    assert asked
+    assert {choice for task in asked for choice in task.choices if choice != task.answer} == offered
