@@ -112,7 +112,8 @@ def depth(
     stage("tools eval", f"loading {listed(depth_models)}")
     from pearl_data.depth_eval.calibration import read_calibration
     from pearl_data.depth_eval.evaluate import Options, evaluate
-    from pearl_data.depth_eval.report import Gallery, depth_page, depth_text
+    from pearl_data.depth_eval.figures import Gallery
+    from pearl_data.depth_eval.report import depth_page, depth_text
     from pearl_tools.depth import load_depth_model
     from pearl_tools.threads import one_thread
 

@@ -15,6 +15,7 @@ from pearl_tools.strict_json import parse_json
 from pearl_tools.types import Record
 
 FORM: Final = "focal_px=..,baseline_mm=..,offset_px=.."
+NAMES: Final = ("calibration.json", "calib.txt")
 _MIDDLEBURY: Final = {"cam0": "focal_px", "baseline": "baseline_mm", "doffs": "offset_px"}
 #: The first number of a line: of a camera's matrix, the focal length.
 _LINE: Final = re.compile(rf"^\s*({'|'.join(_MIDDLEBURY)})\s*=\s*\[?\s*([^\s;,\]]+)", re.MULTILINE)
@@ -44,59 +45,57 @@ def read_calibration(text: str) -> Calibration:
 
     """
     if os.path.exists(text):  # noqa: PTH110 - unlike Path.exists it bears names of any length
-        return _read_file(Path(text))
+        return _read(Path(text))
     parts = (part.partition("=") for part in text.split(","))
     try:
-        return _parse(
-            [(name.strip(), as_float(value)) for name, _, value in parts], "--calibration"
-        )
+        return _convert([(name.strip(), value) for name, _, value in parts], "--calibration")
     except BadInput as error:
         raise UsageError(f"{error}, or name a file that exists") from error
 
 
 def find_calibration(truth: Path) -> Calibration:
-    """The ``calibration.json`` or Middlebury's ``calib.txt`` beside a disparity file.
+    """The ``calibration.json`` or Middlebury's ``calib.txt`` near a disparity file.
 
     Raises:
         BadInput: neither exists, or it is not valid.
 
     """
-    for name in ("calibration.json", "calib.txt"):
-        for folder in (truth.parent, truth.parent.parent):
-            if (folder / name).is_file():
-                return _read_file(folder / name)
+    folders = (truth.parent, truth.parent.parent)
+    for path in (folder / name for name in NAMES for folder in folders):
+        if path.is_file():
+            return _read(path)
     raise BadInput(
         f"{truth}: expected a calibration for disparity, got none; pass --calibration {FORM}, or "
-        "put calibration.json or Middlebury's calib.txt beside the file"
+        f"put {' or '.join(NAMES)} beside the file"
     )
 
 
-def as_float(text: str) -> float | str:
+def as_float(text: Any) -> Any:
     """The number that ``text`` is, or ``text``, which a typed record then refuses."""
     try:
-        return float(text)
+        return float(text) if isinstance(text, str) else text
     except ValueError:
         return text
 
 
-def _read_file(path: Path) -> Calibration:
+def _read(path: Path) -> Calibration:
     try:
         text = read_regular(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: expected a calibration, got {error}") from error
+    pairs = [(_MIDDLEBURY[name], value) for name, value in _LINE.findall(text)]
     if path.suffix.lower() == ".json":
         document = parse_json(text, str(path))
-        return _parse(list(document.items()) if isinstance(document, dict) else [], str(path))
-    return _parse(
-        [(_MIDDLEBURY[name], as_float(value)) for name, value in _LINE.findall(text)], str(path)
-    )
+        pairs = list(document.items()) if isinstance(document, dict) else []
+    return _convert(pairs, str(path))
 
 
-def _parse(pairs: list[tuple[str, Any]], where: str) -> Calibration:
+def _convert(pairs: list[tuple[str, Any]], where: str) -> Calibration:
+    values = {name: as_float(value) for name, value in pairs}
+    reason = "a name occurs twice"
     try:
-        if len(dict(pairs)) == len(pairs):
-            return msgspec.convert(dict(pairs), Calibration, strict=False)
-        reason = "a name occurs twice"
+        if len(values) == len(pairs):
+            return msgspec.convert(values, Calibration)
     except msgspec.ValidationError as error:
         reason = str(error)
     got = ", ".join(f"{name}={value}" for name, value in pairs)[:200] or "nothing"

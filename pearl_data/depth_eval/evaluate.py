@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pearl_data.depth_eval import measures
 from pearl_data.depth_eval.calibration import Calibration
 from pearl_data.depth_eval.frames import Frame, find_frames, open_frame
-from pearl_data.depth_eval.measures import Map, Measured, Resampled
+from pearl_data.depth_eval.measures import Combined, Map, Measured, Resampled, combine
 from pearl_data.depth_eval.point_pairs import PointPair, check_points, holds_pairs, read_point_pairs
 from pearl_data.depth_eval.records import DepthReport, Dropped, Method, PictureRows, Row, SetReport
 from pearl_data.depth_eval.truth import Truth
@@ -74,7 +73,7 @@ class Annotated(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A measured picture with one map and one row per method.
+    """A measured picture with one map and its scores per method.
 
     With ``truth``, the maps are aligned to it, in 1/m. With annotated ``pairs``, the maps are as
     predicted, and each has ``scores``: 1 right, 0.5 a tie, 0 wrong.
@@ -83,7 +82,7 @@ class Seen(NamedTuple):
     name: str
     image: NDArray[np.uint8]
     maps: list[Map]
-    rows: list[Row]
+    measured: list[Measured]
     truth: Truth | None = None
     pairs: Sequence[PointPair] = ()
     scores: Sequence[NDArray[np.float64]] = ()
@@ -94,7 +93,7 @@ def evaluate(
     models: Sequence[DepthModel],
     options: Options = Options(),  # noqa: B008 - an immutable record
     *,
-    look: Callable[[Path, Seen], None] | None = None,
+    look: Callable[[Path, Seen, list[Row]], None] | None = None,
     progress: bool = False,
 ) -> DepthReport:
     """The scores of ``models`` and of the rule on every place.
@@ -103,7 +102,7 @@ def evaluate(
         places: folders or pictures with depth (`frames.py`), or files of point pairs.
         models: from :func:`~pearl_tools.depth.load_depth_model`.
         options: see there.
-        look: receives every measured picture with its place.
+        look: receives the place, maps and rows of every measured picture.
         progress: count pictures on stderr.
 
     Raises:
@@ -119,41 +118,40 @@ def evaluate(
     sets = []
     with Progress("eval", total, "pictures") if progress else nullcontext() as line:
         for place, items, alone, truths_alone in gathered:
-            counts: Counter[str] = Counter()
+            pictures: list[PictureRows] = []
+            measured: list[list[Measured]] = []
             dropped: list[Dropped] = []
             doubts: list[str] = []
-            pictures: list[PictureRows] = []
-            all_measured: list[list[Measured]] = []
+            counts = {"below_0": 0, "one_depth": 0, "few_pixels": 0}
             for index, item in enumerate(items):
-                found = _measure(item, index, methods, names, options)
-                if isinstance(found, Dropped):
-                    dropped.append(found)
+                try:
+                    seen = _measure(item, index, methods, options)
+                except (BadInput, ToolFailure, OSError) as error:
+                    dropped.append(Dropped(name=item.name, reason=str(error)))
                 else:
-                    seen, measured = found
-                    pictures.append(PictureRows(name=seen.name, rows=seen.rows))
-                    all_measured.append(measured)
+                    measured.append(seen.measured)
+                    rows = _rows([seen.measured], names, options.seed)
+                    pictures.append(PictureRows(name=seen.name, rows=rows))
                     if seen.truth:
                         doubts += seen.truth.doubts
                         counts["below_0"] += seen.truth.below_0
-                        counts[measures.unalignable(seen.truth.depth_m) or ""] += 1
+                        if no_ground := measures.unalignable(seen.truth.depth_m):
+                            counts[no_ground] += 1
                     if look:
-                        look(place, seen)
+                        look(place, seen, rows)
                 if line:
                     line.advance()
-            sets.append(
-                SetReport(
-                    name=str(place),
-                    alone=alone,
-                    truths_alone=truths_alone,
-                    left_out=dropped,
-                    below_0=counts["below_0"],
-                    one_depth=counts["one_depth"],
-                    few_pixels=counts["few_pixels"],
-                    doubts=doubts,
-                    rows=_rows(all_measured, names, options.seed),
-                    pictures=pictures,
-                )
+            report = SetReport(
+                name=str(place),
+                alone=alone,
+                truths_alone=truths_alone,
+                left_out=dropped,
+                doubts=doubts,
+                rows=_rows(measured, names, options.seed),
+                pictures=pictures,
+                **counts,
             )
+            sets.append(report)
     if not any(found.pictures for found in sets):
         rest = f"; all {total} pictures were dropped" if total > 1 else ""
         raise BadInput(sets[0].left_out[0].reason + rest)
@@ -172,18 +170,17 @@ def evaluate(
 
 def labels(methods: Sequence[DepthModel]) -> list[str]:
     """Short unique names: the last parts of each place, the whole id if that is not unique."""
-    places = [_place(method.model_id).split("/") for method in methods]
+    ids = [method.model_id for method in methods]
+    kinds = tuple(f"#{kind}" for kind in KINDS)
+    places = [
+        (i.rpartition("#")[0] if i.endswith(kinds) else i).rstrip("/").split("/") for i in ids
+    ]
     names = []
-    for method, parts in zip(methods, places, strict=True):
+    for model_id, parts in zip(ids, places, strict=True):
         tails = (parts[-count:] for count in range(1, len(parts) + 1))
         unique = (t for t in tails if sum(other[-len(t) :] == t for other in places) == 1)
-        names.append("/".join(next(unique, [method.model_id])))
+        names.append("/".join(next(unique, [model_id])))
     return names
-
-
-def _place(model_id: str) -> str:
-    place, _, kind = model_id.rpartition("#")
-    return (place if kind in KINDS else model_id).rstrip("/")
 
 
 def _gather(place: Path, options: Options) -> tuple[Sequence[Frame | Annotated], int, list[str]]:
@@ -199,75 +196,63 @@ def _gather(place: Path, options: Options) -> tuple[Sequence[Frame | Annotated],
 
 
 def _measure(
-    item: Frame | Annotated,
-    index: int,
-    methods: Sequence[DepthModel],
-    names: Sequence[str],
-    options: Options,
-) -> tuple[Seen, list[Measured]] | Dropped:
-    truth = None
-    try:
-        if isinstance(item, Frame):
-            image, truth = open_frame(item, options.calibration, options.png_per_m)
-        else:
-            opened = open_image(read_file(item.image), name=str(item.image))
-            image = np.asarray(opened.pixels, np.uint8)
-    except (BadInput, ToolFailure, OSError) as error:
-        reason = str(error.error if isinstance(error, ToolFailure) else error)
-        return Dropped(name=item.name, reason=reason)
+    item: Frame | Annotated, index: int, methods: Sequence[DepthModel], options: Options
+) -> Seen:
+    truth: Truth | None = None
+    pairs: Sequence[PointPair] = ()
+    scores: list[NDArray[np.float64]] = []
+    if isinstance(item, Frame):
+        image, truth = open_frame(item, options.calibration, options.png_per_m)
+    else:
+        opened = open_image(read_file(item.image), name=str(item.image))
+        image = np.asarray(opened.pixels, np.uint8)
     height, width = truth.depth_m.shape if truth else image.shape[:2]
     maps: list[Map] = []
     for method in methods:
         (inverse,) = method.predict([image])
         if not np.isfinite(inverse).all():
-            reason = (
+            raise BadInput(
                 f"{item.image}: expected finite depth, got nan or inf from depth model "
                 f"{method.model_id!r}; run `pearl-data tools check depth` on it"
             )
-            return Dropped(name=item.name, reason=reason)
         resized = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
         maps.append(np.asarray(resized, np.float32))
-    draws = (options.seed, index, 1)  # equal for all methods, so that differences have draws too
-    pairs: Sequence[PointPair] = ()
-    scores: list[NDArray[np.float64]] = []
+
+    def draws() -> np.random.Generator:  # equal for all methods, so that differences have them too
+        return np.random.default_rng((options.seed, index, 1))
+
     if truth:
         rng = np.random.default_rng((options.seed, index))
         drawn = measures.draw_pairs(truth.depth_m, options.pairs, options.ratio, rng)
-        both = [
-            measures.measure_map(map_, truth.depth_m, drawn, np.random.default_rng(draws))
-            for map_ in maps
-        ]
+        both = [measures.measure_map(map_, truth.depth_m, drawn, draws()) for map_ in maps]
         measured, maps = [one for one, _ in both], [aligned for _, aligned in both]
     elif isinstance(item, Annotated):
         pairs = item.pairs
         scores = [measures.score_points(map_, pairs) for map_ in maps]
-        measured = [measures.measure_points(s, np.random.default_rng(draws)) for s in scores]
-    rows = _rows([measured], names, options.seed)
-    return Seen(item.name, image, maps, rows, truth, pairs, scores), measured
+        measured = [measures.measure_points(found, draws()) for found in scores]
+    return Seen(item.name, image, maps, measured, truth, pairs, scores)
 
 
 def _rows(pictures: Sequence[Sequence[Measured]], names: Sequence[str], seed: int) -> list[Row]:
     """A row per method over ``pictures``, the rule last; none without pictures."""
 
-    def over(parts: Iterable[Resampled | None]) -> measures.Combined | None:
-        return measures.combine(list(parts), np.random.default_rng((seed, 1 << 32)))
+    def over(parts: Iterable[Resampled | None]) -> Combined | None:
+        return combine(list(parts), np.random.default_rng((seed, 1 << 32)))
 
+    by_method = list(zip(*pictures, strict=True))
+    ordinals = [over(m.ordinal for m in measured) for measured in by_method]
     rows: list[Row] = []
-    by_method = list(zip(names, zip(*pictures, strict=True), strict=bool(pictures)))
-    rule = over(m.ordinal for m in by_method[-1][1]) if by_method else None
-    for name, measured in by_method:
-        ordinal = over(m.ordinal for m in measured)
-        spearman = over(m.spearman for m in measured)
-        abs_rel = over(m.abs_rel for m in measured)
+    for name, measured, ordinal in zip(names, by_method, ordinals, strict=bool(pictures)):
+        rule = None if len(rows) == len(ordinals) - 1 else ordinals[-1]
+        spearman, abs_rel = over(m.spearman for m in measured), over(m.abs_rel for m in measured)
         delta_1 = over(m.delta_1 for m in measured)
-        is_rule = len(rows) == len(by_method) - 1
         row = Row(
             method=name,
             images=len(measured),
             pairs=sum(m.pairs for m in measured),
             pixels=sum(m.pixels for m in measured),
             ordinal=ordinal and ordinal.estimate(is_share=True),
-            over_rule=ordinal.less(rule).estimate() if ordinal and rule and not is_rule else None,
+            over_rule=ordinal.less(rule).estimate() if ordinal and rule else None,
             spearman=spearman and spearman.estimate(),
             abs_rel=abs_rel and abs_rel.estimate(),
             delta_1=delta_1 and delta_1.estimate(is_share=True),

@@ -1,12 +1,10 @@
-"""Scores of one depth map against the truth, and their means over pictures with intervals.
+"""Scores of a depth map against the truth, and their means over pictures with intervals.
 
 Ordinal accuracy (share of pixel pairs in the right order, arXiv 1604.03901); Spearman's correlation
 with true inverse depth; AbsRel and delta-1 of depth (arXiv 1406.2283) after one scale and one shift
-of inverse depth by least squares (arXiv 1907.01341).
-
-Intervals come from a bootstrap in two stages (Field and Welsh 2007, doi
-10.1111/j.1467-9868.2007.00593.x): of pictures, and of 8 x 8 tiles or annotated pairs within them,
-since pixels of one picture depend on each other.
+of inverse depth by least squares (arXiv 1907.01341). Intervals come from a bootstrap in two stages
+(Field and Welsh 2007, doi 10.1111/j.1467-9868.2007.00593.x): of pictures, and of 8 x 8 tiles or
+annotated pairs within them, since pixels of one picture depend on each other.
 """
 
 from __future__ import annotations
@@ -18,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pearl_data.depth_eval.point_pairs import PointPair
-from pearl_data.depth_eval.records import Estimate, Interval
+from pearl_data.depth_eval.records import Estimate
 from pearl_data.wilson import share
 
 DRAWS: Final = 1000
 GRID: Final = 8
-CELLS: Final = GRID * GRID
 FEWEST_UNITS: Final = 20
 """With fewer tiles or pairs a bootstrap is far too narrow: of 5 pairs with a true share of 0.8 its
 95 % interval holds that share in 65 % of cases, of 20 in 93 %."""
@@ -38,12 +35,10 @@ Floats = NDArray[np.float64]
 
 
 class Pairs(NamedTuple):
-    """Pixel pairs of one picture, the nearer pixel first: rows and columns, (n,) each."""
+    """The nearer and the farther pixels of pairs, (n,) each, as indices into the flat picture."""
 
-    near_row: Ints
-    near_column: Ints
-    far_row: Ints
-    far_column: Ints
+    near: Ints
+    far: Ints
 
 
 class Resampled(NamedTuple):
@@ -80,19 +75,16 @@ class Combined(NamedTuple):
 
     def estimate(self, *, is_share: bool = False) -> Estimate:
         """The value with its interval: Wilson's for few units, if it ``is_share`` of them."""
-        low: float | None = None
-        high: float | None = None
-        interval: Interval = "none"
+        value = round(self.value, 5)
         if self.units >= FEWEST_UNITS and not np.isnan(self.draws).all():
             low, high = (float(v) for v in np.nanpercentile(self.draws, (2.5, 97.5)))
-            interval = "bootstrap"
-        if low is None or high is None or high - low <= 1e-9:
-            low, high, interval = None, None, "none"
-            if is_share and self.units:
-                wilson = share(min(self.value * self.units, self.units), self.units)
-                low, high, interval = wilson.low, wilson.high, "wilson"
-        ends = [None if end is None else round(end, 5) for end in (low, high)]
-        return Estimate(value=round(self.value, 5), low=ends[0], high=ends[1], interval=interval)
+            if high - low > 1e-9:
+                return Estimate(value=value, low=round(low, 5), high=round(high, 5))
+        wilson = share(min(self.value * self.units, self.units), self.units) if is_share else None
+        if wilson is None or wilson.low is None or wilson.high is None:
+            return Estimate(value=value, low=None, high=None, interval="none")
+        low, high = round(wilson.low, 5), round(wilson.high, 5)
+        return Estimate(value=value, low=low, high=high, interval="wilson")
 
     def less(self, other: Combined) -> Combined:
         """The difference, draw by draw."""
@@ -127,14 +119,13 @@ def draw_weights(count: int, rng: np.random.Generator) -> Floats:
 
 def draw_pairs(depth_m: Map, count: int, ratio: float, rng: np.random.Generator) -> Pairs:
     """Those of ``count`` random pairs of known pixels whose depths differ by over ``ratio``."""
-    rows, columns = np.nonzero(np.isfinite(depth_m))
-    first, second = rng.integers(rows.size, size=(2, count))
-    depth = depth_m[rows, columns]
+    known = np.flatnonzero(np.isfinite(depth_m))
+    first, second = known[rng.integers(known.size, size=(2, count))]
+    depth = depth_m.ravel()
     near = np.where(depth[first] <= depth[second], first, second)
     far = first + second - near
     clear = depth[far] > ratio * depth[near]
-    near, far = near[clear], far[clear]
-    return Pairs(rows[near], columns[near], rows[far], columns[far])
+    return Pairs(near[clear], far[clear])
 
 
 def unalignable(depth_m: Map) -> Literal["one_depth", "few_pixels"] | None:
@@ -156,23 +147,24 @@ def measure_map(
         rng: draws the tiles; those without truth are not drawn.
 
     """
-    rows, columns = np.nonzero(np.isfinite(depth_m))
-    given, truth = inverse[rows, columns], 1 / depth_m[rows, columns].astype(np.float64)
-    tiles = _tiles(rows, columns, depth_m.shape)
-    held = np.unique(tiles)
-    weights = np.zeros((DRAWS, CELLS))
-    weights[:, held] = draw_weights(held.size, rng)
+    known = np.isfinite(depth_m)
+    given, truth = inverse[known], 1 / depth_m[known].astype(np.float64)
+    rows, columns = (np.arange(length) * GRID // length for length in depth_m.shape)
+    tile_map = rows[:, None] * GRID + columns
+    held, tiles = np.unique(tile_map[known], return_inverse=True)
+    weights = draw_weights(held.size, rng)
     aligned, flipped = align(inverse.astype(np.float64), given, truth)
-    ratio = truth / aligned[rows, columns]  # predicted over true depth
-    good = (np.maximum(ratio, 1 / ratio) < DELTA).astype(np.float64)
+    ratio = truth / aligned[known]  # predicted over true depth
+    good = np.maximum(ratio, 1 / ratio) < DELTA
     no_ground = unalignable(depth_m)
+    pair_tiles = [np.searchsorted(held, tile_map.ravel()[part]) for part in pairs]
     measured = Measured(
-        pairs=pairs.near_row.size,
-        pixels=rows.size,
-        ordinal=_ordinal(inverse, pairs, weights, held.size),
-        spearman=_correlation(given, truth, tiles, weights, held.size),
-        abs_rel=_mean(np.abs(ratio - 1), tiles, weights, held.size) if not no_ground else None,
-        delta_1=_mean(good, tiles, weights, held.size) if not no_ground else None,
+        pairs=pairs.near.size,
+        pixels=given.size,
+        ordinal=_ordinal(_order(*(inverse.ravel()[part] for part in pairs)), pair_tiles, weights),
+        spearman=_correlation(given, truth, tiles, weights),
+        abs_rel=None if no_ground else _mean(np.abs(ratio - 1), tiles, weights),
+        delta_1=None if no_ground else _mean(good.astype(np.float64), tiles, weights),
         flipped=flipped and no_ground != "one_depth",
     )
     return measured, aligned.astype(np.float32)
@@ -181,14 +173,13 @@ def measure_map(
 def score_points(inverse: Map, pairs: Sequence[PointPair]) -> Floats:
     """1 per pair in the right order, 0.5 for a tie, 0 for the wrong order, (n,)."""
     points = np.array([[pair.near, pair.far] for pair in pairs]).astype(np.int64)  # pair, point, xy
-    near, far = inverse[points[:, :, 1], points[:, :, 0]].T
-    return _order(near, far)
+    return _order(*inverse[points[:, :, 1], points[:, :, 0]].T)
 
 
 def measure_points(scores: Floats, rng: np.random.Generator) -> Measured:
     """Ordinal accuracy on annotated pairs from :func:`score_points`; draws are of pairs."""
-    weights = draw_weights(scores.size, rng)
-    total, count = float(scores.sum()), scores.size
+    weights, count = draw_weights(scores.size, rng), scores.size
+    total = float(scores.sum())
     drawn = Resampled(total, float(count), weights @ scores, weights.sum(axis=1), count)
     return Measured(pairs=count, pixels=0, ordinal=drawn)
 
@@ -220,40 +211,35 @@ def spearman(first: Map, second: Map) -> float:
     return float(spearmanr(first, second, axis=None).statistic)
 
 
-def _tiles(rows: Ints, columns: Ints, shape: Sequence[int]) -> Ints:
-    """The tile, 0 to CELLS-1, of each pixel of a picture of ``shape`` (height, width)."""
-    return np.asarray((rows * GRID // shape[0]) * GRID + columns * GRID // shape[1], np.int64)
-
-
 def _order(near: Map, far: Map) -> Floats:
     return np.asarray((near > far) + 0.5 * (near == far), np.float64)
 
 
-def _ordinal(inverse: Map, pairs: Pairs, weights: Floats, held: int) -> Resampled:
+def _ordinal(scores: Floats, tiles: Sequence[Ints], weights: Floats) -> Resampled:
     """A pair is drawn as often as its two tiles are drawn together."""
-    near, far = (pairs.near_row, pairs.near_column), (pairs.far_row, pairs.far_column)
-    scores = _order(inverse[near], inverse[far])
-    place = _tiles(*near, inverse.shape) * CELLS + _tiles(*far, inverse.shape)
-    right = np.bincount(place, scores, CELLS**2).reshape(CELLS, CELLS)
-    count = np.bincount(place, minlength=CELLS**2).reshape(CELLS, CELLS)
-    return Resampled(
-        float(scores.sum()),
-        float(scores.size),
-        ((weights @ right) * weights).sum(axis=1),
-        ((weights @ count) * weights).sum(axis=1),
-        min(held, scores.size),  # few pairs are few, however many tiles there are
-    )
+    count = weights.shape[1]
+    place = tiles[0] * count + tiles[1]
+    sums = [
+        ((weights @ by_tile.reshape(count, count)) * weights).sum(axis=1)
+        for by_tile in (np.bincount(place, v, count**2) for v in (scores, np.ones_like(scores)))
+    ]
+    units = min(count, scores.size)  # few pairs are few, however many tiles there are
+    return Resampled(float(scores.sum()), float(scores.size), sums[0], sums[1], units)
 
 
-def _mean(values: Floats, tiles: Ints, weights: Floats, held: int) -> Resampled:
+def _means(values: Floats, tiles: Ints, weights: Floats) -> Floats:
+    """The mean of pixels in the picture, then in each draw of tiles: (1 + DRAWS,)."""
+    total, pixels = np.bincount(tiles, values), np.bincount(tiles)
+    return np.concatenate([[total.sum() / pixels.sum()], (weights @ total) / (weights @ pixels)])
+
+
+def _mean(values: Floats, tiles: Ints, weights: Floats) -> Resampled:
     """The mean over pixels; all pictures weigh the same."""
-    total, count = np.bincount(tiles, values, CELLS), np.bincount(tiles, minlength=CELLS)
-    return Resampled(
-        float(values.mean()), 1.0, (weights @ total) / (weights @ count), np.ones(DRAWS), held
-    )
+    means = _means(values, tiles, weights)
+    return Resampled(float(means[0]), 1.0, means[1:], np.ones(DRAWS), weights.shape[1])
 
 
-def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats, held: int) -> Resampled:
+def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats) -> Resampled:
     """Spearman's, with the ranks of the whole picture in every draw.
 
     Constant truth, in the picture or a draw, has none and no weight; a constant prediction has 0.
@@ -261,16 +247,14 @@ def _correlation(given: Map, truth: Floats, tiles: Ints, weights: Floats, held: 
     from scipy.stats import rankdata
 
     a, b = (ranks - ranks.mean() for ranks in (rankdata(given), rankdata(truth)))
-
-    def mean(values: Floats) -> Floats:  # in the picture, then in each draw
-        total, count = np.bincount(tiles, values, CELLS), np.bincount(tiles, minlength=CELLS)
-        return np.concatenate([[total.sum() / count.sum()], (weights @ total) / (weights @ count)])
-
-    mean_a, mean_b = mean(a), mean(b)
-    of_a, of_b = (np.maximum(mean(x * x) - m**2, 0) for x, m in ((a, mean_a), (b, mean_b)))
+    mean_a, mean_b, both = (_means(values, tiles, weights) for values in (a, b, a * b))
+    of_a, of_b = (
+        np.maximum(_means(x * x, tiles, weights) - mean**2, 0)
+        for x, mean in ((a, mean_a), (b, mean_b))
+    )
     spread = np.sqrt(of_a * of_b)
     known = (of_b > 1e-9 * a.size**2).astype(np.float64)
     found = np.zeros_like(spread)
-    np.divide(mean(a * b) - mean_a * mean_b, spread, out=found, where=spread > 1e-12)
-    value, weight = float(found[0] * known[0]), float(known[0])
-    return Resampled(value, weight, found[1:] * known[1:], known[1:], held)
+    np.divide(both - mean_a * mean_b, spread, out=found, where=spread > 1e-12)
+    found *= known
+    return Resampled(float(found[0]), float(known[0]), found[1:], known[1:], weights.shape[1])

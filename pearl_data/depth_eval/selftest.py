@@ -71,18 +71,14 @@ def pictures() -> tuple[Picture, ...]:
 def check_model(model: DepthModel) -> SelfTest:
     """Test ``model`` on the pictures of the self-test."""
     maps = model.predict([picture.image for picture in pictures()])
-    found = [
-        _correlation(map_, picture.inverse_m)
-        for map_, picture in zip(maps, pictures(), strict=True)
-    ]
+    found = [_correlation(m, p.inverse_m) for m, p in zip(maps, pictures(), strict=True)]
     finite = [value for value in found if value is not None]
     mean = sum(finite) / len(finite) if len(finite) == len(found) else None
     near_0 = sum(no_metres(map_, model.output) for map_ in maps) / len(maps)
     verdict = _verdict(model.output, mean, near_0)
     each = ", ".join("not finite" if value is None else f"{value:.2f}" for value in found)
-    measured = f"{len(found)} rendered pictures ({each})"
-    if mean is not None:
-        measured = f"Spearman {mean:.2f} on {measured}"
+    measured = "" if mean is None else f"Spearman {mean:.2f} on "
+    measured += f"{len(found)} rendered pictures ({each})"
     return SelfTest(
         model_id=model.model_id,
         output=model.output,

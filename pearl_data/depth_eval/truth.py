@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -22,7 +23,6 @@ from pearl_tools.containers import check_container
 from pearl_tools.errors import BadInput
 from pearl_tools.files import read_regular
 
-SUFFIXES: Final = (".png", ".npz", ".npy", ".pfm")
 Quantity = Literal["depth_m", "depth_mm", "disparity_px"]
 #: Name of an array, or end of the name of a file or folder -> what it holds.
 NAMES: Final[dict[str, Quantity]] = {
@@ -69,8 +69,7 @@ def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float 
             without a calibration.
 
     """
-    form = path.suffix.lower()
-    raw, array = {".png": _read_png, ".pfm": _read_pfm}.get(form, _read_numpy)(path)
+    raw, array = _read(path)
     if raw.ndim != 2 or raw.size == 0:
         raise BadInput(
             f"{path}: expected one map (height, width), got shape {raw.shape}; remove further axes"
@@ -83,79 +82,89 @@ def read_truth(path: Path, calibration: Calibration | None, *, png_per_m: float 
         if quantity == "disparity_px":
             depth[known] = _depth_of_disparity(path, values[known], calibration)
         else:
-            per_m = png_per_m if form == ".png" else 1000 if quantity == "depth_mm" else 1
-            depth[known] = values[known] / per_m
-    _check_range(path, depth[known])
+            per_m = {"depth_mm": 1000, "depth_m": 1}[quantity]
+            depth[known] = values[known] / (png_per_m if _is_png(path) else per_m)
+    least, most = POSSIBLE_M
+    wrong = depth[known & ~((depth >= least) & (depth <= most))]
+    if wrong.size:
+        raise BadInput(
+            f"{path}: expected depth between {least:g} and {most:g} m, got {wrong[0]:g} m "
+            f"({wrong.size} of {known.sum()} known pixels are outside); check the unit, or mark "
+            "unknown pixels as 0, nan or inf"
+        )
     below_0 = int(np.count_nonzero(np.isfinite(values) & (values < 0)))
     return Truth(depth.astype(np.float32), below_0, tuple(_doubts(path, raw, depth)))
 
 
 def may_be_disparity(path: Path) -> bool:
-    """True if the names in and of ``path`` say disparity, or if it cannot be read."""
-    arrays: list[str] = []
-    if path.suffix.lower() == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = [name for name in stored.files if name in NAMES]
-        except Exception:  # noqa: BLE001 - numpy raises many kinds about damaged files
-            return True
-    own = [*arrays, *_names(path.stem)]
-    return any(NAMES[name] == "disparity_px" for name in own or _names(path.parent.name))
-
-
-def _read_png(path: Path) -> tuple[NDArray[Any], None]:
-    data = read_regular(path)
+    """True if ``path`` holds disparity, or cannot be read."""
     try:
-        check_container(data)  # Pillow skips the checksums of the pixels
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            mode, values = image.mode, np.asarray(image)
-    except Exception as error:  # Pillow raises many kinds about damaged files
-        kind = type(error).__name__
-        raise BadInput(f"{path}: expected a whole PNG, got an unreadable file ({kind})") from error
-    if not mode.startswith("I"):
-        raise BadInput(
-            f"{path}: expected a 16-bit grey PNG of depth, got mode {mode}; save the depth itself, "
-            "not a picture of it"
-        )
-    return values.astype(np.uint16), None
+        return _quantity(path, _read(path)[1]) == "disparity_px"
+    except (BadInput, OSError):
+        return True
 
 
-def _read_numpy(path: Path) -> tuple[NDArray[Any], str | None]:
+def _read(path: Path) -> tuple[NDArray[Any], str | None]:
+    """The numbers in a file, and the name of their array."""
     data = read_regular(path)
-    names: list[str] = []
+    expected, parse = _FORMS[path.suffix.lower()]
     try:
-        stored: Any = np.load(io.BytesIO(data), allow_pickle=False)
-        if not isinstance(stored, np.ndarray):
-            with stored:
-                names = [n for n in stored.files if n in NAMES] or stored.files
-                stored = stored[names[0]] if len(names) == 1 else None
-    except Exception as error:  # numpy raises many kinds about damaged files
-        raise BadInput(
-            f"{path}: expected a whole .npy or .npz of numbers, got an unreadable file "
-            f"({type(error).__name__}); objects are never unpickled; save it with numpy.savez"
-        ) from error
+        return parse(data)
+    except Exception as error:
+        got = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadInput(f"{path}: expected {expected}, got {got}") from error
+
+
+def _png(data: bytes) -> tuple[NDArray[Any], None]:
+    if not data.startswith(b"\x89PNG"):
+        raise ValueError("another format")
+    check_container(data)  # Pillow skips the checksums of the pixels
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        if not image.mode.startswith("I"):
+            raise ValueError(f"mode {image.mode}; save the depth itself, not a picture of it")
+        return np.asarray(image).astype(np.uint16), None
+
+
+def _numpy(data: bytes) -> tuple[NDArray[Any], str | None]:
+    if not data.startswith((b"\x93NUMPY", b"PK")):  # numpy takes anything else for a pickle
+        raise ValueError("another format")
+    stored, names = np.load(io.BytesIO(data), allow_pickle=False), [""]
+    if not isinstance(stored, np.ndarray):
+        with stored:
+            names = [name for name in stored.files if name in NAMES] or stored.files
+            stored = stored[names[0]] if len(names) == 1 else None
     if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "fiu":
-        got = getattr(stored, "dtype", f"the arrays {', '.join(names) or 'none'}")
-        raise BadInput(
-            f"{path}: expected one array of real numbers, or one named {', '.join(NAMES)}, got "
-            f"{got}; save the map as float32"
-        )
-    return stored, names[0] if names else None
+        raise ValueError(getattr(stored, "dtype", f"the arrays {', '.join(names) or 'none'}"))
+    return stored, names[0]
 
 
-def _read_pfm(path: Path) -> tuple[NDArray[Any], None]:
+def _pfm(data: bytes) -> tuple[NDArray[Any], None]:
     """Rows lie from the bottom up; a negative scale means little-endian."""
-    data = read_regular(path)
     head = _PFM.match(data)
     if head is None:
-        raise BadInput(f"{path}: expected a PFM (Pf, width, height, scale), got {data[:16]!r}")
+        raise ValueError(repr(data[:16]))
     width, height = int(head["width"]), int(head["height"])
     shape = (height, width) if head["kind"] == b"Pf" else (height, width, 3)
     got, expected = len(data) - head.end(), 4 * math.prod(shape)
     if got != expected:
-        raise BadInput(f"{path}: expected {expected} bytes for {width}x{height} values, got {got}")
+        raise ValueError(f"{got} bytes instead of {expected} for {width}x{height} values")
     order = "<f4" if head["scale"].startswith(b"-") else ">f4"
     return np.frombuffer(data, order, offset=head.end()).reshape(shape)[::-1], None
+
+
+_ARRAY: Final = f"one whole array of real numbers, not pickled, or one named {', '.join(NAMES)}"
+#: Ending of a file -> what it must hold, and how to parse it.
+_FORMS: Final[dict[str, tuple[str, Callable[[bytes], tuple[NDArray[Any], str | None]]]]] = {
+    ".png": ("a whole 16-bit grey PNG", _png),
+    ".npz": (_ARRAY, _numpy),
+    ".npy": (_ARRAY, _numpy),
+    ".pfm": ("a whole PFM (Pf, width, height, scale)", _pfm),
+}
+SUFFIXES: Final = tuple(_FORMS)
+
+
+def _is_png(path: Path) -> bool:
+    return path.suffix.lower() == ".png"
 
 
 def _names(text: str) -> list[str]:
@@ -165,7 +174,7 @@ def _names(text: str) -> list[str]:
 
 def _quantity(path: Path, array: str | None) -> Quantity:
     """The quantity that the names of array and file, else that of the folder, declare."""
-    is_png = path.suffix.lower() == ".png"
+    is_png = _is_png(path)
     own = [*([array] if array in NAMES else []), *_names(path.stem)]
     names = own or _names(path.parent.name) or (["depth"] if is_png else [])
     if not names:
@@ -196,38 +205,25 @@ def _depth_of_disparity(
     shifted = values + camera.offset_px
     if wrong := int(np.count_nonzero(shifted <= 0)):
         raise BadInput(
-            f"{path}: expected disparity + offset_px above 0, got {shifted.min():g} px, and 0 or "
-            f"less in {wrong} of {values.size} known pixels, with offset_px={camera.offset_px:g}; "
-            "check the calibration, or mark unknown pixels as 0 or inf"
+            f"{path}: expected disparity + offset_px above 0, got {shifted.min():g} px (0 or less "
+            f"in {wrong} of {values.size} known pixels) with offset_px={camera.offset_px:g}; check "
+            "the calibration, or mark unknown pixels as 0 or inf"
         )
     return np.asarray(camera.focal_px * camera.baseline_mm / 1000 / shifted, np.float64)
 
 
-def _check_range(path: Path, depth_m: NDArray[np.float64]) -> None:
-    least, most = POSSIBLE_M
-    wrong = depth_m[~((depth_m >= least) & (depth_m <= most))]
-    if wrong.size:
-        raise BadInput(
-            f"{path}: expected depth between {least:g} and {most:g} m, got {wrong[0]:g} m "
-            f"({wrong.size} of {depth_m.size} known pixels are outside); check the unit, or mark "
-            "unknown pixels as 0, nan or inf"
-        )
-
-
-def _doubts(path: Path, raw: NDArray[Any], depth_m: NDArray[np.float64]) -> list[str]:
-    doubts = []
+def _doubts(path: Path, raw: NDArray[Any], depth_m: NDArray[np.float64]) -> Iterator[str]:
     known = depth_m[np.isfinite(depth_m)]
     median = float(np.median(known)) if known.size else LIKELY_M[0]
     if not LIKELY_M[0] <= median <= LIKELY_M[1]:
-        doubts.append(
+        yield (
             f"{path}: a median depth of {median:.3g} m suggests another unit; check --png-per-m, "
             "--calibration, or the names of array and file (depth_m, depth_mm)"
         )
-    largest = np.iinfo(raw.dtype).max if raw.dtype.kind in "iu" else np.inf
-    share = float((raw == largest).mean()) if largest < np.inf else 0.0
-    if share >= LARGEST_SHARE:
-        doubts.append(
-            f"{path}: {100 * share:.0f} % of its pixels hold {largest}, the largest number of the "
-            f"type, read as {depth_m[raw == largest][0]:.3g} m; write 0 if it marks unknown pixels"
+    largest = np.iinfo(raw.dtype).max if raw.dtype.kind in "iu" else np.nan
+    at_most = raw == largest
+    if at_most.mean() >= LARGEST_SHARE:
+        yield (
+            f"{path}: {100 * at_most.mean():.0f} % of its pixels hold {largest}, the largest of "
+            f"its type, read as {depth_m[at_most][0]:.3g} m; write 0 if it marks unknown pixels"
         )
-    return doubts

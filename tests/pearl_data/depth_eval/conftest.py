@@ -8,8 +8,8 @@ import pytest
 from made_depth import MODELS, two_folders
 
 from pearl_data.depth_eval.evaluate import Options, evaluate
+from pearl_data.depth_eval.figures import Gallery
 from pearl_data.depth_eval.records import DepthReport
-from pearl_data.depth_eval.report import Gallery
 
 
 @pytest.fixture(scope="module")

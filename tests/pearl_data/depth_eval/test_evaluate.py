@@ -16,8 +16,9 @@ from PIL import Image
 
 from pearl_data.depth_eval.calibration import Calibration
 from pearl_data.depth_eval.evaluate import RULE, LowerIsNearer, Options, evaluate, labels
+from pearl_data.depth_eval.figures import Gallery
 from pearl_data.depth_eval.records import DepthReport, Dropped, Estimate
-from pearl_data.depth_eval.report import Gallery, cell, depth_page, depth_text
+from pearl_data.depth_eval.report import cell, depth_page, depth_text
 from pearl_data.report.depth_colours import UNKNOWN
 from pearl_tools.errors import BadInput
 
@@ -148,7 +149,7 @@ def degenerate(kind: str) -> np.ndarray:
     [
         ("wall", "; 1 of constant depth"),
         ("one", "; 1 of constant depth"),
-        ("few", "; 1 with fewer than 20 known pixels"),
+        ("few", "; 1 of fewer than 20 pixels"),
     ],
 )
 def test_a_truth_without_ground_for_an_alignment_scores_nothing(

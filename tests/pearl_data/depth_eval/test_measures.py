@@ -99,8 +99,7 @@ def test_pairs_are_clear_known_and_nearer_first() -> None:
     depth = scene()[1].copy()
     depth[40:] = np.nan
     pairs = draw_pairs(depth, 5000, 1.5, rng())
-    near = depth[pairs.near_row, pairs.near_column]
-    far = depth[pairs.far_row, pairs.far_column]
+    near, far = depth.ravel()[pairs.near], depth.ravel()[pairs.far]
     assert near.size > 1000
     assert (far > 1.5 * near).all()
 

@@ -16,8 +16,9 @@ import pytest
 from made_depth import MODELS, write_image
 
 from pearl_data.depth_eval.evaluate import RULE, evaluate
+from pearl_data.depth_eval.figures import DRAWN, POINTS_WIDTH, Gallery, colour_error
 from pearl_data.depth_eval.records import DepthReport
-from pearl_data.depth_eval.report import DRAWN, POINTS_WIDTH, Gallery, colour_error, depth_page
+from pearl_data.depth_eval.report import depth_page
 
 HEAD = "image,near_x,near_y,far_x,far_y\n"
 

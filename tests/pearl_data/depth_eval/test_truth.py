@@ -201,7 +201,7 @@ def test_calibrations_that_cannot_be_meant_are_misuse(text: str) -> None:
         ("c.JSON", '{"focal_px": NaN, "baseline_mm": 3}', "got JSON is malformed"),
         ("c.json", "[" * 100_000, "got nested hundreds of levels"),
         ("calib.txt", "cam0=[nan 0 1]\nbaseline=3\n", "got focal_px=nan"),
-        ("calib.txt", "cam0=[7 0 1]\ncam0=[8 0 1]\nbaseline=3\n", r"focal_px=7\.0, focal_px=8\.0"),
+        ("calib.txt", "cam0=[7 0 1]\ncam0=[8 0 1]\nbaseline=3\n", "focal_px=7, focal_px=8"),
     ],
 )
 def test_what_is_wrong_in_a_calibration_file_names_that_file(
@@ -226,7 +226,7 @@ def test_what_is_below_0_is_unknown_and_counted(
 
 def test_disparity_behind_the_cameras_is_refused_not_nearest(tmp_path: Path) -> None:
     np.savez(tmp_path / "a_disp.npz", np.array([[0, 5.0, 9.0, 20.0]]))
-    with pytest.raises(BadInput, match=r"got -5 px, .* in 2 of 3 known .*offset_px=-10"):
+    with pytest.raises(BadInput, match=r"got -5 px .* in 2 of 3 known .*offset_px=-10"):
         read_depth_m(tmp_path / "a_disp.npz", Calibration(100, 50, -10))
 
 
@@ -251,7 +251,9 @@ def test_depth_beyond_any_scene_is_refused(tmp_path: Path, value: float) -> None
 )
 def test_arrays_that_are_no_real_numbers_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", depth=array)
-    with pytest.raises(BadInput, match=r"a\.npz: expected one array of real numbers, .* got"):
+    with pytest.raises(
+        BadInput, match=r"a\.npz: expected one whole array of real numbers, .* got "
+    ):
         read_depth_m(tmp_path / "a.npz", None)
 
 
@@ -272,13 +274,15 @@ def test_damaged_arrays_are_refused_wherever_they_are_damaged(tmp_path: Path) ->
 
 def test_pictures_that_cannot_hold_depth_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a_depth.png"), np.zeros((4, 5), np.uint8))
-    with pytest.raises(BadInput, match="expected a 16-bit grey PNG of depth, got mode L"):
+    with pytest.raises(BadInput, match="expected a whole 16-bit grey PNG, got mode L"):
         read_depth_m(tmp_path / "a_depth.png", None)
     cv2.imwrite(str(tmp_path / "a_disp.png"), np.zeros((4, 5), np.uint16))
     with pytest.raises(BadInput, match="got disparity"):
         read_depth_m(tmp_path / "a_disp.png", None)
     (tmp_path / "b_depth.png").write_bytes(b"no picture")
-    with pytest.raises(BadInput, match=r"b_depth\.png: expected a whole PNG"):
+    with pytest.raises(
+        BadInput, match=r"b_depth\.png: expected a whole 16-bit grey PNG, got another format"
+    ):
         read_depth_m(tmp_path / "b_depth.png", None)
 
 
@@ -287,13 +291,15 @@ def test_pictures_that_cannot_hold_depth_are_refused(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_not_of_numpy_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a_disp.npz").write_bytes(content)
-    with pytest.raises(BadInput, match=r"a_disp\.npz: expected a whole \.npy or \.npz"):
+    with pytest.raises(
+        BadInput, match=r"a_disp\.npz: expected one whole array .*, got another format"
+    ):
         read_depth_m(tmp_path / "a_disp.npz", None)
 
 
 def test_a_file_of_several_arrays_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a_depth.npz", x=scene()[1], y=scene()[1])
-    with pytest.raises(BadInput, match=r"expected one array .*, got the arrays x, y"):
+    with pytest.raises(BadInput, match=r"expected one whole array .*, got the arrays x, y"):
         read_depth_m(tmp_path / "a_depth.npz", None)
     np.savez(tmp_path / "a_depth.npz", x=np.ones((2, 2)), depth_m=scene()[1])
     assert read_depth_m(tmp_path / "a_depth.npz", None).shape == (48, 64)
@@ -320,7 +326,7 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "a_depth.npy", objects, allow_pickle=True)
     np.savez(tmp_path / "b.npz", depth=objects)
     for name in ("a_depth.npy", "b.npz"):
-        with pytest.raises(BadInput, match="never unpickled"):
+        with pytest.raises(BadInput, match="not pickled"):
             read_depth_m(tmp_path / name, None)
     assert not (tmp_path / "trapped").exists()
 
@@ -342,8 +348,8 @@ def test_pfm_has_its_rows_from_the_bottom_up_in_either_order_of_bytes(
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"P5 2 2 255\n....", r"expected a PFM \(Pf, width, height, scale\), got b'P5 2 2"),
-        (b"Pf 2 2 -1\n" + bytes(15), "expected 16 bytes for 2x2 values, got 15"),
+        (b"P5 2 2 255\n....", r"expected a whole PFM \(Pf, width, height, scale\), got b'P5 2 2"),
+        (b"Pf 2 2 -1\n" + bytes(15), "got 15 bytes instead of 16 for 2x2 values"),
         (b"Pf 2 2 -1\n" + bytes(17), "got 17"),
         (b"PF 2 1 -1\n" + bytes(24), r"got shape \(1, 2, 3\)"),
         (b"Pf 0 0 -1\n", r"got shape \(0, 0\)"),
@@ -356,7 +362,7 @@ def test_a_damaged_pfm_is_told(tmp_path: Path, data: bytes, told: str) -> None:
         read_depth_m(tmp_path / "a_depth.pfm", None)
 
 
-def test_files_that_may_hold_disparity_are_known_without_reading_them(tmp_path: Path) -> None:
+def test_files_that_may_hold_disparity(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", disparity=np.ones((2, 2)))
     np.savez(tmp_path / "b_disp.npz", depth=np.ones((2, 2)))
     np.savez(tmp_path / "c_disp.npz", np.ones((2, 2)))
@@ -364,8 +370,9 @@ def test_files_that_may_hold_disparity_are_known_without_reading_them(tmp_path: 
     np.savez(tmp_path / "e_depth.npz", np.ones((2, 2)))
     told = {path.name[0]: may_be_disparity(path) for path in sorted(tmp_path.iterdir())}
     assert told == {"a": True, "b": True, "c": True, "d": True, "e": False}
-    assert may_be_disparity(Path("disp0.pfm"))
-    assert not may_be_disparity(Path("x_depth.png"))
+    write_png(tmp_path / "x_depth.png")
+    assert not may_be_disparity(tmp_path / "x_depth.png")
+    assert may_be_disparity(tmp_path / "absent_disp0.pfm")
 
 
 def test_a_baseline_in_metres_is_refused(tmp_path: Path) -> None:
@@ -384,5 +391,5 @@ def test_a_depth_of_which_one_bit_flipped_is_refused(tmp_path: Path) -> None:
         flipped = bytearray(whole)
         flipped[place // 8] ^= 1 << (place % 8)
         path.write_bytes(flipped)
-        with pytest.raises(BadInput, match="expected a whole PNG"):
+        with pytest.raises(BadInput, match="expected a whole 16-bit grey PNG"):
             read_depth_m(path, None)
