@@ -70,7 +70,7 @@ COUNT_NONE = (
     "There are none inside the borders of the region.",
 )
 PRESENCE_WHY = (
-    "Whether one is there I can only say of {it} alone, so I take exactly that part.",
+    "I can only tell from {it} alone, so I take exactly that part.",
     "What lies beside {it} must not mislead me; I look at exactly that part.",
     "The question is about {it} and nothing around it.",
 )
@@ -156,8 +156,8 @@ PLAIN_PAIR = (
     "Comparing {a} with {b} takes no closer look.",
 )
 PLAIN_RELATION = (
-    "Of the two, {answer} {is_relation}.",
-    "{Answer} {is_relation}.",
+    "Of the two, this one {is_relation}: {answer}.",
+    "The one that {is_relation}: {answer}.",
 )
 DEPTH_WHY = (
     "Size and place in a flat picture mislead about distance; a depth map tells {a} from {b}.",
@@ -191,7 +191,7 @@ SO_ANSWER = (
     "The answer is {answer}.",
     "So the answer is {answer}.",
     "Therefore: {answer}.",
-    "That makes it {answer}.",
+    "I answer: {answer}.",
 )
 
 

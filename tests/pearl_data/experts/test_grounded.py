@@ -175,7 +175,7 @@ def test_a_relation_is_said_of_the_one_that_it_holds_for() -> None:
     )
     with pytest.raises(StopIteration) as stopped:
         next(GroundedExpert(ExpertSettings(tools=["crop"])).plan(question, {}, 0))
-    assert "the red box is farther to the left" in stopped.value.value.thought.lower()
+    assert "is farther to the left: the red box." in stopped.value.value.thought.lower()
 
 
 def by_tool(**changes: Any) -> Task:
