@@ -13,6 +13,8 @@ All are :class:`~pearl_tools.errors.PearlError`; exit 1 but for the first.
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +85,16 @@ def writing(
         reason = " ".join(str(error).replace("Error while serializing:", "").split())
         raise CannotWrite(f"{path}: cannot be written: {reason}", remedy=remedy) from error
     except OSError as error:
-        named = error.filename or path
-        reason = error.strerror or " ".join(str(error).split())[:300]
-        raise CannotWrite(f"{named}: cannot be written: {reason}", remedy=remedy) from error
+        named, reason = _fault(error)
+        raise CannotWrite(f"{named or path}: cannot be written: {reason}", remedy=remedy) from error
+
+
+def _fault(error: OSError) -> tuple[str, str]:
+    """The file that could not be written, or "", and the reason. Of a copy that is its target, of a
+    copied tree the first target.
+    """
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        _, target, reason = error.args[0][0]
+        return str(target), re.sub(r"^\[Errno \d+\] ", "", str(reason)).partition(": '")[0]
+    reason = error.strerror or " ".join(str(error).split())[:300]
+    return str(error.filename2 or error.filename or ""), reason

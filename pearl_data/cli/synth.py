@@ -159,6 +159,12 @@ def synth(
     Writes WebDataset shards, a manifest, the quarantine with reasons, and index.html to --out.
     Interrupted? Run the same command again: it resumes, and the bytes end up the same.
 
+    A row of jsonl:FILE: {"image": "a.jpg", "question": "..", "choices": ["red", "blue"], "answer":
+    "red", "evidence": [{"bbox": [x0, y0, x1, y1], "label": "the mug"}]}, with boxes in fractions of
+    the picture, or in pixels with "bbox_unit": "pixel". A COCO file counts as complete: of a
+    category with boxes on a picture, everything there is boxed. Put its id into the image's
+    not_exhaustive_category_ids otherwise, or "no" answers and counts are wrong.
+
     Memory does not grow with the source. With pictures of up to 12 megapixels and the shipped depth
     model, one worker needs 1.5 GB; several need 0.7 GB plus 1.3 GB each. Another depth model adds
     its own size to every worker. A larger picture needs 9 bytes per additional pixel while it is

@@ -4,7 +4,14 @@
 :class:`DatasetReader` reads samples by number or key and finds every altered byte.
 """
 
-from pearl_data.shards.manifest import HeaderLine, Manifest, ShardLine, SummaryLine, read_manifest
+from pearl_data.shards.manifest import (
+    HeaderLine,
+    Manifest,
+    ShardLine,
+    SummaryLine,
+    Unfinished,
+    read_manifest,
+)
 from pearl_data.shards.reader import DatasetReader
 from pearl_data.shards.sample import BlockResult, CallTiming, Quarantined, Sample
 from pearl_data.shards.writer import DatasetWriter
@@ -20,5 +27,6 @@ __all__ = [
     "Sample",
     "ShardLine",
     "SummaryLine",
+    "Unfinished",
     "read_manifest",
 ]

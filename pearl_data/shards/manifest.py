@@ -104,6 +104,10 @@ class SummaryLine(
 Line = HeaderLine | ShardLine | SummaryLine
 
 
+class Unfinished(BadInput):
+    """The run that writes a data set has not ended; the message says what to do."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A manifest as read. ``torn`` is the unfinished last line of an interrupted run, if any."""
 
@@ -113,9 +117,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     torn: bytes = b""
 
     def require_finished(self, folder: Path) -> None:
-        """Raise ``BadInput`` with the progress if the run that writes the set has not ended."""
+        """Raise ``Unfinished`` with the progress if the run that writes the set has not ended."""
         if self.summary is None:
-            raise BadInput(
+            raise Unfinished(
                 f"{folder}: expected a finished data set, got {self.progress()}; run the command "
                 "that writes it again (it resumes), or read its shards with --allow-unfinished"
             )

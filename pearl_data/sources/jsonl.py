@@ -112,7 +112,7 @@ class JsonlSource:
         try:
             row = read_row(value, path)
             check_row(row, path)
-            roots = [self._opened(name, f"i{i}") for i, name in enumerate(row.pictures)]
+            roots = [self._opened(row, i, path) for i in range(len(row.pictures))]
             evidence = [self._evidence(row, i, roots, path) for i in range(len(row.evidence))]
         except ToolFailure as failure:
             return Rejected(stem, foreign_row(value, failure.error), value)
@@ -133,9 +133,16 @@ class JsonlSource:
         )
         return Candidate(stem, task, roots, source)
 
-    def _opened(self, name: str, medium_id: str) -> Medium:
-        frame = self._settings.annotation_frame
-        return read_picture(self._pictures, name, medium_id=medium_id, frame=frame)
+    def _opened(self, row: Row, index: int, path: str) -> Medium:
+        """Picture ``index`` of a row; raises ``ToolFailure`` with the field that names it."""
+        frame, name = self._settings.annotation_frame, row.pictures[index]
+        try:
+            return read_picture(self._pictures, name, medium_id=f"i{index}", frame=frame)
+        except ToolFailure as failure:
+            if failure.error.path != "file_name":
+                raise
+            where = f"{path}.images[{index}]" if row.images else f"{path}.image"
+            raise ToolFailure(msgspec.structs.replace(failure.error, path=where)) from None
 
     def _evidence(self, row: Row, index: int, roots: list[Medium], path: str) -> Evidence:
         """Evidence ``index`` of a row, its box as fractions; raises ``ToolFailure``."""

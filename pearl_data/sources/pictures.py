@@ -57,7 +57,7 @@ class PictureFolder:
             raise fail("schema.missing_field", "file_name", "the name of a picture", "nothing")
         readings = name_parts(name)
         if any(".." in parts for parts in readings):
-            hint = "write its path below --images as file_name"
+            hint = "write its path below --images"
             raise fail("parse.unsafe_member", "file_name", "a path inside the folder", name, hint)
         for parts in readings:
             if parts and os.path.lexists(f"{self.root}/{(exact := '/'.join(parts))}"):
@@ -96,7 +96,7 @@ class PictureFolder:
             return found[0]
         if found:
             expected = f"one picture that {name!r} can mean"
-            hint = "write its path below --images as file_name"
+            hint = "write its path below --images"
             got = f"{len(found)} of the same name: {listed(found)}"
             raise fail("semantic.ambiguous", "file_name", expected, got, hint)
         similar = sorted(set(self._other_suffixes(name)))

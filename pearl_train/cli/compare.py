@@ -12,6 +12,7 @@ from pearl_data.progress import stage
 from pearl_data.terminal import print_json, say
 from pearl_data.terminated import on_interrupt
 from pearl_train.cli.choices import config_options, data_option, model_option
+from pearl_train.errors import RunInterrupted
 
 
 @click.command(
@@ -66,7 +67,8 @@ def compare(
     and comparison.json to --out. Every objective takes as many steps as the others. Interrupted?
     The same command goes on where it stopped; objectives can be added to a finished comparison.
     """
-    on_interrupt("interrupted; run the same command again to resume")
+    interrupted = "interrupted; run the same command again to resume"
+    on_interrupt(interrupted)
     stage("compare", "loading torch and transformers")
     from pearl_train.settings.variants import chosen_variants
 
@@ -87,7 +89,11 @@ def compare(
         test=test,
         samples=samples,
     )
-    found = compare_all(request)
+    try:
+        found = compare_all(request)
+    except RunInterrupted as error:  # of one row: its words name a run inside --out
+        on_interrupt(interrupted)
+        raise RunInterrupted(interrupted) from error
     if as_json:
         print_json(found)
         return

@@ -33,6 +33,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pearl_data.shards import Unfinished
 from pearl_tools.errors import PearlError, UsageError
 from pearl_train.doctor.answers import answers
 from pearl_train.doctor.contact_sheet import pictures
@@ -67,6 +68,8 @@ class Check(NamedTuple):
         """The finding that ``error`` is."""
         misuse = isinstance(error, UsageError)
         remedy = self.remedy if misuse or not self.damaged else self.damaged
+        if isinstance(error, Unfinished):
+            remedy = ""  # the error says it
         told = str(error)
         if isinstance(error, OSError):
             told = f"{error.filename}: " if error.filename else ""

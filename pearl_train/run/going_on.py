@@ -72,8 +72,8 @@ def after_full_disk(folder: RunFolder, *, trained: bool = False) -> str:
             f"{folder.path} writes what is missing"
         )
     return (
-        "checkpoints that were there are as they were: make room, then pearl-train run --resume "
-        f"{folder.path} goes on from the last, with the same result"
+        "earlier checkpoints are whole: make room, then pearl-train run --resume "
+        f"{folder.path} resumes from the last, or from the start, with the same result"
     )
 
 

@@ -276,3 +276,16 @@ def test_a_run_that_ends_in_order_takes_leave_of_other_processes(
     status, said = ended("run", *SHORT)
     assert status == expected, said
     assert not dist.is_initialized()
+
+
+def test_a_comparison_that_is_interrupted_in_a_row_names_its_own_command(
+    monkeypatch: pytest.MonkeyPatch, ended: Ended
+) -> None:
+    def interrupted(request: object) -> None:
+        raise RunInterrupted("Go on with: pearl-train run --resume inner")
+
+    monkeypatch.setattr("pearl_train.comparing.compare.compare", interrupted)
+    status, said = ended("compare")
+    assert status == 130
+    assert "run the same command again" in said
+    assert "--resume" not in said

@@ -46,6 +46,19 @@ def test_data_that_are_not_there(examined: Examine, tmp_path: Path) -> None:
     assert next(f for f in report.checks if f.check == "samples").status == "skip"
 
 
+def test_data_whose_run_has_not_ended_are_to_be_finished(
+    examined: Examine, tiny_data: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
+    lines = (data / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    (data / "manifest.jsonl").write_bytes(b"".join(lines[:-1]))
+    report = examined("llava", data=data, until="samples").report
+    found = failed(report, "data")
+    assert "--allow-unfinished" in found.told
+    assert found.remedy == ""
+    assert report.status == 1
+
+
 def test_a_split_without_samples(examined: Examine) -> None:
     found = failed(examined("llava", "data.split=dev", until="data").report, "data")
     assert "train (12)" in found.told

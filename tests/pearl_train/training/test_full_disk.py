@@ -6,6 +6,7 @@ RLIMIT_FSIZE stands for the disk: the system refuses what goes beyond, in whiche
 from __future__ import annotations
 
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from pearl_train.cli.group import cli
-from pearl_train.errors import CannotWrite
+from pearl_train.errors import CannotWrite, writing
 from pearl_train.run.folder import RunFolder
 from pearl_train.run.metrics import Metrics
 from pearl_train.settings.config import Config
@@ -137,3 +138,22 @@ def test_metrics_that_find_no_room_are_named(tmp_path: Path) -> None:
         metrics.log(1, {"loss": 1.0})
     with no_file_above(50):
         metrics.close()
+
+
+def test_a_copied_tree_that_finds_no_room_names_its_first_target(tmp_path: Path) -> None:
+    source, target = tmp_path / "model", tmp_path / "export"
+    source.mkdir()
+    for name in ("a", "b"):
+        (source / name).write_bytes(b"x" * 5_000)
+    with no_file_above(1_000), pytest.raises(CannotWrite) as caught, writing(target):
+        shutil.copytree(source, target)
+    assert caught.value.what in {
+        f"{target / name}: cannot be written: File too large" for name in ("a", "b")
+    }
+
+
+def test_a_copied_file_that_finds_no_room_is_named_by_its_target(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 5_000)
+    with no_file_above(1_000), pytest.raises(CannotWrite) as caught, writing(tmp_path):
+        shutil.copyfile(tmp_path / "a", tmp_path / "b")
+    assert caught.value.what == f"{tmp_path / 'b'}: cannot be written: File too large"
