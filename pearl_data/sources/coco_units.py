@@ -71,7 +71,8 @@ def check_units(db: sqlite3.Connection, path: Path) -> None:
         elif swapped >= _ALL * known:
             got = f"[y, x, height, width]: read so, {swapped:.0f} of {known} boxes lie in their"
             got += f" pictures{ours}"
-            hint = "write x before y, and width before height"
+            hint = "write x before y and width before height, of boxes or, if these are swapped, of"
+            hint += " images[]"
         elif fit < known / 2:
             got = (
                 f"another unit or other pictures: {fit:.0f} of {known} boxes lie in their pictures"
