@@ -8,6 +8,7 @@ the same ending (``teddy bear``, ``bear``). Not supported: part-of relations.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +21,8 @@ BROADER = frozenset({
     "parentids", "parentcategory", "ancestors",
 })  # fmt: skip
 NARROWER = frozenset({"children", "subcategory", "subcategories", "subclasses", "descendants"})
+#: A synonym of more categories tells none of them from another: a field left as it was.
+_MOST_SHARING = 10
 _NODE_NAME = ("name", "labelname", "label", "id")
 
 
@@ -108,15 +111,15 @@ def related(
     for hierarchy in hierarchies:
         for narrow, broad in _edges(hierarchy, None):
             add(narrow, broad)
-    said: dict[str, str] = {}
+    said: dict[str, set[str]] = {}
     for category in items:
         for synonym in _flat(category.get("synonyms", [])):
             if isinstance(synonym, str) and isinstance(category.get("name"), str):
-                other = said.setdefault(fold(synonym), category["name"])
-                for one in (other, synonym):
-                    if fold(one) in names:
-                        add(category["name"], one)
-                        add(one, category["name"])
+                said.setdefault(fold(synonym), set()).add(fold(category["name"]))
+    for synonym, sharing in said.items():
+        if len(sharing) <= _MOST_SHARING:
+            for one, other in itertools.permutations(sharing | ({synonym} & names.keys()), 2):
+                add(one, other)
     for one, other in same_things(names.values()):
         add(one, other)
         add(other, one)

@@ -251,6 +251,20 @@ def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
     assert "file.jpg" in error.path
 
 
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>404</html>", "web page"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "drawing"),
+        (b"hello", ""),
+    ],
+)
+def test_what_stands_in_for_a_picture_is_named(data: bytes, word: str) -> None:
+    assert word in refused(data).hint
+    assert bool(refused(data).hint) == bool(word)
+
+
 @pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])
 def test_truncated_files_are_refused(picture_format: str, keep: float) -> None:

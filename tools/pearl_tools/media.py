@@ -266,9 +266,9 @@ def _open_header(data: bytes, where: str, max_pixels: int | None) -> Image.Image
         if not isinstance(error, UnidentifiedImageError):
             raise _damaged(data, where, error) from None
         kinds = ", ".join(FORMATS)
-        raise _media_error(
-            "execution.decode", where, f"a picture ({kinds})", f"{len(data)} bytes that are none"
-        ) from None
+        expected, got = f"a picture ({kinds})", f"{len(data)} bytes that are none"
+        hint = next((hint for mark, hint in _NO_PICTURE if data.lstrip().startswith(mark)), "")
+        raise _media_error("execution.decode", where, expected, got, hint) from None
     width, height = image.size
     cost = _DEARER.get(image.format or "", BYTES_PER_PIXEL)
     max_pixels = max_pixels or OPENING_BYTES // cost
@@ -406,6 +406,14 @@ def _damaged(data: bytes, where: str, error: object, *, cut: bool | None = None)
         f"{len(data)} bytes: {error}",
         "fetch the file again" if cut else "save the picture again from its source",
     )
+
+
+#: How files begin that stand where a picture should be -> what to do.
+_NO_PICTURE = (
+    (b"version https://git-lfs", "this is a Git LFS pointer: run git lfs pull"),
+    (b"<svg", "this is a drawing: export it as PNG"),
+    (b"<", "this is a web page or another text, saved by a failed download: fetch the file again"),
+)
 
 
 def _media_error(

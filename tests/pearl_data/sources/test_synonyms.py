@@ -119,3 +119,12 @@ def test_what_has_no_plural_is_not_counted(tmp_path: Path) -> None:
     assert any("any dry grass" in t.question or "some dry grass" in t.question for t in asked)
     assert "a dry grass" not in str(asked)
     assert ALL.per_image >= len(asked)
+
+
+def test_a_synonym_of_many_categories_tells_nothing(tmp_path: Path) -> None:
+    content = document()
+    content["categories"] += [{"id": n, "name": f"bird of prey {n}"} for n in range(10, 20)]
+    for category in content["categories"]:
+        category["synonyms"] = ["animal"]
+    (found,) = facts(source(tmp_path, content))
+    assert found.complete == ["bird", "cat", "dog"]
