@@ -1,8 +1,8 @@
-"""The parse and schema stages: from what a caller wrote to arguments that fit the tool's schema.
+"""The parse and schema stages: from a caller's text to arguments that fit the tool's schema.
 
-Reports one error, the most basic one, at the argument it is about, and mentions the others in its
-hint. JSON is read with ``json.loads`` only; text of a model is never evaluated. Not here: what the
-arguments refer to and whether boxes make sense.
+Reports one error, the most basic one, at its argument, and mentions the others in the hint. JSON is
+read with ``json.loads`` only; text of a model is never evaluated. Not here: checks of references
+and boxes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import jsonschema_rs
 from pearl_tools.errors import SCHEMA_CODES, ToolError, ToolFailure, fail, tool_error
 from pearl_tools.strict_json import DuplicateKey, each_key_once
 
-#: Arguments in our own dialect, as shown to whoever writes what is none.
+#: Example of arguments in our own dialect, quoted in errors.
 OWN_EXAMPLE = '{"image": "i0", "bbox": [0.1, 0.2, 0.6, 0.7]}'
 #: Longer texts are not calls; refused before any parser works on them.
 MAX_CALL_CHARS = 100_000
@@ -30,7 +30,7 @@ _RANK = ("schema.unknown_field", "schema.missing_field", "schema.type", "schema.
 def parse_arguments(raw: dict[str, Any] | str, example: str = OWN_EXAMPLE) -> dict[str, Any]:
     """The argument object in ``raw`` as plain JSON values; raises ``parse.*`` or ``schema.*``.
 
-    ``example`` is shown to a caller whose text is no such object: arguments in its own dialect.
+    ``example`` are arguments in the caller's dialect, quoted in the error for other text.
     """
     value = raw if isinstance(raw, dict) else read_json(raw, hint=f"write {example}")
     if not isinstance(value, dict):
@@ -41,7 +41,7 @@ def parse_arguments(raw: dict[str, Any] | str, example: str = OWN_EXAMPLE) -> di
 
 
 def read_json(text: str, path: str = "arguments", hint: str = "") -> Any:
-    """The JSON value in ``text``; raises ``parse.not_json`` saying where it breaks, or
+    """The JSON value in ``text``; raises ``parse.not_json`` with the position, or
     ``parse.duplicate_key``. NaN and Infinity pass: :func:`plain_value` refuses them by their place.
     """
     if len(text) > MAX_CALL_CHARS:
@@ -59,7 +59,7 @@ def read_json(text: str, path: str = "arguments", hint: str = "") -> Any:
 
 
 def duplicate_key(key: Any, path: str) -> ToolFailure:
-    """That an object of a call gives one name twice: which value counts is not guessed."""
+    """The error for an object with a duplicate name; neither value is used."""
     expected, got = "every name once in an object", f"{key!r} twice"
     return fail("parse.duplicate_key", path, expected, got, f"give {key!r} once")
 
@@ -79,7 +79,7 @@ def _plain(value: Any, path: str) -> Any:
         return value
     if isinstance(value, str):
         if _has_lone_surrogate(value):
-            raise fail("schema.type", path, "Unicode text", ascii(value), "it has half a character")
+            raise fail("schema.type", path, "Unicode text", ascii(value), "it has a lone surrogate")
         return value
     if isinstance(value, int | float):
         if not _is_finite(value):
@@ -94,7 +94,7 @@ def _plain(value: Any, path: str) -> Any:
             if not isinstance(key, str):
                 raise fail("schema.type", path, "names that are strings", key)
             if _has_lone_surrogate(key):
-                hint = "it has half a character"
+                hint = "it has a lone surrogate"
                 raise fail("schema.type", path, "names in Unicode text", ascii(key), hint)
         return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
     raise fail("schema.type", path, "a JSON value", f"{type(value).__name__} {value!r}")

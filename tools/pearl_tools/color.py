@@ -1,12 +1,12 @@
-"""From any Pillow mode to 8-bit sRGB, saying what was done.
+"""Conversion from any Pillow mode to 8-bit sRGB, with a record of the changes.
 
-Choices: 16-bit samples are divided by 257 (65535 / 255), so that a value means the same grey in
-every picture; 32-bit integers and floats have no declared white and are scaled by their own range,
-which is recorded; transparency is laid on white. A colour profile that moves colours is applied
-(``icc:Display P3``), one that is sRGB in fact changes nothing, and one that cannot be applied is
-recorded (``icc:ignored``); without a profile CMYK is converted by Pillow's rule. Works in bands of
-rows, so that beside the picture and the result little memory is needed. Not here: files,
-orientation and frames (:mod:`pearl_tools.media`), PNG's gAMA, cHRM and cICP.
+16-bit samples are divided by 257 (65535 / 255), so that a value means the same grey in every
+picture. 32-bit integers and floats have no declared white and are scaled by their own range, which
+is recorded. Transparency is composited on white. A colour profile that changes colours is applied
+(``icc:Display P3``), an sRGB profile has no effect, and an unusable profile is recorded
+(``icc:ignored``); without a profile, Pillow's rule converts CMYK. The conversion works in bands of
+rows and needs little memory besides the picture and the result. Not here: files, orientation and
+frames (:mod:`pearl_tools.media`). Not supported: PNG's gAMA, cHRM and cICP.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _PROFILED = {"L": "L", "LA": "L", "CMYK": "CMYK", "RGB": "RGB", "RGBA": "RGB", "P": "RGB",
              "PA": "RGB", "RGBX": "RGB", "YCbCr": "RGB"}  # fmt: skip
 _BAND_PIXELS = 1 << 21
-#: A profile that calls itself sRGB is, if it moves no test colour by more than this.
+#: A profile counts as sRGB if it changes no test colour by more than this.
 _SAME_COLOUR = 3
 _Band = Callable[[Image.Image], NDArray[np.uint8]]
 _Convert = Callable[[Image.Image], Image.Image]
@@ -40,7 +40,7 @@ class NotAPictureError(ValueError):
 
 
 class Profile(NamedTuple):
-    """A colour profile as it applies to one mode: its name, and what converts to sRGB.
+    """A colour profile for one mode: its name, and its conversion to sRGB.
 
     ``convert`` is None if the profile cannot be applied, or need not be (``name`` is empty then).
     """
@@ -50,7 +50,7 @@ class Profile(NamedTuple):
 
 
 def to_rgb8(image: Image.Image, *, white_16: bool = False) -> tuple[NDArray[np.uint8], list[str]]:
-    """uint8 ``(h, w, 3)`` pixels of a loaded image, and what changes made them.
+    """uint8 ``(h, w, 3)`` pixels of a loaded image, and the changes made.
 
     ``white_16`` says that 32-bit integers hold 16-bit samples (PGM does that). Raises
     :class:`NotAPictureError` for a mode or values that have no colours.
@@ -76,7 +76,7 @@ def profile_of(data: bytes | None, mode: str) -> Profile:
 
 
 def _converter(image: Image.Image, *, white_16: bool) -> tuple[_Band, list[str]]:
-    """What turns a band of ``image`` into pixels, and the changes that it makes."""
+    """The function that converts a band of ``image`` to pixels, and its changes."""
     mode = image.mode
     profile = profile_of(image.info.get("icc_profile"), mode)
     told = [f"icc:{profile.name}"] if profile.name else []
@@ -147,7 +147,7 @@ def _plain(band: Image.Image, *, convert: _Convert | None) -> NDArray[np.uint8]:
 def _on_white(band: Image.Image, *, convert: _Convert | None) -> NDArray[np.uint8]:
     clear = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
     if convert is not None:
-        # grey profiles are of grey pictures, which a conversion to RGBA has only tripled
+        # a grey profile belongs to a grey picture, whose channel was only repeated
         colours = convert(band.convert("L") if band.mode == "LA" else clear.convert("RGB"))
         colours.putalpha(clear.getchannel("A"))
         clear = colours

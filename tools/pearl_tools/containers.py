@@ -1,9 +1,9 @@
-"""Is a picture file whole? What its container says: lengths, checksums, end marks.
+"""Checks that a picture file is complete, by its container: lengths, checksums, end marks.
 
-Pillow reads as much of a file as it needs: it skips the checksums of PNG's pixels, and calls a
-file whole whose end is missing once the rows are filled. Here every format is held to what it
-states itself. Not here: the coded pixels (:mod:`pearl_tools.jpeg`, :mod:`pearl_tools.tiff`, or
-Pillow, which reports damage there).
+Pillow reads only as much of a file as it needs: it skips the checksums of PNG's pixels, and accepts
+a truncated file once the rows are filled. The checks here use everything that a format states. Not
+here: the coded pixels (:mod:`pearl_tools.jpeg`, :mod:`pearl_tools.tiff`, or Pillow, which reports
+their damage).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 
 _PNG_END = b"IEND\xaeB`\x82"
-#: No coder that is checked ends in so many zeros.
+#: No checked coder ends in so many zeros.
 _ZERO_TAIL = 64
 #: TIFF field type -> bytes of an item.
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
@@ -21,7 +21,7 @@ _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 
 
 class FileFault(ValueError):
-    """A picture file that is damaged or, if ``cut``, incomplete; the message says what and where"""
+    """A picture file is damaged or, if ``cut``, truncated; the message says what and where."""
 
     def __init__(self, message: str, *, cut: bool) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class FileFault(ValueError):
 
 
 def check_container(data: bytes) -> None:
-    """Raises :class:`FileFault` for a file that is not what its container says."""
+    """Raise :class:`FileFault` for a file that contradicts its container."""
     for at, mark, check in _CHECKS:
         if data.startswith(mark, at):
             try:
@@ -39,7 +39,7 @@ def check_container(data: bytes) -> None:
 
 
 def _png(data: bytes) -> None:
-    """Every chunk whole and with the right CRC, up to IEND."""
+    """Check that every chunk up to IEND is complete and has the right CRC."""
     at = 8
     while True:
         length, kind = struct.unpack_from(">I4s", data, at) if at + 8 <= len(data) else (0, b"")
@@ -57,7 +57,7 @@ def _png(data: bytes) -> None:
 
 
 def _gif(data: bytes) -> None:
-    """Every block whole, up to the trailer."""
+    """Check that every block up to the trailer is complete."""
     at = 13 + _colours(data[10])
     while at < len(data):
         mark, at = data[at], at + 1
@@ -78,12 +78,12 @@ def _gif(data: bytes) -> None:
 
 
 def _colours(flags: int) -> int:
-    """Bytes of a colour table as ``flags`` announces it."""
+    """The size of a colour table in bytes, according to ``flags``."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _webp(data: bytes) -> None:
-    """As many bytes as the RIFF header states; the padding byte at the end may be missing."""
+    """Check the length in the RIFF header; the padding byte at the end may be missing."""
     stated = 8 + int.from_bytes(data[4:8], "little")
     if stated > len(data) + 1:
         raise FileFault(f"{len(data)} of {stated} bytes", cut=True)
@@ -92,7 +92,7 @@ def _webp(data: bytes) -> None:
 
 
 def _boxes(data: bytes) -> None:
-    """Every top-level box of an ISO file (AVIF, JP2) whole, JPEG 2000 with its end mark."""
+    """Check that every top-level box of an ISO file (AVIF, JP2) is complete, with its end mark."""
     at = 0
     while at < len(data):
         size, kind = struct.unpack_from(">I4s", data, at) if at + 8 <= len(data) else (0, b"")
@@ -115,15 +115,15 @@ def _codestream(data: bytes) -> None:
 
 
 def _check_tail(coded: bytes) -> None:
-    """Coded pixels that end in zeros: room was made for a file that never came whole. The coders of
-    AVIF, JPEG 2000 and lossless WebP end in other bytes; that of lossy WebP may not, if flat.
+    """Reject coded pixels that end in zeros: space reserved by an incomplete download. AVIF, JPEG
+    2000 and lossless WebP never end in zeros; lossy WebP may, if the picture is flat.
     """
     if coded.endswith(bytes(_ZERO_TAIL)):
         raise FileFault(f"{_ZERO_TAIL} zeros at the end of the coded pixels", cut=True)
 
 
 def _tiff(data: bytes) -> None:
-    """Every directory of the chain within the file, and what its public tags refer to."""
+    """Check that every directory, and the data of its public tags, lies within the file."""
     order = "<" if data.startswith(b"II") else ">"
     big = 43 in data[2:4]
     first, count, entry, link = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
@@ -145,7 +145,7 @@ def _tiff(data: bytes) -> None:
         (at,) = struct.unpack_from(order + link, data, at + entries * entry)
 
 
-#: Place and bytes of a signature, and the check of what bears it.
+#: Position and bytes of a signature, and the check for files with it.
 _CHECKS: tuple[tuple[int, bytes, Callable[[bytes], None]], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", _png),
     (0, b"GIF8", _gif),

@@ -45,7 +45,7 @@ class Crop(RegionTool):
     )
 
     def check(self, request: Request) -> Region:
-        """The pixels that ``bbox`` takes; raises the geometry failure it breaks first."""
+        """The pixels of ``bbox``; raises the first geometry failure."""
         source = request.source
         box_px, adjustments = check_box(
             request.arguments["bbox"], source, request.settings, request.naming

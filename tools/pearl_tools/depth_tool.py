@@ -43,7 +43,7 @@ class Depth(Tool):
     shows = "depth"
     uses_depth_model = True
     batch_size = 8
-    # batches and thread counts change the last bits, another kind of device a little more
+    # batch size and thread count change the last bits, another kind of device slightly more
     tolerance = Tolerance(same_device=1e-3, other_device=1e-2)
     spec = ToolSpec(
         name="depth",
@@ -82,5 +82,5 @@ class Depth(Tool):
         )
 
     def cache_key(self, call: CheckedCall) -> Hashable:
-        """A map follows from the picture and the model alone."""
+        """The key is empty: a map depends only on the picture and the model."""
         return ()

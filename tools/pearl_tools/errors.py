@@ -75,9 +75,9 @@ ERROR_CODES: dict[Stage, dict[str, tuple[FaultOwner, bool]]] = {
         "timeout": (
             "environment",
             True,
-        ),  # for tools that decode video, and inputs that stop a worker
+        ),  # for tools that decode video, and inputs that stall a worker
         "decode": ("media", False),
-        "worker_died": ("media", False),  # twice, with this input at hand
+        "worker_died": ("media", False),  # twice, on this input
         "out_of_memory": ("environment", False),
         "tool_bug": ("tool", False),
     },
@@ -184,17 +184,17 @@ def tool_error(
 
 
 def short_repr(value: Any, limit: int = 120) -> str:
-    """``value`` as one line of at most ``limit`` characters: strings without quotes, exceptions as
-    their message, half characters escaped, so that any encoder takes it.
+    """``value`` in one line of at most ``limit`` characters: strings without quotes, exceptions as
+    their message, lone surrogates escaped, so that any encoder accepts it.
     """
     whole = _text(value)
-    start = whole[: 8 * limit]  # the time does not grow with what is not shown
+    start = whole[: 8 * limit]  # bounds the time for long values
     text = writable(" ".join(start.split()))
     return text if len(text) <= limit and start == whole else text[: limit - 1] + "…"
 
 
 def writable(text: str) -> str:
-    r"""``text`` with half characters as escapes, so that any encoder takes it; else as it is.
+    r"""``text`` with lone surrogates as escapes, so that any encoder accepts it.
 
     >>> writable("a\ud800")
     'a\\ud800'

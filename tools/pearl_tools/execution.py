@@ -1,8 +1,8 @@
-"""The execution and result stages: checked jobs in, products or coded errors out, by key.
+"""The execution and result stages: from checked jobs to products or coded errors, by key.
 
-Whatever a tool raises is sorted here, once: a coded failure is data; memory that runs out and every
-other exception stop the run by name, because a caller could not repair them. Not here: caching and
-the words of observations.
+Exceptions of tools are handled only here: a coded failure is data; lack of memory and every other
+exception stop the run, because a caller cannot repair them. Not here: caching and the words of
+observations.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Product:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all pixels."""
+        """The size of all pixels in bytes."""
         return sum(array.nbytes for array in self.pixels)
 
 
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def batches(jobs: list[Job]) -> list[list[Job]]:
-    """Jobs of one tool and one batch key side by side, as many as the tool takes; in order."""
+    """Run jobs of one tool and one batch key in batches of the tool's size; in order."""
     groups: dict[Hashable, list[Job]] = {}
     for job in jobs:
         if job.tool.batch_size > 1:
@@ -106,7 +106,7 @@ def _check_result(job: Job, result: Result) -> Product | ToolError:
                 f"result.media[{index}]",
                 "finite values",
                 f"{bad} of {pixels.size} values are not finite",
-                "the model fails on this picture; drop the picture or take another model",
+                "the model fails on this picture; remove the picture or use another model",
             )
         array = pixels if pixels.flags.c_contiguous else pixels.copy()
         array.setflags(write=False)

@@ -1,7 +1,7 @@
 """Runs tool calls for real: parse, schema, reference, geometry, execution, result, in this order.
 
-A mistake that a caller could repair, or a picture that cannot be used, comes back as an observation
-with one coded error. A broken machine or a bug of ours is an exception that stops the run. Results
+A mistake that the caller can repair, or an unusable picture, gives an observation with one coded
+error. A failure of the machine or a bug of ours is an exception that stops the run. Results
 are cached by content, duplicates in a batch run once, depth runs in batches of equal shape.
 Not here: text of models (:mod:`pearl_tools.dialects` reads it) and storage.
 """
@@ -30,7 +30,7 @@ __all__ = ["ExecutorSettings", "ToolExecutor", "ToolRequest", "library_version"]
 
 
 class ToolRequest(NamedTuple):
-    """One call on the media that it may name; ``naming`` words its errors."""
+    """One call, with the media that it may name; ``naming`` gives the names in its errors."""
 
     call: ToolCall
     media: MediaMap

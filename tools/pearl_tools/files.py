@@ -1,7 +1,6 @@
-"""Opening files without trust: only regular ones, and only inside the folder that names them.
+"""Opens untrusted paths safely: only regular files, and only inside the given folder.
 
-A FIFO would block for ever and a device may never end, whoever put them there. Not here: what the
-bytes mean.
+A FIFO would block forever, and a device may never end. Not here: the content of files.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ _KINDS = {
 def open_regular(path: Path | str) -> BufferedReader:
     """The file ``path``, open for reading bytes.
 
-    Raises ``OSError`` with the file's name where it cannot be opened or is no regular file; then
-    nothing was read, and no writer of a FIFO was waited for.
+    Raises ``OSError`` with the file's name if it cannot be opened or is not a regular file. Never
+    waits for the writer of a FIFO.
     """
     _require_regular(path, Path(path).stat().st_mode)  # a device may act on being opened
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -46,10 +45,10 @@ def read_regular(path: Path | str) -> bytes:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """``folder / name``, which must lie in ``folder`` itself, whatever links say.
+    """``folder / name``, which must lie in ``folder`` after resolving links.
 
     Raises ``BadInput`` for a ``name`` that is absolute, has ``..`` in it, or passes a symbolic link
-    that leads out of ``folder``. Nothing need be there.
+    that leads out of ``folder``. The file need not exist.
 
     >>> inside(Path("set"), "shards/000000.tar").as_posix()
     'set/shards/000000.tar'
@@ -68,7 +67,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def is_regular_inside(folder: Path, name: str) -> bool:
-    """If ``name`` is a regular file that lies in ``folder``."""
+    """True if ``name`` is a regular file in ``folder``."""
     try:
         return inside(folder, name).is_file()
     except BadInput:

@@ -1,9 +1,9 @@
-"""Boxes: from the unit a caller speaks to the pixels that are taken, with every check named.
+"""Boxes: from a caller's unit to integer pixels, with a code for every failed check.
 
 A fraction box becomes half-open integer pixels by rounding outward (floor, ceil), so that the
 requested region is always contained. :data:`EPSILON_PX` absorbs the rounding error of the division
 that made the fraction, so that k / W comes back as exactly k. A unit is declared, never guessed:
-values that cannot be in the declared unit are refused. Not here: pixels, and who calls.
+values that cannot be in the declared unit are refused. Not here: pixel data.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ UNIT_WORDS: dict[Unit, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """How a caller speaks: the unit of its boxes, its names for our arguments and media.
+    """A caller's vocabulary: the unit of its boxes, its names for our arguments and media.
 
-    Errors are worded in it, so that a model reads ``arguments.bbox_2d[0]: 0 to 1000`` when that is
-    what it wrote. The default is our own dialect. ``tool`` is the caller's one tool (empty: it has
-    ours), ``medium`` gives its words for the medium that has an id of ours.
+    Errors use it, so that a model reads ``arguments.bbox_2d[0]: 0 to 1000`` if that is
+    its own form. The default is our own dialect. ``tool`` is the caller's only tool (empty: it has
+    ours), ``medium`` gives its name for the medium with our id.
     """
 
     unit: Unit = "fraction"
@@ -197,8 +197,8 @@ def check_box(
 def check_aspect_ratio(
     width: int, height: int, path: str, fault_owner: FaultOwner = "media"
 ) -> None:
-    """Raises ``geometry.aspect_ratio`` for a picture thinner than :data:`MAX_ASPECT_RATIO` allows:
-    processors of models refuse it, so that nothing could be trained on it.
+    """Raise ``geometry.aspect_ratio`` for a picture thinner than :data:`MAX_ASPECT_RATIO`, which
+    processors of models refuse.
     """
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         expected = f"sides of a ratio of at most {MAX_ASPECT_RATIO}"

@@ -1,11 +1,10 @@
-"""JPEG decoded with every remark of the decoder heard: a damaged file is an error, not grey pixels.
+"""Strict JPEG decoding: a damaged file is an error, not grey pixels.
 
 libjpeg warns of damaged or missing coded data and fills in grey; Pillow drops the warning and
-OpenCV prints it. TurboJPEG (through ``simplejpeg``) stops at it, and decodes faster than both.
-Remarks on harmless oddities of headers are noted and the rest is decoded as strictly. A flipped bit
-that leaves other valid codes behind is no error to any decoder: JPEG has no checksum.
-Not here: JPEG in TIFF files (:mod:`pearl_tools.tiff` asks here), colours other than RGB (checked
-here, decoded by Pillow).
+OpenCV prints it. TurboJPEG (through ``simplejpeg``) stops at the warning, and is faster than both.
+Warnings about harmless header fields are recorded, and the rest is decoded strictly. A flipped bit
+that gives other valid codes remains undetected: JPEG has no checksum.
+Used by :mod:`pearl_tools.tiff` too. Colours other than RGB are checked here and decoded by Pillow.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from PIL import Image
 
 from pearl_tools.containers import FileFault
 
-#: Remarks on headers that change no pixel.
+#: Warnings about headers that affect no pixel.
 _HARMLESS: Final = re.compile(
     "unknown JFIF revision|Invalid SOS parameters for sequential|Unknown Adobe color transform"
     "|extraneous bytes before marker"
@@ -39,8 +38,8 @@ def decode_strictly(data: bytes, *, colour: bool) -> tuple[NDArray[np.uint8] | N
     """uint8 ``(h, w, 3)`` RGB pixels of the first picture in ``data``, and notes on oddities
     (``decoder:unknown JFIF revision number 9.01``).
 
-    The pixels are None where Pillow must make them: not ``colour`` (only checked then), or a
-    TurboJPEG that decodes otherwise than Pillow's. Raises :class:`FileFault` for damage.
+    The pixels are None if Pillow must decode them: not ``colour`` (only checked), or a
+    TurboJPEG whose pixels differ from Pillow's. Raises :class:`FileFault` for damage.
     """
     notes: list[str] = []
     try:
@@ -59,8 +58,8 @@ def decode_strictly(data: bytes, *, colour: bool) -> tuple[NDArray[np.uint8] | N
 
 @cache
 def same_decoders() -> bool:
-    """Whether TurboJPEG and Pillow give the same pixels for test pictures of every common sampling,
-    sequential and progressive. Their builds may differ, and pixels must not depend on the path.
+    """True if TurboJPEG and Pillow decode test pictures of every common sampling, sequential and
+    progressive, to equal pixels. Their builds may differ, and pixels must not depend on the path.
     """
     ramp = np.add.outer(np.arange(37) * 5, np.arange(53) * 3)
     noise = np.random.default_rng(0).integers(0, 64, (37, 53, 3))
@@ -100,8 +99,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _check_scans(data: bytes) -> None:
-    """Raises :class:`FileFault` if scans are missing: a file cut between two of them, with an end
-    mark behind, is no error to the decoder, which shows it coarse or without colour.
+    """Raise :class:`FileFault` if scans are missing. The decoder accepts a file that ends between
+    two scans with an end mark, and shows it coarse or without colour.
     """
     sequential, least = True, dict[int, list[int]]()  # of every coefficient the last bit sent
     for marker, begin, end in _segments(data):
@@ -115,7 +114,7 @@ def _check_scans(data: bytes) -> None:
             if sequential and count == len(least):
                 return
             if len(rest) < 3:
-                return  # the decoder says so
+                return  # the decoder reports it
             first, last, bit = (0, 63, 0) if sequential else (rest[0], rest[1], rest[2] & 15)
             for number in named:
                 sent = least.get(number, [])
@@ -125,8 +124,8 @@ def _check_scans(data: bytes) -> None:
 
 
 def _with_plain_headers(data: bytes) -> bytes:
-    """``data`` with the oddities of :data:`_HARMLESS` mended in its headers, coded data as it is:
-    what remains to warn of is damage.
+    """``data`` with the faults of :data:`_HARMLESS` repaired in its headers, coded data unchanged;
+    any further warning means damage.
     """
     out, before, scanned, sequential = bytearray(data[:2]), 2, False, False
     for marker, begin, end in _segments(data):

@@ -1,10 +1,10 @@
-"""Opening pictures that other people made: 8-bit RGB with a record of every change, or a refusal.
+"""Opens untrusted pictures as 8-bit RGB with a record of every change, or raises an error.
 
-The format is read from the bytes, never from the name. Sizes are checked in the header, before any
-pixel is decoded, and whatever the container or a decoder says of damage is an error, also what it
-only warns of. Formats without checksums (JPEG, GIF, WebP, BMP, PPM, AVIF, JPEG 2000, most TIFF) can
-hide a flipped bit that leaves another valid picture. Only the formats of :data:`FORMATS` are tried:
-Pillow would otherwise also start Ghostscript for PostScript. Not here: video, writing anything.
+The bytes determine the format, never the name. Sizes are checked in the header before any pixel is
+decoded. Damage that the container or a decoder reports is an error, even if it is only a warning.
+Formats without checksums (JPEG, GIF, WebP, BMP, PPM, AVIF, JPEG 2000, most TIFF) can hide a flipped
+bit that gives another valid picture. Only the formats of :data:`FORMATS` are tried: else Pillow
+would also start Ghostscript for PostScript. Not here: video, writing.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ __all__ = [
 ]
 
 OPENING_BYTES: Final = 576_000_000
-"""Memory that opening one picture may take, beside its file: what ``synth`` states."""
+"""Most memory in bytes to open one picture, besides its file; stated in the help of ``synth``."""
 BYTES_PER_PIXEL: Final = 9
-"""Of it for a pixel: Pillow's own picture, the result, and the band of rows in work."""
+"""Memory per pixel in bytes: Pillow's picture, the result, and the current band of rows."""
 MAX_PIXELS: Final = OPENING_BYTES // BYTES_PER_PIXEL
 MAX_SIDE_PX: Final = 100_000
 MAX_FILE_BYTES: Final = OPENING_BYTES
@@ -70,10 +70,10 @@ FORMATS = {
     "JPEG2000": ".jp2",
 }
 
-#: Bytes for a pixel of formats whose decoders hold a picture several times. Measured at 48 MP.
+#: Bytes per pixel for decoders that hold several copies of a picture. Measured at 48 MP.
 _DEARER = {"WEBP": 16, "AVIF": 16, "JPEG2000": 20}
 
-#: EXIF orientation -> what makes it upright: rows for columns first, then the axes to reverse.
+#: EXIF orientation -> (transpose first, axes to reverse) to turn the picture upright.
 _UPRIGHT = {
     2: (False, (1,)),
     3: (False, (0, 1)),
@@ -110,7 +110,7 @@ _DECODE_ERRORS = (
 #: Format signature -> how its bytes end when they are all there.
 _ENDINGS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82", b"GIF8": b";"}
 
-#: Pillow's warnings about metadata, which no pixel depends on.
+#: Pillow's warnings about metadata, which affect no pixel.
 _REMARKS = re.compile("malformed MPO|Invalid APNG|had too many entries")
 _EXIF_DAMAGE = re.compile("EXIF|Skipping tag|Truncated File Read|Tag offset", re.IGNORECASE)
 _SKIPPED_TAG = re.compile(r"[Tt]ag (\d+)")
@@ -127,7 +127,7 @@ _FILE_ERRORS = {
 }
 
 _pillow_lock = threading.RLock()
-# what Pillow logs it also raises; without a handler Python would print it on stderr
+# Pillow also raises what it logs; without a handler Python would print it on stderr
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -144,11 +144,11 @@ def open_image(
 ) -> Medium:
     """The picture in ``data`` as a root medium: upright, 8-bit RGB, first frame, alpha on white.
 
-    ``name`` is only for messages; without ``max_pixels`` as many pixels are opened as fit into
-    :data:`OPENING_BYTES`, which depends on the format. ``facts.changes`` lists what was done:
+    ``name`` is only for messages. Without ``max_pixels`` the limit is as many pixels as fit into
+    :data:`OPENING_BYTES`, which depends on the format. ``facts.changes`` lists the changes:
     ``exif_orientation:6``, ``mode:CMYK``, ``bits:16/257``, ``range:0..9.5``, ``icc:Display P3``,
-    ``alpha:on_white``, ``frame:0/12``, ``format:MPO``, and what is odd about the file:
-    ``exif:unreadable``, ``decoder:...`` with a decoder's remark. Raises :class:`MediaError`:
+    ``alpha:on_white``, ``frame:0/12``, ``format:MPO``, and notes on the file:
+    ``exif:unreadable``, ``decoder:...`` with a decoder's warning. Raises :class:`MediaError`:
     ``parse.truncated``, ``execution.decode`` or, for a picture beyond ``max_pixels``,
     ``execution.out_of_memory``.
     """
@@ -197,7 +197,7 @@ def decode_member(name: str, data: bytes) -> Pixels:
 
 
 def read_file(path: Path, where: str = "file_name", hint: str = "") -> bytes:
-    """The bytes of a regular file, the one way to a picture on disk.
+    """The bytes of a regular file; all pictures on disk are read here.
 
     Raises :class:`ToolFailure` with ``where`` as its path: ``reference.no_such_file``,
     ``reference.wrong_kind`` for a folder, pipe, socket or device, ``execution.out_of_memory``
@@ -221,10 +221,10 @@ def read_file(path: Path, where: str = "file_name", hint: str = "") -> bytes:
 
 @contextmanager
 def _pillow_strictly() -> Iterator[list[warnings.WarningMessage]]:
-    """Pillow with its warnings heard, without its own size limit, which is not ours, and without
-    its option to fill in what is missing.
+    """Pillow with its warnings recorded, without its own size limit, and without its option to fill
+    in missing data.
 
-    All are process-wide in Pillow, hence the lock.
+    These settings are process-wide in Pillow, hence the lock.
     """
     with _pillow_lock, warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -238,7 +238,7 @@ def _pillow_strictly() -> Iterator[list[warnings.WarningMessage]]:
 
 
 def _judged(said: list[warnings.WarningMessage], picture_format: str | None) -> list[str]:
-    """Notes on Pillow's warnings that concern no pixel; raises :class:`FileFault` for others."""
+    """Notes on Pillow's warnings that affect no pixel; raises :class:`FileFault` for others."""
     notes = []
     for warning in said:
         text = str(warning.message)
@@ -286,7 +286,7 @@ def _open_header(data: bytes, where: str, max_pixels: int | None) -> Image.Image
 
 
 def _check_unopened(data: bytes, where: str) -> None:
-    """Raises :class:`MediaError` for a container that says itself why it could not be opened."""
+    """Raise :class:`MediaError` if the container itself gives the reason for the failure."""
     try:
         check_container(data)
     except FileFault as fault:
@@ -341,7 +341,7 @@ def _decode(image: Image.Image, data: bytes) -> tuple[NDArray[np.uint8], list[st
         load_strictly(image)
     elif plain is None:
         image.load()
-    # only now: of PNG the orientation may follow the pixels, and asking for it loads them
+    # only now: PNG may store the orientation after the pixels, and reading it loads them
     orientation, damaged = _orientation(image)
     if plain is not None and plain.shape[1::-1] == image.size and not _profile(image):
         pixels = plain
@@ -357,7 +357,7 @@ def _decode(image: Image.Image, data: bytes) -> tuple[NDArray[np.uint8], list[st
 
 
 def exif_orientation(facts: MediaFacts) -> int:
-    """The EXIF orientation that opening a picture applied; 1 if none."""
+    """The EXIF orientation applied when the picture was opened; 1 without one."""
     found = [change for change in facts.changes if change.startswith(_ORIENTATION_CHANGE)]
     return int(found[0].removeprefix(_ORIENTATION_CHANGE)) if found else 1
 
@@ -378,12 +378,12 @@ def turned_upright(box: Box, orientation: int) -> Box:
 
 
 def _profile(image: Image.Image) -> str:
-    """The name of the colour profile, if it moves colours."""
+    """The name of the colour profile, if it changes colours."""
     return profile_of(image.info.get("icc_profile"), image.mode).name
 
 
 def _orientation(image: Image.Image) -> tuple[int, list[str]]:
-    """The EXIF orientation, 1 if there is none; and a note, if the EXIF data cannot be read."""
+    """The EXIF orientation (1 without one), and a note if the EXIF data cannot be read."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DECODE_ERRORS:  # damaged EXIF does not make the picture unusable
@@ -392,8 +392,8 @@ def _orientation(image: Image.Image) -> tuple[int, list[str]]:
 
 
 def _damaged(data: bytes, where: str, error: object, *, cut: bool | None = None) -> MediaError:
-    """A file that starts like a picture and cannot be decoded: ``cut`` short, or broken inside (if
-    None, its end says which).
+    """The error for a file that starts like a picture and cannot be decoded: truncated (``cut``) or
+    damaged; None decides by the end of the file.
     """
     if cut is None:
         ending = next((end for mark, end in _ENDINGS.items() if data.startswith(mark)), None)

@@ -1,7 +1,7 @@
-"""Tools that show one region of one picture: what crop and zoom have in common.
+"""The common part of tools that show one region of one picture: crop and zoom.
 
-The effective request is a :class:`~pearl_tools.types.Region`. Boxes themselves are the matter of
-:mod:`pearl_tools.geometry`.
+The effective request is a :class:`~pearl_tools.types.Region`. Not here: boxes
+(:mod:`pearl_tools.geometry`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class RegionTool(Tool):
         return [Output(self.kind, source.id, region.box_root, width, height, source.frame)]
 
     def cache_key(self, call: CheckedCall) -> Hashable:
-        """The pixels taken and the size shown: two ways to ask for one region share a result."""
+        """The pixels and the output size: equal regions share a result."""
         region = region_of(call.effective)
         size = region.resampling
         return region.box_px, size and (size.width, size.height)
@@ -80,14 +80,14 @@ class RegionTool(Tool):
     def check_record(
         self, arguments: dict[str, Any], sources: tuple[MediaFacts, ...], recorded: Effective
     ) -> Iterator[ToolError]:
-        """As for every tool; nearly all records take a way that is three times as fast."""
+        """See the base class; most records take a path that is three times as fast."""
         if not self.is_plainly_right(arguments, sources[0], recorded):
             yield from super().check_record(arguments, sources, recorded)
 
     def is_plainly_right(
         self, arguments: dict[str, Any], source: MediaFacts, recorded: Effective
     ) -> bool:
-        """A box inside its picture was taken as it is. False only means: check in full."""
+        """True if a box inside its picture was used unchanged; False requires the full check."""
         if not isinstance(recorded, Region) or recorded.adjustments:
             return False
         if "bbox" not in arguments or len(arguments) != 2:

@@ -1,8 +1,8 @@
-"""JSON read so that nothing in it is silently lost: the one reader of calls, records and files.
+"""Strict JSON without silent loss: the only reader of calls, records and files.
 
-Common readers keep the last of two equal keys without a word, and break in five ways on text that
-is no JSON. Here each such text is one :class:`msgspec.DecodeError`, which :func:`decode_error` puts
-into our codes. Not here: a file too large to hold, whose reader decodes item by item with this.
+Common readers silently keep the last of two equal keys, and raise five kinds of errors for invalid
+text. Here every error is a :class:`msgspec.DecodeError`, which :func:`decode_error` maps to our
+codes. Not here: files larger than memory, whose reader decodes single items with this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WORDS = {
     "float": "a number", "bool": "true or false",
 }  # fmt: skip
 _FIELD = re.compile(r"field `(?P<name>[^`]*)`")
-#: What msgspec says -> our code, the first that fits; all else is a ``schema.type``.
+#: Message of msgspec -> our code, the first match; otherwise ``schema.type``.
 _CODES = tuple(
     (re.compile(words), code)
     for words, code in (
@@ -39,11 +39,11 @@ _CODES = tuple(
 
 
 class NotJson(msgspec.DecodeError):
-    """A text that is no JSON, or JSON beyond what can be read; the message says why."""
+    """Invalid JSON, or JSON beyond the limits of the reader; the message gives the reason."""
 
 
 class DuplicateKey(msgspec.DecodeError):
-    """An object that gives one key twice."""
+    """An object with a duplicate key."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"{short_repr(repr(key))} twice in one object")
@@ -51,7 +51,7 @@ class DuplicateKey(msgspec.DecodeError):
 
 
 class OutOfRange(msgspec.ValidationError):
-    """A number that no 64 bits hold."""
+    """A number beyond 64 bits."""
 
 
 @overload
@@ -61,12 +61,12 @@ def decode_json(data: bytes | str, kind: type[T], *, strict: bool = True) -> T: 
 @overload
 def decode_json(data: bytes | str, kind: Any, *, strict: bool = True) -> Any: ...
 def decode_json(data: bytes | str, kind: Any = Any, *, strict: bool = True) -> Any:
-    """The JSON value in ``data`` as a ``kind``; as :func:`msgspec.json.decode`, but every key once.
+    """The JSON value in ``data`` as a ``kind``; rejects duplicate keys.
 
-    ``strict=False`` takes ``1.0`` as the integer 1. NaN and Infinity are no JSON. Raises:
-        NotJson: not JSON, not UTF-8, half a character, nested beyond reading.
-        DuplicateKey: one key twice in one object, at any depth, whether ``kind`` reads it or not.
-        msgspec.ValidationError: JSON that is no ``kind``; all are ``msgspec.DecodeError``.
+    ``strict=False`` accepts ``1.0`` as the integer 1. NaN and Infinity are invalid. Raises:
+        NotJson: not JSON, not UTF-8, a lone surrogate, nested too deeply.
+        DuplicateKey: a duplicate key, at any depth, even in a part that ``kind`` does not use.
+        msgspec.ValidationError: JSON that is not a ``kind``; all are ``msgspec.DecodeError``.
 
     >>> decode_json('{"a": [1.5]}')
     {'a': [1.5]}
@@ -85,13 +85,13 @@ def decode_json(data: bytes | str, kind: Any = Any, *, strict: bool = True) -> A
         raise
     except RecursionError:
         raise NotJson("nested hundreds of levels deep") from None
-    except (ValueError, UnicodeError) as error:  # half a character; a number of 4301 digits
+    except (ValueError, UnicodeError) as error:  # a lone surrogate; a number of 4301 digits
         raise NotJson(str(error)) from None
     return value
 
 
 def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of ``pairs``, for a reader that takes an ``object_pairs_hook``; raises
+    """The object of ``pairs``, as an ``object_pairs_hook``; raises
     ``DuplicateKey``.
     """
     found = dict(pairs)
@@ -102,7 +102,7 @@ def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_json(text: bytes | str, where: str) -> Any:
-    """The JSON value in ``text`` for a file that somebody named; raises ``BadInput`` naming
+    """The JSON value in the ``text`` of a user's file; raises ``BadInput`` naming
     ``where``.
     """
     try:
@@ -112,7 +112,7 @@ def parse_json(text: bytes | str, where: str) -> Any:
 
 
 def decode_error(error: msgspec.DecodeError, path: str, expected: str) -> ToolError:
-    """``error`` under its code; ``path`` is where the text came from, the place in it is added.
+    """``error`` with its code; the position in the text is appended to ``path``.
 
     ``parse.not_json``, ``parse.duplicate_key``, ``schema.missing_field``, ``schema.unknown_field``,
     ``schema.version``, ``.range``, ``.length``, ``.pattern``, ``.enum``, else ``schema.type``.
@@ -154,9 +154,9 @@ def _in_words(kinds: str) -> str:
 
 
 def _is_compact(plain: Any, data: bytes | str) -> bool:
-    """Whether ``data`` is just what ``plain`` is written as: then no key in it was lost.
+    """True if ``data`` is the canonical form of ``plain``, so that no key was lost.
 
-    The short way for all that this toolkit writes, 10 times the speed of a reader that looks.
+    A shortcut for all text that this toolkit writes, 10 times as fast as the full check.
     """
     try:
         written = msgspec.json.encode(plain)

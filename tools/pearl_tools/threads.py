@@ -1,7 +1,7 @@
-"""How threads of a process behave beside others.
+"""Thread settings of a process.
 
-One thread per process, for jobs: workers do not fight over cores, and results do not depend on
-how many cores there are (with two threads, depth maps differ by about 3e-7 between batch sizes).
+One thread per process for jobs: workers do not compete for cores, and results do not depend on
+the number of cores (with two threads, depth maps differ by about 3e-7 between batch sizes).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 
 
 def wait_passively() -> None:
-    """Threads of numeric libraries sleep while they wait, unless the user chose otherwise.
+    """Let threads of numeric libraries sleep while they wait, unless the user chose otherwise.
 
-    OpenMP's threads spin otherwise, and take the cores from whatever else runs: beside one busy job
-    of two threads a step of training takes three times as long. To be called before torch, or any
-    library with OpenMP, is imported; children inherit it.
+    By default OpenMP's threads spin and block cores: beside a busy job of two threads, a training
+    step takes three times as long. Call this before importing torch or any other library with
+    OpenMP; children inherit it.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -1,9 +1,9 @@
-"""TIFF decoded with libtiff's errors heard, and its strips checked where they can be.
+"""Strict TIFF decoding: libtiff's errors are raised, and strips are checked if possible.
 
-libtiff prints errors on stderr, and Pillow returns pixels in spite of some of them. Its handler is
-set through :mod:`ctypes`, once a process, if the library that Pillow uses is found beside it; else
-libtiff prints as before and the checks of strips remain. Strips packed by Deflate carry a checksum,
-those coded as JPEG are decoded strictly; the other codings have neither.
+libtiff prints errors on stderr, and Pillow returns pixels in spite of some of them. A handler is
+set through :mod:`ctypes`, once per process, if Pillow's copy of the library is found; else
+libtiff prints as before and only the strips are checked. Deflate strips have a checksum, JPEG
+strips are decoded strictly; other codings have neither.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _COMPRESSION, _JPEG_TABLES = 0x0103, 0x015B
 _PLACES = ((0x0111, 0x0117), (0x0144, 0x0145))
 _JPEG, _DEFLATE = (7,), (8, 32946)
 
-#: What libtiff has said since the last check. Pictures are opened one at a time.
+#: Errors of libtiff since the last check. Pictures are opened one at a time.
 _said: list[str] = []
 
 
 def check_strips(image: Image.Image, data: bytes) -> None:
-    """Raises :class:`FileFault` for a strip or tile of the first picture that is not all there, or
-    is damaged.
+    """Raise :class:`FileFault` for a strip or tile of the first picture that is incomplete or
+    damaged.
     """
     tags = image.tag_v2  # type: ignore[attr-defined]  # of every TIFF image
     for offsets, counts in _PLACES:
@@ -62,7 +62,7 @@ def _check_deflate(strip: bytes, number: int) -> None:
 
 
 def load_strictly(image: Image.Image) -> None:
-    """Loads ``image``; raises :class:`FileFault` for whatever libtiff calls an error."""
+    """Load ``image``; raises :class:`FileFault` for every error of libtiff."""
     _listen()
     _said.clear()
     try:
@@ -76,7 +76,7 @@ def load_strictly(image: Image.Image) -> None:
 
 @cache
 def _listen() -> Callable[..., None] | None:
-    """The handler, which must live as long as libtiff may call it."""
+    """The error handler; a reference is kept, since libtiff may call it at any time."""
     package = Path(PIL.__file__).parent
     found = [*package.parent.glob("pillow.libs/libtiff*"), *package.glob(".dylibs/libtiff*")]
     path = str(found[0]) if found else ctypes.util.find_library("tiff")

@@ -1,8 +1,8 @@
-"""The contract of a tool: everything that the toolkit knows about it.
+"""The contract of a tool: all information that the toolkit uses about it.
 
 A tool is one module with one subclass of :class:`Tool`, and one line in the registry. Executor,
-validation, replay, audit, reports and chat ask the tool; none of them knows one by name. A tool
-holds no state: it works on what a call gives it.
+validation, replay, audit, reports and chat use this interface, never the name of a tool. A tool
+is stateless: results depend only on the call.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pearl_tools.types import (
 )
 
 _ANY_SIZE = ExecutorSettings(min_side_px=1)
-#: Evidence that a result can give: pixels of a place close up, or distances.
+#: Kinds of evidence from a result: a close view of a region, or distances.
 Evidence = Literal["view", "depth"]
 
 
@@ -72,7 +72,7 @@ class CheckedCall:
 
 
 class Output(NamedTuple):
-    """One medium that a call makes: its kind, where it comes from, and its size where fixed."""
+    """One medium that a call makes: its kind, its parent, and its size if fixed."""
 
     kind: MediumKind
     parent: str
@@ -83,7 +83,7 @@ class Output(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The pixels of a call's outputs, in their order, and the text of a tool that answers in words.
+    """The pixels of a call's outputs, in order, and the text of a tool that returns text.
 
     uint8 ``(height, width, 3)`` RGB, or float32 ``(height, width)`` for a depth map.
     """
@@ -107,7 +107,7 @@ class ToolContext(Protocol):
         ...
 
 
-#: Settings under which a tool that knows no others may have worked.
+#: Settings for a tool that does not depend on settings.
 _ANY_SETTINGS = ExecutorSettings(min_side_px=1)
 
 
@@ -142,33 +142,33 @@ class Tool(ABC):
 
     @abstractmethod
     def check(self, request: Request) -> Effective:
-        """The effective request: what the call takes from its media.
+        """The effective request: the part of the media that the call uses.
 
-        Pure and without pixels, so that a stored record can be checked too. Raises ``ToolFailure``.
+        A pure function without pixels, so that it can check stored records. Raises ``ToolFailure``.
         """
 
     @abstractmethod
     def outputs(self, effective: Effective, sources: Sequence[MediaFacts]) -> list[Output]:
-        """The media that the call makes, in order; empty for a tool that answers in words."""
+        """The media that the call makes, in order; empty for a tool that returns text."""
 
     @abstractmethod
     def run(self, calls: Sequence[CheckedCall], context: ToolContext) -> list[Result]:
         """One result for each call, in order. Raises ``ToolFailure`` for media it cannot use."""
 
     def describe(self, call: CheckedCall, made: Sequence[MediaRecord], text: str) -> str:
-        """The words of the observation. ``text`` is that of the result."""
+        """The words of the observation; ``text`` is the text of the result."""
         return text
 
     def cache_key(self, call: CheckedCall) -> Hashable:
-        """Equal keys, equal results. The media and the depth model are part of it already."""
+        """The cache key: equal keys mean equal results. Media and depth model are added to it."""
         return msgspec.json.encode([call.arguments, call.effective], order="sorted")
 
     def batch_key(self, call: CheckedCall) -> Hashable:
-        """Calls of equal keys may run together, :attr:`batch_size` at most."""
+        """Calls with equal keys may run in one batch, at most :attr:`batch_size`."""
         return call.medium.pixels.shape if call.media else None
 
     def settings_of(self, effective: Effective) -> ExecutorSettings:
-        """Settings under which a call may have had ``effective``.
+        """Settings that may have given ``effective``.
 
         A record is checked without the settings of its run. Raises ``UsageError`` if none fit.
         """
@@ -197,7 +197,7 @@ class Tool(ABC):
             yield from self.differences(computed, recorded)
 
     def differences(self, computed: Effective, recorded: Effective) -> Iterator[ToolError]:
-        """Errors of a ``recorded`` effect that is not the ``computed`` one."""
+        """Errors of a ``recorded`` effect that differs from the ``computed`` one."""
         shown = [msgspec.json.encode(each).decode() for each in (computed, recorded)]
         yield tool_error("result.box_mismatch", "effective", *shown)
 

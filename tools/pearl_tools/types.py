@@ -25,7 +25,7 @@ MediumKind = Literal["image", "video", "frame", "crop", "zoom", "depth"]
 PICTURE_KINDS: frozenset[MediumKind] = frozenset({"image", "frame", "crop", "zoom"})
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-#: Integers beyond this are not exact in every JSON reader, nor in float64; none of ours comes near.
+#: Larger integers are not exact in every JSON reader, nor in float64.
 MAX_NUMBER = 2**53 - 1
 Integer = Annotated[int, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Number = Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
@@ -105,10 +105,10 @@ class Frames(Record, frozen=True, kw_only=True, tag="frames", tag_field="kind"):
 
 
 class Whole(Record, frozen=True, kw_only=True, tag="whole", tag_field="kind"):
-    """The named media as they are."""
+    """The whole named media."""
 
 
-#: The effective request: what a call took from its media.
+#: The effective request: the part of its media that a call used.
 Effective = Region | Frames | Whole
 
 

@@ -125,7 +125,7 @@ class Zoom(RegionTool):
         )
 
     def resampling(self, box_px: BoxPx, long_side_px: int) -> Resampling:
-        """Size with the long side given and the shape of the box kept to the nearest pixel."""
+        """The size with the given long side and the shape of the box, rounded to pixels."""
         width, height = box_px[2] - box_px[0], box_px[3] - box_px[1]
         long = max(width, height)
         return Resampling(

@@ -1,7 +1,7 @@
-"""What a dialect is: how one family of models writes calls, with its units declared.
+"""A dialect: the form in which one family of models writes calls, with declared units.
 
-A dialect reads text into :class:`ParsedCall`, translates one into a call of ours, and writes a
-call of ours back. Everything it cannot accept becomes a coded error in the caller's own names.
+A dialect parses text into :class:`ParsedCall`, translates it to our own form, and writes our calls
+in its form. Invalid input becomes a coded error in the caller's own names.
 Not here: running calls (:class:`~pearl_tools.executor.ToolExecutor`).
 """
 
@@ -29,7 +29,7 @@ class ParsedCall:
 
 @dataclass(frozen=True)
 class BrokenCall:
-    """Text that was meant as a call and cannot be read as one."""
+    """Text that looks like a call and cannot be parsed."""
 
     raw: str
     error: ToolError
@@ -40,7 +40,7 @@ class Dialect:
     """One way to write calls.
 
     ``translate`` and ``write`` raise ``ToolFailure``; callers use the methods below. ``example``
-    is one call as its models write it; ``words`` is what they call the medium with an id of ours.
+    is one call as its models write it; ``words`` gives their name for a medium with our id.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Dialect:
         ]
 
     def naming_on(self, media: MediaMap) -> Naming:
-        """How errors about ``media`` are worded."""
+        """The names used in errors about ``media``."""
         return replace(self.naming, medium=lambda name: self.words(name, media))
 
     def to_call(

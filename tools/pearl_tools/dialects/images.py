@@ -19,7 +19,7 @@ from pearl_tools.types import MediaMap
 
 @dataclass(frozen=True, kw_only=True)
 class ImageReference:
-    """One way to point: the argument's name (None: calls name no picture) and its schema.
+    """A way to refer to a picture: the argument's name (None: no argument) and its schema.
 
     ``read`` and ``write`` turn its value into the id of a medium and back; ``example`` is a value.
     """
@@ -31,10 +31,10 @@ class ImageReference:
     write: Callable[[str, MediaMap], Any]
 
     def words(self, name: str, media: MediaMap) -> str:
-        """What the caller calls the medium ``name``: ``img_2``, ``target_image 2``."""
+        """The caller's name for the medium ``name``: ``img_2``, ``target_image 2``."""
         try:
             value = self.write(name, media)
-        except (ToolFailure, ValueError):  # a medium that it cannot name, or that is not there
+        except (ToolFailure, ValueError):  # an unknown medium, or one that cannot be named
             return "a picture that cannot be named"
         if value is None:
             return "the first picture"

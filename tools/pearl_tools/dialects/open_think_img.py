@@ -36,7 +36,7 @@ def parse_actions(text: str) -> list[ParsedCall | BrokenCall]:
 
 
 def _turns(text: str) -> list[str]:
-    """The turns outside reasoning: objects, or what follows the older form's mark."""
+    """The turns outside reasoning: objects, or the text after the older form's mark."""
     older = outside_reasoning(text, _OLD_ACTIONS, re.Match.end)
     if older:
         return [text[older[0].start() :].split(_OLD_VALUE, 1)[0]]

@@ -24,12 +24,12 @@ _warnings_lock = threading.Lock()
 
 def tagged(text: str, tag: str) -> list[str | BrokenCall]:
     """The texts between ``<tag>`` and ``</tag>`` outside reasoning, in order; ``parse.unclosed``
-    for half a pair.
+    for an unpaired tag.
     """
     opening, closing = f"<{tag}>", f"</{tag}>"
 
     def body(mark: re.Match[str]) -> tuple[int, int]:
-        """The end of what ``mark`` opens, before its closing tag if it has one; and after it."""
+        """The end of the content after ``mark``, before and after its closing tag, if any."""
         following = text.find(opening, mark.end())
         limit = len(text) if following < 0 else following
         end = text.find(closing, mark.end(), limit)
@@ -86,7 +86,7 @@ def read_object(text: str, path: str = "") -> dict[str, Any]:
 
 def read_literal(text: str, path: str = "") -> Any:
     """The value in ``text``: JSON, else a Python literal; raises ``parse.not_json``, or
-    ``parse.duplicate_key`` for an object that gives one name twice.
+    ``parse.duplicate_key`` for an object with a duplicate name.
     """
     try:
         return read_json(text, path)
@@ -107,7 +107,7 @@ def read_literal(text: str, path: str = "") -> Any:
 
 
 def _python_literal(text: str) -> ast.Expression:
-    """``text`` as a syntax tree. Python warns of odd escapes in it: that is no news to the user."""
+    """``text`` as a syntax tree, without Python's warnings about its escapes."""
     with _warnings_lock, warnings.catch_warnings():  # filters are of the whole process
         warnings.simplefilter("ignore")
         return ast.parse(text.strip(), mode="eval")

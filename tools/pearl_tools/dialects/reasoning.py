@@ -1,13 +1,13 @@
-"""What a model thinks before it speaks: a call that is written in there is no call.
+"""Reasoning in replies: text in it that looks like a call is not a call.
 
 Rules, the same for all dialects:
 
 - Reasoning ends at the first closing tag: no published model nests it, and templates split there.
-  So a tag that the reasoning only mentions hides nothing behind it.
+  So a tag that the reasoning only mentions does not hide later calls.
 - A closing tag without an opening one ends reasoning that began where the reasoning before it
   ended, or before the text: templates write ``<think>`` into the prompt, and nested tags leave one.
-- Reasoning that nothing closes reaches to the end: the model was cut off before it spoke.
-- Fences of code hide nothing: models put real calls into them.
+- Unclosed reasoning extends to the end of the text: the reply was truncated.
+- Code fences have no effect: models put real calls into them.
 - A tag of reasoning inside a call (in a label) is data.
 """
 
@@ -43,9 +43,9 @@ def next_tag(text: str, start: int = 0) -> re.Match[str] | None:
 def outside_reasoning(
     text: str, mark: re.Pattern[str], end_of: Callable[[re.Match[str]], int]
 ) -> list[re.Match[str]]:
-    """Every match of ``mark`` that stands outside reasoning, in order.
+    """Every match of ``mark`` outside reasoning, in order.
 
-    ``end_of`` gives the end of what a match opens: nothing in there is a mark or a tag.
+    ``end_of`` returns the end of a match's content, in which marks and tags do not count.
 
     >>> text = "<think>a1</think> a2 <think>a3"
     >>> [m[0] for m in outside_reasoning(text, re.compile("a."), re.Match.end)]
@@ -65,7 +65,7 @@ def outside_reasoning(
             return found
         else:
             closing = _CLOSING.get(tag[0].lower())
-            if closing is None:  # it closes what was not opened: all since then was reasoning
+            if closing is None:  # unopened: all text since the last reasoning is reasoning
                 del found[since_reasoning:]
                 position = tag.end()
             else:

@@ -19,7 +19,7 @@ def calls_in(text: str, dialect: Dialect) -> list[ParsedCall | BrokenCall]:
     if not found:
         return [BrokenCall(text, _no_call(text, dialect))]
     if len(found) > MAX_CALLS:
-        hint = "none of them was run; make fewer calls, and go on when you have seen the results"
+        hint = "no call was run; make fewer calls, and continue after you have seen the results"
         expected = f"at most {MAX_CALLS} calls in one text"
         error = tool_error("schema.length", "", expected, f"{len(found)} calls", hint)
         return [BrokenCall(text, error)]
@@ -51,8 +51,8 @@ def run_text(
 
 
 def _no_call(text: str, dialect: Dialect) -> ToolError:
-    """That ``text`` makes no call, and how to make one."""
+    """The error for a ``text`` without a call, with an example."""
     hint = f"write {dialect.example}"
     if next_tag(text):
-        hint += "; what stands in reasoning is no call: close it, then call"
+        hint += "; text inside reasoning is not a call: close the reasoning, then call"
     return tool_error("parse.no_call", "", f"a call in {dialect.name}", text, hint)
