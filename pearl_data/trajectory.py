@@ -130,7 +130,7 @@ class Fault(Record, frozen=True, kw_only=True):
 
 
 class Source(Record, frozen=True, kw_only=True):
-    """Where the question came from: data set, row in it, licence of the media.
+    """The origin of the question: data set, row in it, licence of the media.
 
     ``extra`` keeps what the row said beside what is used, by column.
     """

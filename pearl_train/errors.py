@@ -1,12 +1,11 @@
-"""Why a run ends before its last step, a sample that a model does not take, a question without an
-answer.
+"""Errors of training and inference.
 
-RunInterrupted   somebody asked it to (exit 130); it can be resumed
-Diverged         a loss, a gradient or a weight is no longer a number: names step, terms, samples
-Collapsed        the collapse panel says so and log.on_collapse is "stop"
-Refused          the model's processor or tokenizer does not take a sample, which is sound
-CannotWrite      a full disk, or one that refuses otherwise: names the file
-NoAnswer         a model that was asked says nothing
+RunInterrupted   Ctrl-C or SIGTERM (exit 130); the run can be resumed
+Diverged         a loss, a gradient or a weight is not finite: names step, terms, samples
+Collapsed        the collapse panel reports a collapse and log.on_collapse is "stop"
+Refused          the model's processor or tokenizer cannot handle a sample that is sound
+CannotWrite      a file cannot be written, as on a full disk: names the file
+NoAnswer         the model's reply is empty
 
 All are :class:`~pearl_tools.errors.PearlError`; exit 1 but for the first.
 """
@@ -59,7 +58,7 @@ class Collapsed(PearlError):
 
 
 class CannotWrite(PearlError):
-    """A file cannot be written; ``what`` names it and says why, without the ``remedy``."""
+    """A file cannot be written; ``what`` names it and the reason, without the ``remedy``."""
 
     def __init__(self, what: str, *, remedy: str = "") -> None:
         super().__init__(f"{what}; {remedy}" if remedy else what)
@@ -74,8 +73,8 @@ class NoAnswer(PearlError):
 def writing(
     path: Path, remedy: str = "make room there, then run the same command again"
 ) -> Iterator[None]:
-    """Inside, only ``path``, or files below it, are written: what the system refuses is a
-    ``CannotWrite`` naming the file, with the ``remedy``.
+    """Turn errors of writing ``path``, or files below it, into ``CannotWrite`` naming the file,
+    with the ``remedy``.
     """
     from safetensors import SafetensorError
 

@@ -1,7 +1,7 @@
 """Rules that answer without looking at a picture, as a lazy model would.
 
 Every rule has one signature: it takes an :class:`Asked` (a question, the sizes of its pictures and
-the answers of other questions) and returns its credit 0..1, or None where it does not apply. Ties
+the answers of other questions) and returns its credit 0..1, or None if it does not apply. Ties
 share the credit. Not here: what the rules score over a set (:mod:`pearl_data.audit.shortcuts`) and
 rules that need a trained model (a blind language model, say).
 """

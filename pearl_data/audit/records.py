@@ -1,4 +1,4 @@
-"""What an audit says, as typed records: the JSON of ``pearl-data audit --json``.
+"""The result of an audit as typed records: the JSON of ``pearl-data audit --json``.
 
 Three groups never mix. *No call*: a trajectory that called nothing, or a call entry in which no
 call could be found (``parse.no_call``). *Bad call*: a call that returned an error. *Unreadable*: a
@@ -116,7 +116,7 @@ class Named(Record, frozen=True, kw_only=True):
 
 
 class AnswerCount(Record, frozen=True, kw_only=True):
-    """How often one answer is given in one question family; ``(other)`` sums the rare ones.
+    """The count of one answer in one question family; ``(other)`` sums the rare ones.
 
     Unverified answers form a family of their own: ``nearer (unverified)``.
     """

@@ -28,7 +28,7 @@ OVERALL = "overall"
 
 
 class Question(NamedTuple):
-    """What the rules need of one trajectory: its family (see :func:`family_of`), its task,
+    """The input of the rules for one trajectory: its family (see :func:`family_of`), its task,
     ``{medium: (width, height)}``, its half.
     """
 

@@ -111,7 +111,7 @@ def _tars_by_split(shards: list[ShardLine]) -> dict[str, list[str]]:
 
 
 def _configs(shards: list[ShardLine]) -> str:
-    """Which tars hold which split, as the loader reads it."""
+    """The tars of each split, in the loader's format."""
     tars = _tars_by_split(shards)
     text = "configs:\n- config_name: default\n  data_files:\n" if tars else ""
     for name, paths in tars.items():

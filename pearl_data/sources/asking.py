@@ -64,7 +64,7 @@ class Turns:
         return self.take(family) // 2
 
     def credit(self, name: str) -> int:
-        """How often ``name`` has been a wrong choice beyond what makes up for its being the answer.
+        """The surplus of ``name`` as a wrong choice over its use as the answer.
 
         A kind that is on nearly every picture is hardly ever a wrong choice: asked for each time,
         it would be the answer whenever it is among the choices.

@@ -1,4 +1,4 @@
-"""What a source knows to be true of one picture, before any question is asked.
+"""The facts of a source about one picture, from which questions are made.
 
 A :class:`Thing` is one object with its box and whatever is known of it; :class:`Facts` are the
 things of one picture with their provenance. Not here: questions (:mod:`pearl_data.sources.tasks`)

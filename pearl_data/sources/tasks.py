@@ -139,7 +139,7 @@ def count_task(
     source: AnswerSource,
     rng: random.Random,
 ) -> Task:
-    """How many things called ``name`` lie in ``region``; each counted one is evidence."""
+    """The number of things called ``name`` in ``region``; each counted one is evidence."""
     question = rng.choice(wordings.COUNT).format(kind=plural(name), box=box_words(region))
     evidence = [
         Evidence(media="i0", label=f"the region {box_words(region)}", bbox=region, role="region"),

@@ -39,7 +39,7 @@ from pearl_train.views.encode import Encoder, encode_dialogue, encode_replies, p
 if TYPE_CHECKING:
     from pearl_train.views.pictures import Prepared
 
-#: A picture longer than so many times its width is refused for its shape rather than its size.
+#: A refused picture with a higher ratio of its sides is refused for its shape, not its size.
 NARROW = 20
 
 Mode = Literal["direct", "pause", "lvr", "tools"]
@@ -98,10 +98,10 @@ class Answerer:
 
     @torch.no_grad()
     def answer(self, question: Question) -> Answered:
-        """The reply to ``question``, and how likely each of its choices is.
+        """The reply to ``question``, and the likelihood of each of its choices.
 
-        Errors name its key and shard, where it has any. Raises ``Refused`` for a question that the
-        processor or the tokenizer does not take.
+        Errors name its key and shard, if it has any. Raises ``Refused`` for a question that the
+        processor or the tokenizer cannot handle.
         """
         try:
             start = time.perf_counter()
@@ -289,7 +289,7 @@ class _Speaker:
         )
 
     def hear(self, seen: Sequence[Seen], pictures: Mapping[str, Picture]) -> None:
-        """What the tools gave back becomes the next turn, in the form of training; a picture that
+        """The results of the tools become the next turn, in the form of training; a picture that
         the processor refuses becomes an error that the model can learn from.
         """
         shown = []
@@ -307,7 +307,7 @@ class _Speaker:
 
 
 def _unseen(seen: Seen, pictures: Mapping[str, Picture], refused: Refused) -> ToolError:
-    """The error for an observation whose picture the model cannot be shown."""
+    """The error for an observation with a picture that the processor refuses."""
     height, width = min((pictures[name].shape[:2] for name in seen.media), key=min)
     narrow = max(height, width) > NARROW * min(height, width)
     return tool_error(

@@ -1,13 +1,13 @@
-"""How well a model answers: accuracy by task family with intervals, latency, tokens, tool errors.
+"""Evaluation of a model: accuracy by task family with intervals, latency, tokens, tool errors.
 
 Every question is asked alone, in the order of the data set, and its line is in ``items.jsonl``
-before the next one is asked, so an interrupted evaluation goes on where it stopped. Replies and
+before the next one is asked, so an interrupted evaluation resumes there. Replies and
 verdicts are the same each time; latencies are not. Not here: how an answer is decoded
 (:mod:`pearl_train.asking.answering`) and what a right one is (:mod:`pearl_train.asking.scoring`).
 
 Latency is the time from opened pictures to the decoded reply: preparing the pictures, all passes of
-the network, and running the tools where they run; not reading the shard. The first question is
-asked once beforehand, so that nothing is charged for warming up.
+the network, and running the tools if any; not reading the shard. The first question is
+asked once beforehand as a warm-up.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pearl_train.errors import Refused
 
 SCORES = "scores.json"
 UNANSWERED = "no answer within the turns"
-UNANSWERABLE = "cannot be asked: the model refuses its pictures or words; counted as wrong"
+UNANSWERABLE = "not answerable: the model refuses the pictures or words; counted as wrong"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +41,11 @@ class Answered:
     """A model's reply to one question.
 
     ``tokens`` counts those generated, over all turns; ``thought_tokens`` pause tokens and latents
-    put before the answer. ``tools`` and ``errors`` count calls by tool and by ``stage.code``.
-    ``opening`` was given to the model and not said by it, such as ``Answer:``; a reply is judged
-    together with it, as one that the model said whole. ``likelihoods`` are those of the choices,
-    where there are any and an answer came; they take no part in ``latency_s``. ``refused`` says why
-    the question could not be asked of this model, empty where it was.
+    before the answer. ``tools`` and ``errors`` count calls by tool and by ``stage.code``.
+    ``opening`` is the prefilled start of the reply, such as ``Answer:``; a reply is judged
+    together with it. ``likelihoods`` are those of the choices,
+    if there are any and the model answered; ``latency_s`` excludes them. ``refused`` is the reason
+    why this model cannot be asked the question, else empty.
     """
 
     reply: str
@@ -66,14 +66,14 @@ class Answers(Protocol):
     """A model that can be asked."""
 
     def answer(self, question: Question) -> Answered:
-        """The reply to ``question``, the same each time; raises ``Refused`` where it takes none."""
+        """The reply to ``question``, deterministic; raises ``Refused`` if it cannot be asked."""
         ...
 
 
 class Score(Record, frozen=True, kw_only=True):
     """Verdicts on some questions. ``chance`` is the mean of 1/choices, 0 for open questions;
-    ``by_likelihood`` counts where the likeliest choice is the right one, of the questions whose
-    choices were ranked, None where none were; one that came to no answer counts as wrong.
+    ``by_likelihood`` counts questions whose likeliest choice is right, among the questions whose
+    choices were ranked (None without any); a question without an answer counts as wrong.
     ``unanswerable`` are in ``n`` and wrong: the model refuses the picture or the words.
     """
 
@@ -101,9 +101,9 @@ class ToolUse(Record, frozen=True, kw_only=True):
 
 
 class Evaluation(Record, frozen=True, kw_only=True):
-    """What one model scored on one data set; ``trained_on``: it had learned these very questions,
-    as far as its run tells. ``checkpoint``: the step of the run after which its weights were those,
-    None for those of its end and for other models. ``unanswerable`` names the questions that the
+    """The scores of one model on one data set; ``trained_on``: it was trained on these questions,
+    according to its run. ``checkpoint``: the step of the run that the weights come from,
+    None for its end and for other models. ``unanswerable`` names the questions that the
     model refuses, with the reason.
     """
 
@@ -142,12 +142,12 @@ def evaluate(model: Answers, task: Task, folder: Path | None = None) -> Evaluati
     """Ask ``model`` every question of ``task``; lines and scores go to ``folder``, if given.
 
     A question that the model refuses is counted as wrong and named. Raises ``BadInput`` for samples
-    that cannot be read, naming shard and key, and where the model refuses every question.
+    that cannot be read, naming shard and key, and if the model refuses every question.
     """
     lines = list(_lines(model, task, folder))
     if lines and all(line.refused for line in lines):
         raise BadInput(
-            f"expected questions that {task.header.model} can be asked, got {len(lines)} that it "
+            f"expected questions that {task.header.model} can handle, got {len(lines)} that it "
             f"refuses, {lines[0].key} for one: {lines[0].refused}"
         )
     found = msgspec.structs.replace(
@@ -171,7 +171,7 @@ def _lines(model: Answers, task: Task, folder: Path | None) -> Iterator[ItemLine
             for count, number in enumerate(todo):
                 item = item_of(task.reader[number], task.reader.places[number].shard)
                 if count == 0:
-                    _asked(model, item.question)  # warms up what is made at first use
+                    _asked(model, item.question)  # warm-up
                 line = line_of(item, _asked(model, item.question), task.form)
                 store.append(line)
                 yield line
@@ -179,7 +179,7 @@ def _lines(model: Answers, task: Task, folder: Path | None) -> Iterator[ItemLine
 
 
 def _asked(model: Answers, question: Question) -> Answered:
-    """The reply, or why there can be none."""
+    """The reply, or the reason why there is none."""
     try:
         return model.answer(question)
     except Refused as refused:

@@ -1,9 +1,8 @@
 """The explicit-tools baseline: a model writes calls, the real executor runs them, until an answer.
 
-The one module of the trainer that may run tools. Calls are read from the reply by a dialect, run on
-the pictures of the question, and what they show goes back to the model in the chat form that it was
-trained on. Not here: how a model speaks (:mod:`pearl_train.asking.answering`) and whether it is
-right.
+Only this module of the trainer may run tools. A dialect reads the calls from the reply; they run on
+the pictures of the question, and their results go back to the model in the chat form of training.
+Not here: generation (:mod:`pearl_train.asking.answering`) and scoring.
 """
 
 from __future__ import annotations
@@ -131,7 +130,7 @@ class _SpeakerPolicy:
         self._speaker, self._turn_tokens = speaker, turn_tokens
 
     async def act(self, episode: Episode) -> Turn:
-        """What the model says next, after it was shown what its calls returned."""
+        """The model's next turn, given the results of its calls."""
         if episode.seen:
             made = {
                 medium.record.id: picture_of(medium)

@@ -40,10 +40,10 @@ class Header(Record, frozen=True, kw_only=True):
 
 
 class ItemLine(Record, frozen=True, kw_only=True):
-    """One question's line: what was asked, said, understood and spent.
+    """One question's line: the question, the reply, the parsed answer and the cost.
 
-    ``log_likelihoods`` are the means by which the choices were ranked, in their order. ``refused``
-    says why the question could not be asked of this model.
+    ``log_likelihoods`` are the means that rank the choices, in their order. ``refused``
+    is the reason if this model cannot be asked the question.
     """
 
     key: str

@@ -33,9 +33,9 @@ def model_option(command: F) -> F:
 
 def objective_option(command: F) -> F:
     """Adds ``--objective``."""
-    return click.option("--objective", type=click.Choice(OBJECTIVES), help="What is learned.")(
-        command
-    )
+    return click.option(
+        "--objective", type=click.Choice(OBJECTIVES), help="The training objective."
+    )(command)
 
 
 def sets_option(example: str) -> Callable[[F], F]:
@@ -56,9 +56,9 @@ def checkpoint_option(command: F) -> F:
         default="last",
         show_default=True,
         metavar="last|best|STEP",
-        help="Which weights of a run: those of its end, of the checkpoint with the lowest "
-        "validation loss, or after so many steps. A checkpoint is made a model anew each time: "
-        "to ask it often, export it.",
+        help="Weights of a run: those of its end, of the checkpoint with the lowest "
+        "validation loss, or after STEP steps. A checkpoint is converted to a model on each use: "
+        "export it if you use it often.",
     )(command)
 
 
@@ -74,12 +74,12 @@ def config_options(command: F) -> F:
         "configs",
         multiple=True,
         metavar="FILE",
-        help="A TOML file or a preset; of several the later win. [default: nano with --model nano]",
+        help="A TOML file or a preset; later ones override. [default: nano with --model nano]",
     )(command)
 
 
 def chosen_config(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, Any]) -> Config:
-    """The configuration of a command line; a remark on stderr for what nobody chose.
+    """The configuration of a command line; notes on stderr name defaults that matter.
 
     Raises ``UsageError`` with all faults.
     """

@@ -30,7 +30,7 @@ from pearl_train.errors import RunInterrupted
     default="sft,lvr,pearl,tools",
     show_default=True,
     metavar="NAMES",
-    help="What is compared; changes of [objective] follow a plus: sft+view=trajectory.",
+    help="Objectives to compare; add changes of [objective] with a plus: sft+view=trajectory.",
 )
 @model_option
 @config_options
@@ -38,14 +38,14 @@ from pearl_train.errors import RunInterrupted
     "--out",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the comparison; what is finished there is kept.",
+    help="Folder of the comparison; finished parts in it are kept.",
 )
 @click.option(
     "--samples",
     type=click.Choice(["common", "each"]),
     default="common",
     show_default=True,
-    help="Train all on the samples that every row can take, or each on what it can take itself.",
+    help="Train all rows on the samples that every row can use, or each row on all it can use.",
 )
 @allow_unfinished_option
 @json_option
@@ -65,7 +65,7 @@ def compare(
 
     Prints one table with counts, intervals and paired tests; writes comparison.html, accuracy.png
     and comparison.json to --out. Every objective takes as many steps as the others. Interrupted?
-    The same command goes on where it stopped; objectives can be added to a finished comparison.
+    Run the same command again to resume; objectives can be added to a finished comparison.
     """
     interrupted = "interrupted; run the same command again to resume"
     on_interrupt(interrupted)

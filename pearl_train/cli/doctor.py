@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     default=200,
     show_default=True,
     metavar="N",
-    help="Encode at most this many samples, spread over the split, and the likely longest of it.",
+    help="Encode at most this many samples: spread over the split, plus the longest ones.",
 )
 @click.option(
     "--out",
@@ -63,7 +63,7 @@ def doctor(
     fails with a remedy. Exit 0 if none failed; 2 if one found that --data or --model names what it
     cannot be; else 1.
     """
-    on_interrupt("interrupted; nothing is kept: the same command begins anew")
+    on_interrupt("interrupted; nothing was kept: the same command starts over")
     stage("doctor", "loading torch and transformers")
     from pearl_train.doctor import examine
     from pearl_train.doctor.findings import summary, told

@@ -22,9 +22,9 @@ from pearl_train.cli.choices import asking_sets_option, checkpoint_option, data_
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for a line per question and the scores. [default: in RUN/eval, if it is a run]",
+    help="Folder for the answers and scores. [default: a folder in RUN/eval, if RUN is a run]",
 )
-@click.option("--limit", type=click.IntRange(1, 10**9), help="Only the first so many questions.")
+@click.option("--limit", type=click.IntRange(1, 10**9), help="Ask at most this many questions.")
 @checkpoint_option
 @asking_sets_option
 @allow_unfinished_option
@@ -43,8 +43,8 @@ def evaluate(
     """Accuracy by family of questions with intervals, latency, tokens, and tool errors.
 
     RUN is the folder of a finished run, an export, or any model: a folder, a hub id or nano. Only
-    a model trained to call tools gets tools. Interrupted? The same command goes on where it
-    stopped.
+    a model trained to call tools gets tools. Interrupted? Run the same command again to
+    resume.
     """
     on_interrupt("interrupted; run the same command again to resume")
     stage("eval", "loading torch and transformers")

@@ -23,7 +23,7 @@ from pearl_train.cli.choices import checkpoint_option
 @click.option(
     "--adapter",
     is_flag=True,
-    help="Write the adapter alone, for peft, with the processor and the tokens that it needs.",
+    help="Write only the adapter, for peft, with the processor and tokens that it needs.",
 )
 @checkpoint_option
 def export(run: Path, to: Path, checkpoint: str, *, adapter: bool) -> None:
@@ -40,7 +40,7 @@ def export(run: Path, to: Path, checkpoint: str, *, adapter: bool) -> None:
     if adapter:
         export_adapter(run, to, checkpoint)
         say(f"exported to {to}")
-        say(f"load it: the lines in {to / 'README.md'}")
+        say(f"load it: see {to / 'README.md'}")
         return
     export_run(run, to, checkpoint)
     say(f"exported to {to}")

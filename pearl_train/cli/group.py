@@ -17,9 +17,7 @@ _EXTRA = ("accelerate", "peft", "tensorboard")
 
 
 class _Together(Commands):
-    """Of several processes each takes leave of the others if all end alike: when the command is
-    done, or interrupted.
-    """
+    """Destroys the process group after success or an interrupt, when all processes end alike."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -35,8 +33,8 @@ class _Together(Commands):
 
 
 def _hint_at_set(error: click.NoSuchOption) -> None:
-    """Raises a ``UsageError`` that names the choice which an unknown option may stand for, if the
-    command takes choices by --set and has no option of nearly that name.
+    """Raise a ``UsageError`` that suggests a choice for an unknown option, if the command has
+    --set and no option of a similar name.
     """
     from pearl_train.settings.faults import nearest
 
@@ -46,7 +44,7 @@ def _hint_at_set(error: click.NoSuchOption) -> None:
         return
     hint = nearest(tuple(given.lstrip("-").replace("-", "_").split(".")))
     if hint.startswith("did you mean"):
-        told = f"No such option {given!r}. Choices are given as --set KEY=VALUE: {hint}"
+        told = f"No such option {given!r}. Give choices as --set KEY=VALUE: {hint}"
         raise click.UsageError(told, ctx) from error
 
 

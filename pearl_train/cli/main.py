@@ -1,4 +1,4 @@
-"""``pearl-train``: its program. Nothing is imported before Ctrl-C is heard."""
+"""The program ``pearl-train``. It handles Ctrl-C before it imports anything else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main() -> None:
     program = is_program(main)
     with like_ctrl_c(program=program):
         wait_passively()
-        # read before tokenizers is imported: it warns about every fork of a data loader otherwise
+        # set before tokenizers is imported, which otherwise warns about every fork of a data loader
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         if program and "RANK" in os.environ:
             end_with_parent()  # torchrun

@@ -1,4 +1,4 @@
-"""Of several processes one prints (:mod:`pearl_data.terminal` says what reaches the terminal)."""
+"""Output of one of several processes, through :mod:`pearl_data.terminal`."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ from pearl_train.cli.choices import asking_sets_option, checkpoint_option
     multiple=True,
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A picture; repeat it for several, in the order of the question.",
+    help="A picture; repeat the option for several, in the order of the question.",
 )
-@click.option("--question", required=True, help="What is asked about the pictures.")
+@click.option("--question", required=True, help="The question about the pictures.")
 @click.option(
     "--choices",
     multiple=True,
     metavar="A,B,...",
-    help="The answers to choose from. Given several times, each is one answer, commas and all.",
+    help="The possible answers. If repeated, each value is one answer and may contain commas.",
 )
 @checkpoint_option
 @asking_sets_option
@@ -73,7 +73,7 @@ def predict(
             say(f"{picture['id']}: opened with {told}", err=True)
     if offered and found.stated is None:
         ranking = f"; by likelihood: {found.ranking()}" if found.likelihoods else ""
-        say(f"none of the choices was stated{ranking}", err=True)
+        say(f"the reply states none of the choices{ranking}", err=True)
     found.must_say_something()
     if offered and found.stated is None:
         say("the reply was:", err=True)

@@ -30,12 +30,12 @@ from pearl_train.cli.output import first_process
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with the run in this folder, with its own choices.",
+    help="Resume the run in this folder, with its own choices.",
 )
 @click.option(
     "--on-collapse",
     type=click.Choice(["warn", "stop"]),
-    help="What to do when the views collapse.",
+    help="Reaction to a collapse of the views.",
 )
 @allow_unfinished_option
 @json_option
@@ -54,7 +54,7 @@ def run(
     """Train a model on the trajectories in --data.
 
     Writes checkpoints, metrics, curves, the trained model with its processor and a model card to
-    --out. Interrupted? --resume RUN goes on where it stopped; the weights end up the same, bit for
+    --out. Interrupted? --resume RUN continues the run; the weights end up the same, bit for
     bit on a CPU. Several GPUs: torchrun --standalone --nproc-per-node 4 -m pearl_train.cli.main
     run ...
     """
@@ -90,8 +90,8 @@ def run(
 
 
 def _alone(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, object]) -> None:
-    """Raises ``UsageError`` for choices given with ``--resume``, which has its own, but for those
-    that train nothing (``MAY_CHANGE``).
+    """Raise ``UsageError`` for choices given with ``--resume``, which has its own, except those
+    that do not affect training (``MAY_CHANGE``).
     """
     from pearl_train.settings.variants import MAY_CHANGE
 
@@ -103,6 +103,6 @@ def _alone(configs: tuple[str, ...], sets: tuple[str, ...], flags: dict[str, obj
     given += ["--config"] * bool(configs) + [f"--set {text}" for text in fixed]
     if given:
         raise UsageError(
-            f"--resume goes on with the choices in RUN/config.toml: leave out {', '.join(given)}, "
+            f"--resume uses the choices in RUN/config.toml: remove {', '.join(given)}, "
             "or start a new run with --out"
         )

@@ -1,8 +1,8 @@
-"""The samples that every row of a comparison can take, so that all rows train on the same ones.
+"""The samples that every row of a comparison can use, so that all rows train on the same ones.
 
-A limit of length and a processor's refusal depend on what a row reads: the trajectory may not fit
-where the answer does. What each row can take follows from the records alone
-(:mod:`pearl_train.views.by_size`); a sample that one row cannot take is none for all.
+The length limit and the processor's refusals depend on the views of a row: a trajectory may be too
+long although the answer fits. The records alone decide which samples each row can use
+(:mod:`pearl_train.views.by_size`); a sample that one row cannot use is dropped for all.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from pearl_train.views.encode import Dropped, Encoder
 from pearl_train.views.left_out import how_to_keep, too_many_refused
 
 COMMON = "common.json"
-"""Where a comparison keeps what every row can take."""
+"""File of a comparison with the samples that every row can use."""
 
 
 class Common(Record, frozen=True, kw_only=True):
-    """What rows can take of ``samples``: ``without`` are the keys that take no part in any row,
-    with the reason; ``by_row`` counts what each row cannot take, ``reasons`` are all of theirs.
+    """The samples that rows can use, of ``samples``: ``without`` are the keys dropped in every row,
+    with the reason; ``by_row`` counts the samples that each row cannot use, ``reasons`` are all of
+    their reasons.
     ``of`` is a hash of the rows and the data.
     """
 
@@ -45,17 +46,17 @@ class Common(Record, frozen=True, kw_only=True):
 
     @property
     def kept(self) -> int:
-        """How many samples every row trains on."""
+        """The number of samples that every row trains on."""
         return self.samples - len(self.without)
 
 
 def common_samples(
     data: Path, split: str, configs: Mapping[str, Config], encoder: Encoder, out: Path
 ) -> Common:
-    """What the rows ``configs``, by name, can take of ``split`` of ``data``; ``encoder`` is of the
-    model that all train. It is kept in ``out`` for the same rows and data.
+    """The samples of ``split`` of ``data`` that the rows ``configs``, by name, can use; ``encoder``
+    belongs to the model that all train. The result is stored in ``out`` for the same rows and data.
 
-    Raises ``BadInput`` where the model refuses too many samples.
+    Raises ``BadInput`` if the model refuses too many samples.
     """
     parts: dict[str, object] = {
         name: [config.data, config.objective, config.model] for name, config in configs.items()
@@ -72,13 +73,13 @@ def common_samples(
 
 
 def must_leave_some(found: Common, data: DataConfig) -> None:
-    """Raises ``BadInput`` where no sample is left that every row can take."""
+    """Raise ``BadInput`` if there is no sample that every row can use."""
     if found.kept:
         return
-    told = ", ".join(f"{name} cannot take {n}" for name, n in found.by_row.items())
+    told = ", ".join(f"{name} cannot use {n}" for name, n in found.by_row.items())
     raise BadInput(
-        f"expected samples that every row can take, got {found.samples} of which none is: {told}; "
-        f"{how_to_keep(found.reasons, data)}, or compare each row on what it can take (--samples "
+        f"expected samples that every row can use, got none of {found.samples}: {told}; "
+        f"{how_to_keep(found.reasons, data)}, or let each row train on all it can use (--samples "
         "each)"
     )
 
@@ -112,10 +113,10 @@ def _taken_by_all(
 
 
 def agreed(wanted: Mapping[str, str], folders: Sequence[RunFolder]) -> dict[str, str]:
-    """The samples that take no part, where the runs in ``folders`` that began know theirs already.
+    """The dropped samples according to the runs in ``folders`` that have begun.
 
-    Rows of an earlier comparison may have kept fewer. Raises ``UsageError`` where a run trains on
-    samples that another row cannot take.
+    Rows of an earlier comparison may have used fewer. Raises ``UsageError`` if a run trains on
+    samples that another row cannot use.
     """
     begun = [(folder, folder.read_without()) for folder in folders if folder.config.is_file()]
     if not begun:
@@ -135,7 +136,7 @@ def agreed(wanted: Mapping[str, str], folders: Sequence[RunFolder]) -> dict[str,
 
 
 def _plan(config: Config) -> ViewPlan:
-    """Every view that the row reads, whenever it does."""
+    """Every view that the row reads at any step."""
     plan = plan_views(config.objective)
     return plan._replace(target=plan.target or "cache" in needs(config.objective))
 

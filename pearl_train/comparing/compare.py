@@ -3,7 +3,7 @@
 Each is trained into a folder of its own, then asked all held-out questions; beside them stands the
 model before training. Every row has its count, interval and exact paired test against ``sft``;
 above them stand what chance gives and what a rule without eyes gives. Finished runs and answered
-questions are kept, so an interrupted comparison goes on, and objectives can be added later.
+questions are kept, so an interrupted comparison resumes, and objectives can be added later.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ TARGETS = "targets"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be compared.
+    """Options of a comparison.
 
     ``configs``, ``sets`` and ``flags`` make the configuration that all share, as for ``run``;
     ``variants`` what differs. ``test``, ``share``: as for
     :func:`pearl_train.comparing.held_out.hold_out`. ``samples``: all rows train on those that every
-    row can take (``common``), or each on what it can take itself.
+    row can use (``common``), or each on all it can use (``each``).
     """
 
     data: Path
@@ -75,8 +75,8 @@ class Request:
 
 class Row(Record, frozen=True, kw_only=True):
     """One model's results. ``against`` is the paired test against the reference row; ``folder``,
-    below that of the comparison, holds a line for every question. ``asked`` says how its answers
-    begin; ``otherwise``: not as it was trained to begin them.
+    below that of the comparison, holds a line for every question. ``asked`` is the start of its
+    answers; ``otherwise``: it differs from training.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Row(Record, frozen=True, kw_only=True):
 
 
 class Comparison(Record, frozen=True, kw_only=True):
-    """Everything that the table and the page show. ``train_samples`` of ``train_of`` are trained
+    """The data of the table and the page. ``train_samples`` of ``train_of`` are trained
     on, or fewer by each row with ``samples`` "each"; ``cannot_take`` counts what each row cannot.
     """
 
@@ -197,8 +197,8 @@ class _Session:
         self.common = Common(samples=len(held.train.samples))
 
     def base(self, config: Config, rows: Mapping[str, Config]) -> Row:
-        """The model before training; before it is asked, what ``rows`` train on is settled."""
-        # asked in the type in which trained rows are stored and asked
+        """Evaluate the model before training; first settle the samples that ``rows`` train on."""
+        # in the dtype of the trained rows
         model = msgspec.structs.replace(config.model, lora=None, dtype="float32")
         objective = msgspec.structs.replace(config.objective, name="sft", pause_tokens=0)
         plain = msgspec.structs.replace(config, model=model, objective=objective)
@@ -207,7 +207,7 @@ class _Session:
         return self._examined(BASE, place, folder, None, lambda one: self._agree(rows, one.encoder))
 
     def _agree(self, rows: Mapping[str, Config], encoder: Encoder) -> None:
-        """Settle what all rows train on; raises ``UsageError`` where a run does otherwise."""
+        """Settle the samples that all rows train on; ``UsageError`` if a run uses others."""
         split = next(iter(rows.values())).data.split
         path, out = self.held.train.path, self.request.out
         found = common_samples(path, split, rows, encoder, out)
@@ -347,7 +347,7 @@ class _Session:
 
 
 def _asked_how(model: Answerer) -> str:
-    """How the answers of ``model`` begin, in a few words."""
+    """The start of the answers of ``model``, in a few words."""
     objective = model.config.objective
     thinking = {
         "pause": f"{objective.pause_tokens} pause tokens, ",
@@ -359,7 +359,7 @@ def _asked_how(model: Answerer) -> str:
 
 
 def writes_calls(config: Config) -> bool:
-    """Whether a model trained by ``config`` learned to begin with thoughts and calls alone."""
+    """True if training by ``config`` teaches answers that begin with thoughts and calls only."""
     return "answer" not in plan_views(config.objective).branches and config.objective.name != "lvr"
 
 

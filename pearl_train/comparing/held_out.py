@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 
 
 class Side(NamedTuple):
-    """A data set and the split of it that is used; None means all of it. ``splits`` it has."""
+    """A data set and the split to use (None: all of it). ``splits`` are those that it has."""
 
     path: Path
     split: str | None
@@ -79,7 +79,7 @@ def hold_out(
     ``test`` is a data set of its own, ``test_split`` the split of it, or of ``data``, to test on.
     Without either, a split ``test`` or ``val`` of ``data``; without that, ``share`` (0..1) of the
     pictures, chosen by ``seed``, with everything asked about them, goes to ``out/test`` and the
-    rest to ``out/train``. Raises ``UsageError`` where a question is on both sides, and ``BadInput``
+    rest to ``out/train``. Raises ``UsageError`` if a question is on both sides, and ``BadInput``
     for data whose run has not ended unless ``allow_unfinished``.
     """
     side = partial(_side, allow_unfinished=allow_unfinished)

@@ -64,7 +64,7 @@ class Looked(NamedTuple):
 def look(model: Answerer, reader: DatasetReader, numbers: list[int]) -> Looked:
     """Cosines and nearest tokens of the latents on the samples ``numbers``.
 
-    Samples whose region is unknown (dropped by the encoder), and those that the model refuses, are
+    Samples with an unknown region (dropped by the encoder), and those that the model refuses, are
     skipped.
     """
     thoughts: list[Thought] = []

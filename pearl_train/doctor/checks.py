@@ -4,7 +4,7 @@
     model      loads, with finite weights; something is trained
     processor  sees pictures; its template takes our turns
     tokens     each of ours is one id, there and back
-    samples    can be read and encoded; what is left out or made smaller
+    samples    can be read and encoded; those dropped or made smaller
     validation the same of the split whose loss is measured at every checkpoint
     reload     the processor, saved and loaded again, makes the same ids
     lengths    tokens of pictures and samples; the longest sample

@@ -1,8 +1,8 @@
-"""Samples read and encoded as training would: how long they are, what is left out, what is broken.
+"""Reads and encodes samples as training does: lengths, dropped samples, faults.
 
-Of a large split samples are taken evenly, and besides them those that are likely its longest by
-their records (:mod:`pearl_train.doctor.ranking`). Pictures that the model refuses are looked for in
-every record (:mod:`pearl_train.doctor.refusals`).
+Of a large split it takes evenly spaced samples, and those that are probably the longest by their
+records (:mod:`pearl_train.doctor.ranking`). It checks every record for pictures that the model
+refuses (:mod:`pearl_train.doctor.refusals`).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Scan:
 
 
 def samples(patient: Patient) -> Finding:
-    """Whether samples can be read and encoded, and what of them is changed or left out."""
+    """The finding on readable and encodable samples, with those changed or dropped."""
     numbers = spread(patient.numbers, patient.samples)
     scan = patient.scan = scan_of(patient, patient.full_plan, numbers)
     untried = sorted(set(patient.numbers) - set(numbers))
@@ -118,7 +118,7 @@ def samples(patient: Patient) -> Finding:
         return Finding(
             check="samples",
             status="fail",
-            told=f"{len(scan.dropped)} of {scan.tried} are left out, {reason.key} in "
+            told=f"{len(scan.dropped)} of {scan.tried} are dropped, {reason.key} in "
             f"{reason.shard} for one: {reason.reason} ({reason.detail})",
             remedy=how_to_keep(reasons_of(scan), patient.config.data),
             lines=lines,
@@ -134,11 +134,11 @@ def samples(patient: Patient) -> Finding:
         changed = [f"{n} {_CHANGES[name]}" for name, n in counts.items() if n]
         every = f"{len(refused.keys_refused)} of all are refused by the model and dropped"
         changed += [every] * bool(refused)
-        told += "; " + ", ".join([f"{len(scan.dropped)} left out", *changed])
+        told += "; " + ", ".join([f"{len(scan.dropped)} dropped", *changed])
         return Finding(
             check="samples", status="warn", told=told, remedy=remedy, lines=lines, figures=figures
         )
-    told += ", none left out" + ("" if lines else ", none changed")
+    told += ", none dropped" + ("" if lines else ", none changed")
     return Finding(check="samples", status="pass", told=told, lines=lines, figures=figures)
 
 
@@ -152,7 +152,7 @@ def _add_longest(patient: Patient, scan: Scan, untried: Sequence[int]) -> None:
     scan.faults += further.faults
     scan.among = f" of {ranked.records} by their records"
     if further.dropped:
-        scan.among += f", {len(further.dropped)} that are left out aside"
+        scan.among += f", {len(further.dropped)} that are dropped aside"
 
 
 def scan_of(patient: Patient, plan: ViewPlan, numbers: Sequence[int]) -> Scan:
@@ -270,7 +270,7 @@ def told_of(reasons: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def reasons_of(scan: Scan) -> set[str]:
-    """Why samples were left out."""
+    """The reasons for dropped samples."""
     return {dropped.reason for dropped in scan.dropped}
 
 

@@ -1,8 +1,8 @@
-"""A few samples asked in the same words, so that only their pictures tell their answers apart.
+"""A few samples with the same question, so that only their pictures distinguish the answers.
 
-What cannot be told apart by words cannot be learned by heart from words: whatever is before a
-learned token being equal, no model does better than to give each next token its share. That is a
-loss known beforehand (:func:`blind`), and a model that goes well below it sees.
+Equal words cannot be memorised with different answers: after equal prefixes, the best text-only
+model predicts the frequencies of the next tokens. Its loss is known beforehand (:func:`blind`); a
+model with a clearly lower loss uses the pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pearl_train.views.encode import Dropped, encode_sample
 def asked_alike(patient: Patient, most: int) -> list[EncodedSample]:
     """At most ``most`` samples, all with the question of the first and no choices, with answers as
     different as the samples have them. Those whose pictures take equally many tokens are preferred:
-    a number of tokens would tell them apart. One that no longer fits is left out.
+    a number of tokens would tell them apart. One that no longer fits is dropped.
     """
     chosen = _chosen(patient, most)
     question = patient.reader.record(chosen[0].number).task.question
@@ -41,10 +41,10 @@ def asked_alike(patient: Patient, most: int) -> list[EncodedSample]:
 
 
 class Blind(NamedTuple):
-    """How far words alone lead: ``loss`` is the least per learned token, in nats, of a model that
-    sees no picture; ``floor`` the same per token that words leave open; both 0 where they tell
-    everything. ``places`` numbers, for every learned token, sample by sample, the words before it
-    where these leave it open; -1 where they do not.
+    """The best text-only score: ``loss`` is the least loss per learned token, in nats, without
+    pictures; ``floor`` the same per ambiguous token; both 0 without ambiguous tokens. ``places``
+    gives for every learned token, sample by sample, the number of its prefix if the token is
+    ambiguous, else -1.
     """
 
     loss: float
@@ -53,13 +53,13 @@ class Blind(NamedTuple):
 
     @property
     def open(self) -> int:
-        """How many learned tokens words leave open."""
+        """The number of learned tokens that the text leaves ambiguous."""
         return sum(place >= 0 for place in self.places)
 
 
 def blind(samples: Sequence[EncodedSample]) -> Blind:
-    """What a model that sees no picture of ``samples`` can come to: it gives each next token its
-    share of what follows the same tokens.
+    """The best score of a text-only model on ``samples``: it predicts the frequency of each next
+    token after the same prefix.
     """
     following: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
     places: list[tuple[int, ...]] = []

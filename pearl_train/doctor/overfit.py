@@ -1,11 +1,11 @@
-"""Whether one small batch can be learned by heart, pictures and all: the shortest proof that
-everything is joined up.
+"""Overfitting check: the model must memorise one small batch, pictures included. This is the
+shortest proof that data, model and loss work together.
 
-All samples are asked in the same words (:mod:`pearl_train.doctor.one_question`), so that a model
-which does not see them can only come down to a loss that is known beforehand. That is judged on the
-tokens that words leave open: in a long trajectory they are few, and a mean over all tokens hardly
-shows them. The updates are those of training (:func:`pearl_train.training.update.update`), at its
-own learning rate. They change the doctor's weights, so this check comes last.
+All samples have the same question (:mod:`pearl_train.doctor.one_question`), so the lowest loss of a
+text-only model is known. The check compares the loss at the tokens that the text leaves ambiguous:
+a long trajectory has few of them, and they hardly affect the mean over all tokens. The updates are
+those of training (:func:`pearl_train.training.update.update`), at its own learning rate. They
+change the doctor's weights, so this check comes last.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from pearl_train.views.batch import Batch, BranchName
 
 #: Updates at most, and seconds, of which a slow machine needs more.
 STEPS, SECONDS = 200, 60.0
-#: Learned by heart: below this share of the first loss, and at the tokens that words leave open
-#: below this share of what is possible without pictures.
+#: Memorised: the loss is below this share of the first loss, and at ambiguous tokens below this
+#: share of the best text-only loss.
 SHARE, OF_BLIND = 0.15, 0.5
-#: As good as blind: between these shares of what is possible without pictures.
+#: As good as text-only: between these shares of the best text-only loss.
 NO_BETTER, NO_WORSE = 0.9, 1.5
 #: A loss per token that leaves nothing to learn.
 KNOWN = 0.02
-#: Where words leave less open, per learned token, a loss says too little to blame pictures.
+#: With a smaller text-only loss per learned token, the loss cannot show that pictures are unused.
 TINY = 0.1
-#: Updates between looks at what words leave open.
+#: Updates between measurements at the ambiguous tokens.
 LOOK_EVERY = 5
-#: Outputs of different pictures that differ by less, as a share of their size, are the same.
+#: Outputs for different pictures that differ by less, relative to their size, count as equal.
 SAME = 1e-3
 
 
 class Look(NamedTuple):
-    """What the network makes of the tokens that words leave open: the mean ``loss``, and if its
-    outputs differ ``apart`` where only the picture does.
+    """The network at the ambiguous tokens: the mean ``loss``, and ``apart``: True if its outputs
+    differ when only the picture differs.
     """
 
     loss: float
@@ -52,7 +52,7 @@ class Look(NamedTuple):
 
 
 def by_heart(first: float) -> float:
-    """The loss per token at which the words are known, from that of the first update."""
+    """The loss per token that counts as memorised, given the loss of the first update."""
     return max(SHARE * first, KNOWN)
 
 
@@ -103,7 +103,7 @@ def _goal(floor: Blind) -> float:
 
 @torch.no_grad()
 def _look(patient: Patient, batch: Batch, branch: BranchName, floor: Blind) -> Look:
-    """What the network makes now of the tokens of ``branch`` that words leave open."""
+    """Measure the network at the ambiguous tokens of ``branch``."""
     backbone = patient.backbone.eval()
     try:
         hidden, _ = read_rows(backbone, batch, batch.context)
@@ -127,7 +127,7 @@ def _judged(
     rate: float,
     keys: tuple[str, ...],
 ) -> Finding:
-    """The finding; ``look`` is the last one, None where words tell everything."""
+    """The finding; ``look`` is the last measurement, None without ambiguous tokens."""
     vlm, last = [values["vlm"] for values in losses], losses[-1]
     first, least, end = vlm[0], min(vlm), vlm[-1]
     hidden = {"vlm", "loss", "grad_norm"}

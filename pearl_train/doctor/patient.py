@@ -88,7 +88,7 @@ class Patient:
             self.reader[number], self.reader.places[number].shard, plan, self.encoder
         )
         if isinstance(made, Dropped):
-            raise BadInput(f"{made.shard}, sample {made.key}: left out: {made.reason}")
+            raise BadInput(f"{made.shard}, sample {made.key}: dropped: {made.reason}")
         return made
 
     def few(self, most: int = FEW) -> list[EncodedSample]:

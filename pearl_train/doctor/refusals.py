@@ -1,8 +1,8 @@
-"""Samples of a split that the model's processor or tokenizer refuses, found by every record.
+"""Finds the samples of a split that the model's processor or tokenizer refuses.
 
-The shape of every picture is read, not that of the few samples that are encoded: one strip among
-thousands is met by the run, too. Only samples with a picture of an odd size, or with more choices
-than letters, are tried further. Not here: refusals of words, which the samples encoded show.
+It reads the shape of every picture from the records, since the run meets every sample. It encodes
+only samples with a picture of an unusual shape, or with more choices than letters. Not here:
+refusals of words, which show in the encoded samples.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pearl_train.views.batch import ViewPlan
 from pearl_train.views.by_size import BlankPictures, measure
 from pearl_train.views.encode import Dropped
 
-#: A picture is odd that is longer than so many times its width, or has a side of fewer pixels.
+#: A picture is unusual if the ratio of its sides is higher, or a side has fewer pixels.
 LONG, SMALL_PX = 8, 32
 
 
 class Refusals(dict[str, dict[str, str]]):
-    """What was refused of samples, by reason and key."""
+    """Refused samples, by reason and key."""
 
     @property
     def keys_refused(self) -> list[str]:
@@ -31,19 +31,19 @@ class Refusals(dict[str, dict[str, str]]):
         return sorted({key for found in self.values() for key in found})
 
     def add(self, dropped: Iterable[Dropped]) -> None:
-        """Take up those of ``dropped`` that are refusals."""
+        """Add those of ``dropped`` that are refusals."""
         for one in dropped:
             if one.reason in REFUSALS:
                 self.setdefault(one.reason, {})[one.key] = one.detail
 
 
 def refusals(patient: Patient, plan: ViewPlan, numbers: Iterable[int]) -> Refusals:
-    """What the model refuses of the samples ``numbers``, read in the views of ``plan``."""
+    """The samples of ``numbers`` that the model refuses in the views of ``plan``."""
     blanks, found = BlankPictures(patient.encoder.preparer), Refusals()
     for number in numbers:
         try:
             record = patient.reader.record(number)
-        except PearlError:  # whoever encodes it hears what is wrong
+        except PearlError:  # reported when it is encoded
             continue
         if is_odd(record, patient.config.data.answers):
             shard = patient.reader.places[number].shard
@@ -56,7 +56,7 @@ def refusals(patient: Patient, plan: ViewPlan, numbers: Iterable[int]) -> Refusa
 
 
 def is_odd(record: Trajectory, answers: str) -> bool:
-    """Whether a model may refuse ``record`` for what can be told without encoding it."""
+    """True if a model may refuse ``record``, judged without encoding it."""
     if answers == "letter" and len(record.task.choices) > MOST_LETTERED:
         return True
     sizes = [sorted((medium.width, medium.height)) for medium in record.media]

@@ -51,7 +51,7 @@ def validation(patient: Patient) -> Finding:
         return Finding(
             check="validation",
             status="warn",
-            told=f"all {scan.tried} of split {VALIDATION} are left out: a run measures no "
+            told=f"all {scan.tried} of split {VALIDATION} are dropped:  a run measures no "
             "validation loss, and keeps no best checkpoint",
             remedy=remedy,
             lines=lines,

@@ -1,8 +1,8 @@
-"""A trained network as a folder that plain transformers loads: no trace of peft, nor of us.
+"""Export of a trained network as a folder that plain transformers loads, without peft or us.
 
 LoRA is merged and trained rows are written into their matrices, in float32: bfloat16 has 8 bits of
-precision, which round most of a small update away. The processor holds the limit of pixels, the
-generation config how replies were decoded, and ``pearl.sha256`` the hashes of all of it. Left out:
+precision, which rounds most of a small update away. The processor holds the pixel limit, the
+generation config the decoding of replies, ``pearl.sha256`` the hashes of all files. Not here:
 checkpoints to resume from (:mod:`pearl_train.training.checkpoint`).
 """
 
@@ -31,13 +31,13 @@ def export_model(
     *,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Writes network and processor into the new ``folder``; loads with ``from_pretrained``.
+    """Write network and processor to the new ``folder``, for ``from_pretrained``.
 
     The backbone stays as it is; with LoRA a float32 copy of the weights is held while merging.
     ``dtype`` converts the weights (bfloat16 halves the folder, and rounds what was learned). The
     generation config is that of :mod:`pearl_train.model.generation`, with ``max_new_tokens``. The
-    folder appears whole or not at all. Raises ``UsageError`` if it exists and is not empty,
-    ``BadInput`` for weights that are not finite, ``CannotWrite`` where the disk is full.
+    folder is complete or absent. Raises ``UsageError`` if it exists and is not empty,
+    ``BadInput`` for weights that are not finite, ``CannotWrite`` if the disk is full.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -74,7 +74,7 @@ def _write(network: Any, backbone: Backbone, partial: Path, max_new_tokens: int 
 
 
 def merged(backbone: Backbone, dtype: torch.dtype | None = None) -> Any:
-    """The transformers model with adapters merged in float32: a copy, on the CPU, where there are
+    """The transformers model with adapters merged in float32: a copy, on the CPU, if there are
     any to merge.
     """
     network: Any = backbone.network

@@ -1,8 +1,8 @@
-"""How a model replies, written once: as ``predict``, ``eval`` and ``compare`` decode, so an export.
+"""The decoding of replies: the same in ``predict``, ``eval``, ``compare`` and exports.
 
-Greedy decoding over every token but ours, until a stop token. What the base's own
-``generation_config.json`` asks for besides (sampling, a repetition penalty) is not used: it was
-chosen for chats, and a penalty on tokens of the question changes answers that are words of it.
+Greedy decoding over every token except ours, until a stop token. Other settings in the base's
+``generation_config.json`` (sampling, a repetition penalty) are not used: they were made for chats,
+and a penalty on tokens of the question would change answers that repeat its words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers import GenerationConfig
 from pearl_train.model.tokens import SpecialTokens
 from pearl_train.views.templates import ChatTemplate
 
-#: Settings of a base that would change greedy decoding, with the values that change nothing.
+#: Settings that change greedy decoding, with their neutral values.
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "num_beams": (None, 1),
     "repetition_penalty": (None, 1.0),
@@ -54,8 +54,8 @@ def decoding(
 
 
 def not_used(base: GenerationConfig, ours: Sequence[int] = ()) -> list[str]:
-    """What ``base`` asks for that would change greedy decoding, as ``name = value``; that it keeps
-    ``ours`` from being said is no difference.
+    """Settings of ``base`` that would change greedy decoding, as ``name = value``; a ban on
+    ``ours`` does not count.
 
     >>> not_used(GenerationConfig(repetition_penalty=1.05, do_sample=True))
     ['repetition_penalty = 1.05']

@@ -1,8 +1,8 @@
-"""A network and its processor from ``nano``, a folder or a hub id, or one error that says why not.
+"""Loads a network and its processor from ``nano``, a folder or a hub id.
 
-What is refused here would otherwise go wrong later and far away: a folder of another kind of model,
-weights that are missing or not finite, a processor that cannot see, a family whose picture tokens
-see each other. Not here: what we add to a network (:mod:`pearl_train.model.build`).
+Reports one clear error for models that would fail later: another kind of model, missing or
+non-finite weights, a processor without pictures, a family whose picture tokens attend to each
+other. Not here: our additions to a network (:mod:`pearl_train.model.build`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def load_model(config: ModelConfig) -> tuple[nn.Module, Any]:
     """The network in evaluation mode, on the CPU, and its processor.
 
     With LoRA and ``dtype`` bfloat16 the weights are bfloat16; with full fine-tuning float32 always.
-    Raises ``UsageError`` for what is no model to be trained here, and ``BadInput`` for one whose
+    Raises ``UsageError`` for an unsupported model, and ``BadInput`` for one whose
     weights are not finite, or whose files are not those that were exported, naming it.
     """
     place = _place(config.id)
@@ -122,10 +122,10 @@ def _network(config: ModelConfig, place: str) -> nn.Module:
 
 
 def _other_shapes(model_id: str, wrong: Sequence[tuple[str, Any, Any]]) -> str:
-    """What to say of weights that have other shapes than the configuration gives them."""
+    """The error for weights whose shapes differ from the configuration."""
     told = [f"{name} {tuple(got)}, expected {tuple(expected)}" for name, got, expected in wrong]
     empty = sum(0 in tuple(got) for _, got, _ in wrong)
-    remedy = "config.json and weights are not of one model: download or export it again"
+    remedy = "config.json and weights belong to different models: download or export it again"
     if empty == len(wrong):
         remedy = (
             "weights without elements are what DeepSpeed ZeRO-3 saves of shards: save the model "

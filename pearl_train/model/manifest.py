@@ -1,7 +1,7 @@
-"""Hashes beside an exported model: ``pearl.sha256`` names every file that decides an answer.
+"""Hashes of an exported model: ``pearl.sha256`` lists every file that affects an answer.
 
 Its lines are those of ``sha256sum``, so that ``sha256sum -c pearl.sha256`` checks a copy without
-this toolkit. Left out of it are the card and pictures, which people may change.
+this toolkit. It does not list the card and pictures, which people may change.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MANIFEST = "pearl.sha256"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^/\\\0]+(?:/[^/\\\0]+)*)")
 _FREE = frozenset({".md", ".png"})
 _REMEDY = (
-    "copy or export the model again (a run writes its own anew: pearl-train run --resume RUN), or "
-    f"remove {MANIFEST} if it was changed on purpose"
+    "copy or export the model again (a run rewrites its own: pearl-train run --resume RUN), or "
+    f"remove {MANIFEST} if the change was deliberate"
 )
 
 
 def write_manifest(folder: Path, known: Mapping[str, str] | None = None) -> None:
-    """Write down the hash of every file in ``folder``; those that are ``known`` are not read."""
+    """Write the hash of every file in ``folder``; files with ``known`` hashes are not read."""
     digests = dict(known or {})
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -34,8 +34,8 @@ def write_manifest(folder: Path, known: Mapping[str, str] | None = None) -> None
 
 
 def read_manifest(folder: Path) -> dict[str, str] | None:
-    """The hashes that ``folder`` has beside it, by file; None if it has none. Raises ``BadInput``
-    for lines that are none.
+    """The hashes in ``folder``, by file; None without a manifest. Raises ``BadInput`` for invalid
+    lines.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -53,7 +53,7 @@ def read_manifest(folder: Path) -> dict[str, str] | None:
 
 
 def damage(folder: Path) -> str | None:
-    """What of ``folder`` is not as it was written, by file; None if all is, or nothing says."""
+    """The fault of the first changed file of ``folder``; None without one, or without hashes."""
     try:
         known = read_manifest(folder)
     except BadInput as error:
@@ -68,6 +68,6 @@ def damage(folder: Path) -> str | None:
 
 
 def check_manifest(folder: Path) -> None:
-    """Raises ``BadInput`` naming the first file of ``folder`` that is not as it was written."""
+    """Raise ``BadInput`` naming the first changed file of ``folder``."""
     if found := damage(folder):
         raise BadInput(f"{found}; {_REMEDY}")

@@ -1,4 +1,4 @@
-"""D(h_hat_R, h_R): how far a predicted embedding is from its target.
+"""D(h_hat_R, h_R): the distance of a predicted embedding from its target.
 
 A function per name, from two (B, H) to (B,), in float32. Plain L2 is not among them: it trains
 badly (LLM-JEPA: 2.2 % where cosine gives 71.5 %), as does InfoNCE at small batches (34 %).

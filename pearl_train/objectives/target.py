@@ -1,11 +1,11 @@
-"""h_R: the embedding of the trajectory view, by whom it is made and where it is read.
+"""h_R: the embedding of the trajectory view, by the network that computes it.
 
     online        the network itself, without gradient (the paper)
     ema           its moving average
     frozen-base   the network before training: adapters off, or computed before the first step
 
-A target is what a view means, not one draw of it: dropout is off while it is made, in every module
-of the network that makes it (:func:`without_dropout`), whatever mode training is in. The LM head
+A target must be deterministic: dropout is off while it is computed, in every module
+of the network (:func:`without_dropout`), in training mode too. The LM head
 does not run.
 """
 

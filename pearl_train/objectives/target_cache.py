@@ -3,9 +3,9 @@
 What the base makes of a trajectory never changes, so with a cache no trajectory picture is encoded
 while training. A target's name is a hash of all that decides it: the sample's key, the hash of its
 record (which holds those of its pictures' pixels), the base's weights, the processor with its
-template, and the options of target, data and model that shape the view. What became of a sample on
-the way (made smaller, or left out) is kept with the targets. Processes and runs can share a folder;
-but for a killed process, no stop loses a target that was made.
+template, and the options of target, data and model that shape the view. Changes of a sample
+(made smaller, or dropped) are kept with the targets. Processes and runs can share a folder;
+unless a process is killed, no stop loses a computed target.
 
 A run reads targets from its own folder alone, so that nothing outside changes them when it is
 resumed; from a folder that runs share, it takes the files it lacks, and gives those it makes.
@@ -162,10 +162,10 @@ class TargetCache:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of files that came since, from other processes; a damaged one is set aside,
+        """Add new files of other processes; a damaged one is set aside,
         so that its targets are missing.
 
-        Where two hold the same target, the first by name counts, whichever came first.
+        If two hold the same target, the first by name counts.
         """
         for path in target_files(self.folder):
             if path in self._tensors:

@@ -1,10 +1,10 @@
-"""Files of cached targets: safetensors that appear whole under a name of their content.
+"""Files of cached targets: safetensors, written atomically, named by their content.
 
-A file holds targets by their content keys and, in its metadata, what became of samples on the way:
-what was changed for a target, and which samples have none and why. Files are never changed, so one
-may lie in several folders, where the file system allows as the same bytes. Each is compared with
-its name when it is read; one that differs is set aside, and its targets are made anew. Left out:
-what a content key is made of (:mod:`pearl_train.objectives.target_cache`).
+A file holds targets by their content keys and, in its metadata, the changes of samples and the
+samples without a target, with reasons. Files never change, so several folders may hold the same
+file, as hard links if possible. Each is compared with its name when it is read; a mismatch is set
+aside, and its targets are computed again. Not here: content keys
+(:mod:`pearl_train.objectives.target_cache`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """The part of a safetensors header that says what no tensor does."""
+    """The metadata of a safetensors header."""
 
     metadata: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
 
@@ -62,9 +62,9 @@ def target_files(folder: Path) -> list[Path]:
 
 
 def read_targets(path: Path) -> Stored | str:
-    """What is in ``path``, or what is wrong with it: its bytes are not those that its name says.
+    """The content of ``path``, or its fault as text: its bytes do not match its name.
 
-    Raises ``BadInput`` for a file that cannot be read at all, ``FileNotFoundError`` for none.
+    Raises ``BadInput`` for an unreadable file, ``FileNotFoundError`` for a missing one.
     """
     try:
         content = path.read_bytes()
@@ -73,7 +73,7 @@ def read_targets(path: Path) -> Stored | str:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
     if path.name != (named := _name(content)):
-        return f"expected the content that its name says, got that of {named}"
+        return f"expected the content that matches its name, got that of {named}"
     try:
         tensors = load(content)
         keys, targets = tensors["names"], tensors["targets"]
@@ -81,7 +81,7 @@ def read_targets(path: Path) -> Stored | str:
         told = decode_json(content[8:end], _Head).metadata.get(_TOLD, "{}")
         outcomes = decode_json(told, _Told).outcomes
         found = {bytes.fromhex(key): outcome for key, outcome in outcomes.items()}
-    except Exception as error:  # noqa: BLE001  # whatever a parser says of what we did not write
+    except Exception as error:  # noqa: BLE001  # any error of a parser on foreign bytes
         return f"expected cached targets, got {type(error).__name__}: {error}"
     if not bool(torch.isfinite(targets).all()):
         return "expected finite cached targets, got NaN or infinity"
@@ -89,16 +89,16 @@ def read_targets(path: Path) -> Stored | str:
 
 
 def set_aside(path: Path, wrong: str) -> None:
-    """Give the damaged file ``path`` a name under which nobody reads it, and say so."""
+    """Rename the damaged file ``path``, so that it is not read again, and report it."""
     aside = path.with_name(f"{path.name}.damaged")
     try:
         path.replace(aside)
         kept = f"it is kept as {aside.name}"
-    except FileNotFoundError:  # another process was faster, and has said so
+    except FileNotFoundError:  # another process has renamed and reported it
         return
     except OSError as error:
         kept = f"it stays where it is ({error.strerror})"
-    say(f"{path}: {wrong}; {kept}, and its targets are made anew", err=True)
+    say(f"{path}: {wrong}; {kept}, and its targets are computed again", err=True)
 
 
 def write_targets(
@@ -108,8 +108,8 @@ def write_targets(
     outcomes: Mapping[bytes, Outcome],
     made_from: Mapping[str, Any],
 ) -> Path:
-    """Write ``targets`` (n, H), which may be none, as one file of ``folder``; ``BadInput`` where
-    one is no number.
+    """Write ``targets`` (n, H), n >= 0, as one file of ``folder``; ``BadInput`` if a value is not
+    finite.
     """
     if not bool(torch.isfinite(targets).all()):
         raise BadInput(f"{folder}: expected finite cached targets, got NaN or infinity")

@@ -85,14 +85,14 @@ def exported_card(folder: RunFolder, name: str, choices: str, step: int | None =
 def adapter_card(
     folder: RunFolder, name: str, choices: str, adapter: Path, step: int | None = None
 ) -> str:
-    """The card of an adapter alone, called ``name``, that lies in ``adapter``; the rest as for
+    """The card of an adapter alone, called ``name``, in folder ``adapter``; the rest as for
     :func:`exported_card`.
     """
     config = folder.read_config()
     what = (
         f"A low-rank adapter for `{model_name(config.model.id)}`, trained with the objective "
         f"**{config.objective.name}** of the Pearl toolkit: the adapter alone, with the rows of "
-        "the tokens that the trainer added and the processor that knows them.\n"
+        "the tokens that the trainer added, and the matching processor.\n"
     )
     parts = [
         _front(config, library="peft"),

@@ -48,7 +48,7 @@ def scores(run: Path, step: int | Literal["every"] | None = EVERY) -> str:
             )
         if refused := found.get("unanswerable"):
             text += (
-                f"\n{len(refused)} of these questions cannot be asked of this model, which refuses "
+                f"\n{len(refused)} of these questions cannot be put to this model, which refuses "
                 f"their pictures or words ({listed(list(refused))}); they count as wrong.\n"
             )
     return f"## Scores\n{text}\n{_NOTES}\n" if text else ""

@@ -1,7 +1,7 @@
-"""A comparison as a table of text, and what it shows in sentences.
+"""A comparison as a text table, and its result in sentences.
 
-Every accuracy is shown with its count and its 95 % interval; a difference is called one only where
-the paired test shows it. Not here: any judgement that the figures do not carry.
+Every accuracy is shown with its count and its 95 % interval; a difference is stated only if
+the paired test shows it.
 """
 
 from __future__ import annotations
@@ -72,21 +72,21 @@ def table_text(found: Comparison) -> str:
 
 
 def trained_on(found: Comparison) -> str:
-    """How many trajectories the rows train on, and which rows cannot take the others."""
+    """The number of trajectories that rows train on, and the samples that rows cannot use."""
     if not found.cannot_take:
         return f"{found.train_samples} trajectories"
-    lost = ", ".join(f"{name} cannot take {n}" for name, n in found.cannot_take.items())
-    which = "each row on those it can take" if found.samples == "each" else "those every row takes"
+    lost = ", ".join(f"{name} cannot use {n}" for name, n in found.cannot_take.items())
+    which = "each row on those it can use" if found.samples == "each" else "those every row can use"
     of = f" of {found.train_of}" if found.samples == "common" else ""
     return f"{found.train_samples}{of} trajectories ({which}: {lost})"
 
 
 OTHERWISE = "\N{DAGGER}"
-"""Marks rows that are asked otherwise than they were trained."""
+"""Mark of rows whose prompt differs from training."""
 
 
 def footnotes(found: Comparison) -> list[str]:
-    """What the marks in the table mean; nothing where there are none."""
+    """The legend of the marks in the table; empty without marks."""
     marked = [row.name for row in found.rows if row.otherwise]
     refused = {row.name: row.result.overall.unanswerable for row in found.rows}
     lines = []

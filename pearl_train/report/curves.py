@@ -29,7 +29,7 @@ class Chart(NamedTuple):
 
 
 def import_matplotlib() -> None:
-    """Import what draws, before somebody waits for a run to stop: it takes longer than drawing."""
+    """Import matplotlib early, since the import takes longer than drawing at the end of a run."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
 

@@ -1,8 +1,8 @@
-"""The part of a card that says how to ask the model: plain transformers, in the words of training.
+"""The usage section of a card: plain transformers, with the prompts of training.
 
-The lines run as they stand, and give what ``pearl-train predict`` gives, unless an objective
-answers in a way of its own: pictures are opened upright, in sRGB and on white; the processor and
-the generation config of the folder do the rest.
+The lines run unchanged and give the replies of ``pearl-train predict``, except for objectives with
+their own decoding. Pictures are opened upright, in sRGB and on white; the processor and the
+generation config of the folder do the rest.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ if scale < 1:
 
 
 def usage(config: Config, folder: str, command: str, network: Path | None = None) -> str:
-    """The section: ``folder`` is where the network lies from the card, ``command`` how
-    ``pearl-train`` names it, ``network`` where it lies from here (``folder``).
+    """The section: ``folder`` is the network's path from the card, ``command`` its name for
+    ``pearl-train``, ``network`` its path from here (``folder``).
     """
     where = "this folder" if folder == "." else f"the folder of this file, which holds {folder}/"
     return (
@@ -86,7 +86,7 @@ def adapter_usage(config: Config, network: Path) -> str:
         f"```python\n{_lines(config, '.', network, adapter=True)}```\n\n"
         f"{_REPLIES}{_way_of_its_own(config)}"
         "The base gets the rows of the tokens that the trainer added, then the adapter, unmerged, "
-        "all in float32, in which it was asked. To merge it, stay in float32 "
+        "all in float32, as in the evaluation. To merge it, stay in float32 "
         "(`model.merge_and_unload()`): bfloat16 rounds most of a small update away.\n"
     )
 
@@ -98,7 +98,7 @@ _REPLIES = (
 
 
 def _pixels_left(config: Config, network: Path) -> int | None:
-    """The limit of pixels that the processor in ``network`` does not keep by itself."""
+    """The pixel limit, if the processor in ``network`` does not apply it."""
     most = config.model.max_pixels
     try:
         document: Any = json.loads((network / "processor_config.json").read_bytes())

@@ -27,7 +27,7 @@ def expect_dataset(path: Path) -> None:
 def open_dataset(
     path: Path, *, check: bool = True, allow_unfinished: bool = False
 ) -> DatasetReader:
-    """The samples of ``path``; raises ``UsageError`` for what is no data set, ``BadInput`` for a
+    """The samples of ``path``; raises ``UsageError`` if it is not a data set, ``BadInput`` for a
     damaged one, and for one whose run has not ended. ``check`` and ``allow_unfinished``: as for the
     reader.
     """

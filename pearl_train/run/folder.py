@@ -1,4 +1,4 @@
-"""What lies where in the folder of a run, and that one folder holds one run.
+"""The folder of a run: its files, one run per folder.
 
 RUN/
   config.toml       every choice, resolved
@@ -10,7 +10,7 @@ RUN/
   tensorboard/      both, for TensorBoard
   wandb.json        which run this is on W&B, and what it was given; if asked for
   curves.png        the losses as a picture
-  targets/          h_R of every sample, where the base is frozen
+  targets/          h_R of every sample, if the base is frozen
   checkpoints/      to resume from
   model/            the trained network with its processor, for plain transformers
   README.md         the model card
@@ -36,7 +36,7 @@ from pearl_train.settings.load import read_resolved, resolved_toml
 OF_VALIDATION = "validation, "
 """Begins the names of what happened to samples of the validation split."""
 NOT_COMMON = "not trained on: another row of the comparison cannot take it"
-"""What :attr:`DataFacts.left_out` says of the samples in ``without.json``."""
+"""The reason in :attr:`DataFacts.left_out` for the samples in ``without.json``."""
 
 
 class DataFacts(Record, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class DataFacts(Record, frozen=True, kw_only=True):
     left_out: dict[str, int] = {}
 
     def with_left_out(self, counts: Mapping[str, int]) -> DataFacts:
-        """The same with what was counted since: samples left out or changed, by what and why."""
+        """The same with new counts of samples dropped or changed, by subject and reason."""
         known = {**self.left_out, **counts}
         return msgspec.structs.replace(self, left_out=dict(sorted(known.items())))
 
@@ -91,8 +91,8 @@ class RunFolder:
     def create(
         self, config: Config, data: DataFacts, without: Mapping[str, str] | None = None
     ) -> None:
-        """Begin a run: write down its choices and its data; the choices last. ``without`` are
-        samples that take no part, by key, with the reason.
+        """Begin a run: write its data, then its choices. ``without`` are
+        dropped samples, by key, with the reason.
         """
         self.must_be_free()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -116,11 +116,11 @@ class RunFolder:
         return read_json(self.data, DataFacts)
 
     def read_without(self) -> dict[str, str]:
-        """The samples that take no part, by key, with the reason."""
+        """The dropped samples, by key, with the reason."""
         return read_json(self.without, dict[str, str]) if self.without.is_file() else {}
 
     def note_left_out(self, counts: Mapping[str, int]) -> None:
-        """Write down how many samples were left out or changed until now, by what and why."""
+        """Write the numbers of samples dropped or changed so far, by subject and reason."""
         known = self.read_data()
         if (now := known.with_left_out(counts)) != known:
             write_json(self.data, now)

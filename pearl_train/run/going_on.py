@@ -29,7 +29,7 @@ def going_on(stop: Stop | None, run: str, config: Config, data: str, *, quote: s
     resume = f"{quote}pearl-train run --resume {run}{quote}"
     if kind == "trained":
         return f"{resume} writes what is missing; no step is left to train"
-    text = f"{resume} goes on, with the same choices, from the last checkpoint if there is one"
+    text = f"{resume} resumes it with the same choices, from the last checkpoint if there is one"
     if stop and config.log.on_collapse == "stop" and "collapsed" in stop["why"]:
         text += ". A collapse stops it there again: begin a new run with a remedy named above"
     return text
@@ -63,17 +63,15 @@ def after_divergence(folder: RunFolder, config: Config, done: int) -> str:
 
 
 def after_full_disk(folder: RunFolder, *, trained: bool = False) -> str:
-    """What to do with the run in ``folder`` when something of it could not be written; ``trained``
-    if no step is left.
-    """
+    """Advice for the run in ``folder`` after a failed write; ``trained`` if no step remains."""
     if trained:
         return (
-            "everything is trained and in a checkpoint: make room, then pearl-train run --resume "
-            f"{folder.path} writes what is missing"
+            "all steps are done and in a checkpoint: make room, then pearl-train run --resume "
+            f"{folder.path} writes the missing files"
         )
     return (
-        "earlier checkpoints are whole: make room, then pearl-train run --resume "
-        f"{folder.path} resumes from the last, or from the start, with the same result"
+        "earlier checkpoints are intact: make room, then pearl-train run --resume "
+        f"{folder.path} continues from the last, or from the start, with the same result"
     )
 
 

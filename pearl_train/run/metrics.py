@@ -103,7 +103,7 @@ class Metrics:
 
     def close(self) -> None:
         """Finish all files."""
-        with suppress(OSError):  # a line that a full disk refused, which is reported already
+        with suppress(OSError):  # a full disk, which is reported already
             self._lines.close()
         with suppress(OSError):
             self._timings.close()
@@ -118,7 +118,7 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The lines of a JSON Lines file of metrics; a torn last line is left out.
+    """The lines of a JSON Lines file of metrics; an incomplete last line is skipped.
 
     Raises ``BadInput`` for a line that is not one.
     """

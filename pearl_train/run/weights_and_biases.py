@@ -62,11 +62,11 @@ class WeightsAndBiases:
                 id=self._id,
                 resume="allow",
             )
-        except Exception as error:  # theirs: no key, no network, no such entity
+        except Exception as error:  # errors of W&B: no key, no network, no such entity
             reason = " ".join(str(error).split())[:300]
             raise UsageError(
-                f"log.wandb: W&B does not begin a run: {type(error).__name__}: {reason}; run wandb "
-                "login, set WANDB_MODE=offline, or train anew without log.wandb and another --out"
+                f"log.wandb: W&B cannot start a run: {type(error).__name__}: {reason}; run wandb "
+                "login, set WANDB_MODE=offline, or start a new run without log.wandb"
             ) from error
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-#: Bounds far beyond any use. What is allocated or looped over is refused here, by name, and not by
-#: a machine that runs out of memory or stands still.
+#: Bounds far beyond any use. They reject values that would exhaust memory or time with a named
+#: error.
 Steps = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Warmup = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=2**16)]
@@ -53,9 +53,9 @@ class ModelConfig(Section, frozen=True, kw_only=True):
     """``nano`` (embedded), a folder, or a hub id of an image-text-to-text model."""
     revision: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the weights while training; with full fine-tuning the trained weights stay float32. What
-    was trained is stored and asked in float32: rounded to bfloat16 it would lose small updates.
-    ``--set model.dtype=bfloat16`` asks it so nevertheless, in half the memory."""
+    """Type of the weights while training; with full fine-tuning the trained weights stay float32.
+    Trained weights are stored and evaluated in float32: bfloat16 would lose small updates.
+    ``--set model.dtype=bfloat16`` evaluates in bfloat16, in half the memory."""
     attention: Literal["sdpa", "eager"] = "sdpa"
     """Packed views need a mask per position, which these two take."""
     freeze_vision: bool = False
@@ -86,7 +86,7 @@ class DataConfig(Section, frozen=True, kw_only=True):
     ``max_tokens`` are counted apart."""
     workers: Workers = 0
     allow_unfinished: bool = False
-    """A data set is read before the run that writes it has ended."""
+    """Read a data set before the run that writes it has ended."""
 
 
 class TargetConfig(Section, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ class TargetConfig(Section, frozen=True, kw_only=True):
     ema_decay: Share = 0.996
     cache: str | None = None
     """frozen-base only: a folder, which may be new, where runs share the targets they made. It says
-    where, not what: a run keeps its own, goes on without it, and is the same with another."""
+    where, not what: a run keeps its own copy, resumes without it, and is the same with another."""
 
 
 class NextLatConfig(Section, frozen=True, kw_only=True):
@@ -211,7 +211,7 @@ class EvaluateConfig(Section, frozen=True, kw_only=True):
     """tools only: most tokens of one turn."""
 
     def longest_reply(self, objective: ObjectiveName) -> int:
-        """Most tokens of a turn of a model of ``objective``: what an export stops after."""
+        """Most tokens of a turn of a model of ``objective``; the limit in exports."""
         if objective == "tools":
             return max(self.max_new_tokens, self.tool_turn_tokens)
         return self.max_new_tokens

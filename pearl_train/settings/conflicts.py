@@ -1,6 +1,6 @@
-"""Choices that are right each by itself and wrong together, known before anything is opened.
+"""Conflicts between choices that are valid separately; checked before anything is opened.
 
-Not here: what only the model decides. What the number of processes decides is asked for by itself.
+Not here: conflicts with the model. Those with the number of processes have their own function.
 """
 
 from __future__ import annotations

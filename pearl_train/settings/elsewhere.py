@@ -1,7 +1,7 @@
-"""Names of choices in other trainers (peft, transformers, TRL, LLaMA-Factory), and ours.
+"""Our keys for options of other trainers (peft, transformers, TRL, LLaMA-Factory).
 
-For hints alone: an unknown key is never taken as another. Where the meaning differs, a hint says in
-what.
+They serve hints only: an unknown key is never accepted as another. If the meaning differs, the hint
+says how.
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ ELSEWHERE: dict[str, str] = {
     "dataset_name": "--data",
     "resume_from_checkpoint": "--resume",
 }
-"""Their name -> our key, followed by a comma or semicolon and what differs."""
+"""Their name -> our key, then, after a comma or semicolon, the difference."""
 
 
 def ours(name: str) -> str | None:
-    """Our key for what others call ``name``, whatever its case and dashes.
+    """Our key for another trainer's ``name``, ignoring case and dashes.
 
     >>> ours("Learning-Rate")
     'optim.lr'

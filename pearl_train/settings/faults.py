@@ -63,7 +63,7 @@ class Given(Protocol):
 
 @cache
 def _schema() -> dict[str, Any]:
-    """The schema of ``Config`` with its references filled in and its nulls left out."""
+    """The schema of ``Config`` with its references resolved and its nulls removed."""
     schema = msgspec.json.schema(Config)
 
     def filled(node: Any) -> Any:
@@ -196,7 +196,7 @@ def range_faults(config: Config, given: Given) -> Iterator[Fault]:
 
 
 def nearest(key: Key) -> str:
-    """The known key that ``key`` may stand for: by another trainer's name, or by a near one, of its
+    """The known key that ``key`` may mean: by another trainer's name, or by a similar one, of its
     own table first, then of any.
     """
     path, name = dotted(key), str(key[-1])

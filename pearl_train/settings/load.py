@@ -36,9 +36,9 @@ ROW = "--objectives"
 
 
 class Judged(NamedTuple):
-    """A configuration, and all that is wrong with it; with faults it is what is left without what
-    they rest on. ``idle`` is what this row of a comparison does not read of what all share.
-    ``rate`` says what the learning rate is meant for if nobody chose it, else it is empty.
+    """A configuration and its faults; faulty values are removed from it. ``idle`` are the shared
+    choices that this row of a comparison does not use. ``rate`` is the kind of training that the
+    default learning rate suits, empty if the rate was chosen.
     """
 
     config: Config

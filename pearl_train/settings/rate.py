@@ -1,4 +1,4 @@
-"""The learning rate where nobody chose one: it follows from what is trained."""
+"""The default learning rate, by the kind of training."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SMALL = 512
 
 
 class Rate(NamedTuple):
-    """A learning rate, and for what it is meant."""
+    """A learning rate, and the kind of training that it suits."""
 
     lr: float
     kind: str
 
 
 def usual_rate(model: ModelConfig) -> Rate:
-    """The rate for ``model``, from its kind; a folder is asked for the width of its network.
+    """The rate for ``model``, by its kind; of a folder, the width of its network is read.
 
     >>> usual_rate(ModelConfig(id="Qwen/Qwen2.5-VL-3B-Instruct"))
     Rate(lr=1e-05, kind='full fine-tuning of a pretrained model')

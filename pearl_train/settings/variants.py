@@ -105,8 +105,8 @@ def _objective(variant: Variant) -> ObjectiveName:
     return next(known for known in OBJECTIVES if known == name)
 
 
-#: What may be another when a run is resumed: it says where something lies, or when to stop, not
-#: what is trained.
+#: Choices that may change when a run is resumed: they state where something lies, or when to stop,
+#: and do not affect training.
 MAY_CHANGE = frozenset({"objective.target.cache", "data.max_dropped_share"})
 
 

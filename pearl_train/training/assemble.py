@@ -31,7 +31,7 @@ from pearl_train.run.folder import NOT_COMMON, OF_VALIDATION, DataFacts, RunFold
 from pearl_train.settings.config import Config
 from pearl_train.training.collapse import Panel
 from pearl_train.training.ingredients import Ingredients, no_targets
-from pearl_train.training.interrupt import GivenUp, wish_to_stop
+from pearl_train.training.interrupt import UpdateAborted, catch_stop_request
 from pearl_train.training.loader import TrainingData, numbers_of
 from pearl_train.training.processes import first_process, from_all, said_by_first
 from pearl_train.views.batch import Batch, ViewPlan
@@ -65,11 +65,11 @@ def assemble(
 ) -> Assembled:
     """Open the data and build the model; nothing is trained yet.
 
-    Objectives that need cached targets get them in ``folder``, which may take long: ``opened`` is
-    told before what is read. ``shared_targets`` is where runs share them if ``config`` names no
+    Cached targets are computed in ``folder`` if the objective needs them, which may take long:
+    ``opened`` is called before. ``shared_targets`` is where runs share them if ``config`` names no
     folder. ``without``: as for :func:`pearl_train.training.loop.train`. Raises ``UsageError`` and
     ``BadInput`` naming what does not fit together, and ``RunInterrupted`` once the targets made
-    until then are written.
+    so far are written.
     """
     plan = plan_views(config.objective)
     stage("run", f"opening {data}")
@@ -210,22 +210,22 @@ def _cached_targets(
             bar = Progress("targets", len(lacking), "samples")
             if accelerator.is_main_process:
                 stack.enter_context(bar)
-            wish = stack.enter_context(wish_to_stop())
+            stop_request = stack.enter_context(catch_stop_request())
 
             def tell(done: int) -> None:
                 if accelerator.is_main_process:
                     most = min(done * accelerator.num_processes, len(lacking))
                     bar.advance(most - bar.done)
-                if any(from_all(accelerator, wish.stop)):
+                if any(from_all(accelerator, stop_request.stop)):
                     there = len(keys) - len(lacking) + sum(from_all(accelerator, done))
                     raise _interrupted(there, len(keys), folder)
 
             wanted = {keys[key] for key in lacking}
             batches = (batch for some in whole.once(wanted=wanted) for batch in some)
             try:
-                with wish.giving_up(allowed=accelerator.num_processes == 1):
+                with stop_request.abortable(allowed=accelerator.num_processes == 1):
                     fill(cache, backbone, batches, config, tally=whole.tally, tell=tell)
-            except GivenUp:
+            except UpdateAborted:
                 raise _interrupted(
                     len(keys) - len(cache.missing(keys)), len(keys), folder
                 ) from None
@@ -237,8 +237,8 @@ def _cached_targets(
 def _without_target(
     cache: TargetCache, whole: TrainingData, accelerator: Any
 ) -> Mapping[str, Outcome]:
-    """What became of samples when their targets were made, in whatever run that was; raises
-    ``UsageError`` where none has a target, ``BadInput`` where the model refuses too many.
+    """The changes of samples when their targets were computed, in this or an earlier run; raises
+    ``UsageError`` if none has a target, ``BadInput`` if the model refuses too many.
     """
     found = cache.outcomes(_numbers_by_key(whole))
     dropped: dict[str, dict[str, str]] = {}
@@ -250,12 +250,12 @@ def _without_target(
     told = ", ".join(f"{reason}: {number}" for reason, number in sorted(reasons.items()))
     if reasons.total() == len(whole):
         raise UsageError(
-            f"expected samples with a target, got {len(whole)} that were all left out: {told}; "
+            f"expected samples with a target, got {len(whole)}, all of them dropped: {told}; "
             f"{how_to_keep(reasons, whole.samples.encoder.data)}"
         )
     if reasons and accelerator.is_main_process:
         say(
-            f"{reasons.total()} of {len(whole)} samples have no target and are left out: {told}",
+            f"{reasons.total()} of {len(whole)} samples have no target and are dropped: {told}",
             err=True,
         )
     return found

@@ -1,9 +1,9 @@
-"""Checkpoints on disk that are whole or not there.
+"""Checkpoints on disk; each is complete or absent.
 
 A checkpoint is a folder ``step-000100``. It is written under a temporary name beside its place,
 every file and the folder are made durable, ``manifest.json`` with the hash of each file comes last,
-then one rename. So a folder without a manifest, or with a file that does not match it, was torn
-by a crash or altered: it is passed over by name. Tensors are safetensors, all else JSON; nothing is
+then one rename. So a folder without a manifest, or with a file that does not match it, is damaged:
+it is skipped and reported. Tensors are safetensors, all else JSON; nothing is
 ever unpickled. Not here: what is in them (:mod:`pearl_train.training.state`).
 """
 
@@ -84,9 +84,9 @@ def write_checkpoint(
 ) -> Path:
     """Write ``snapshot`` into ``folder`` as ``step-N``; ``beside`` may add files of its own.
 
-    A torn folder of the same name is replaced; a whole one is left as it is, unless it lacks the
+    A damaged folder of the same name is replaced; an intact one is kept, unless it lacks the
     ``validation`` of this one. Raises ``CannotWrite`` naming the file that a full disk, or another,
-    refuses; then ``folder`` holds what it held.
+    refuses; then ``folder`` is unchanged.
     """
     path = folder / f"step-{snapshot.step:06d}"
     if path.exists():

@@ -1,9 +1,9 @@
 """The collapse panel: do targets still differ, and does the prediction tell them apart?
 
 Neither a low L_JEPA nor a healthy L_VLM says so: when all targets are alike, predicting them is
-easy and answering goes on as before; effective rank alone misleads too. So five figures are read
+easy and answers stay the same; effective rank alone misleads too. So five figures are read
 together, from the first step, over the samples of the last few steps (a ring buffer, so that small
-batches work; what is older than ``SPAN`` steps is left out, since drift would pass for spread):
+batches work; older samples than ``SPAN`` steps are dropped, since drift would look like spread):
 
     target_std, predicted_std   mean standard deviation per dimension of vectors scaled to length
                                 sqrt(H): 1 if they point everywhere, 0 if all are the same

@@ -1,4 +1,4 @@
-"""The trained model of a run as a folder of its own: for plain transformers, for other people.
+"""Export of a run's trained model to a folder for plain transformers.
 
 Whole, with adapters merged, or an adapter alone for peft. Either has hashes of its files beside it.
 """
@@ -27,14 +27,14 @@ from pearl_train.training.at_checkpoint import LAST, backbone_at, chosen, networ
 from pearl_train.training.checkpoint import Checkpoint
 
 ADAPTER = "training.toml"
-"""What an exported adapter says of its training; it is no model that can be asked by itself."""
+"""File with an exported adapter's configuration; an adapter alone cannot be asked."""
 
 
 def export_run(run: Path, to: Path, checkpoint: str = LAST) -> Path:
     """Network, processor, card, curves and choices of the run ``run`` in the new ``to``.
 
-    ``checkpoint`` (``last``, ``best`` or a step) says which weights: by default those of its end.
-    The folder appears whole or not at all. Raises ``UsageError`` where ``run`` is no finished run,
+    ``checkpoint`` (``last``, ``best`` or a step) selects the weights; default: those of its end.
+    The folder is complete or absent. Raises ``UsageError`` if ``run`` is not a finished run,
     or has no such checkpoint, or ``to`` holds anything; ``BadInput`` for a model whose files are
     not those that the run wrote.
     """
@@ -60,7 +60,7 @@ def _export(run: Path, to: Path, partial: Path, checkpoint: str) -> None:
     (partial / EXPORTED).write_text(resolved_toml(config), encoding="utf-8")
     check_reloads(partial, vocabulary)
     write_manifest(partial, read_manifest(partial))
-    check_manifest(partial)  # what was copied is what was trained
+    check_manifest(partial)  # the copy equals the trained model
     obey_umask(partial)  # the run may be older than its weights' modes
 
 
@@ -77,7 +77,7 @@ def export_adapter(run: Path, to: Path, checkpoint: str = LAST) -> Path:
     if config.model.lora is None:
         raise UsageError(
             f"--adapter: expected a run with adapters (model.lora), got {run}, which trained all "
-            "weights; leave it out"
+            "weights; remove the option"
         )
     backbone = backbone_at(found := _checkpoint(folder, checkpoint), config)
     step = None if found.step == config.optim.steps else found.step
@@ -104,10 +104,10 @@ def _write_adapter(backbone: Backbone, config: Config, partial: Path) -> None:
 
 
 def _places(to: Path) -> tuple[Path, Path]:
-    """``to``, and the folder beside it that becomes it once it is whole."""
+    """``to``, and the temporary folder beside it that is renamed to it."""
     to = to.resolve()  # "." has no name that a folder beside it could be called after
     if to.exists() and any(to.iterdir()):
-        raise UsageError(f"--to {to}: expected a new or empty folder, found something there")
+        raise UsageError(f"--to {to}: expected a new or empty folder, got one with files")
     partial = to.with_name(f".{to.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     return to, partial
@@ -115,7 +115,7 @@ def _places(to: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def _whole_or_absent(to: Path, partial: Path) -> Iterator[None]:
-    """Inside, ``partial`` is written; it then becomes ``to``, or is removed if anything failed."""
+    """Rename ``partial`` to ``to`` after the block, or remove it on an error."""
     try:
         with writing(to):
             yield

@@ -52,7 +52,7 @@ class Counted(Protocol):
         """The training samples that the model refused, by key, with what it refused."""
 
     def too_many_refused(self) -> str:
-        """What is wrong where these are more than may be, else nothing."""
+        """The error if there are too many of these, else empty."""
 
 
 def no_targets(batch: Batch) -> Tensor | None:

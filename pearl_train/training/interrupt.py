@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM ask a run to stop; a second one stops it at once.
 
-The update at hand is given up, if nothing has changed yet, since all of it is done again in a
-moment: so a run stops within a second or two, with a checkpoint of its last update. While targets
-are made, it stops after the batch at hand.
+The current update is aborted if no weight has changed yet; a resumed run repeats it. So a run stops
+within a second or two, with a checkpoint of its last update. While targets are computed, it stops
+after the current batch.
 """
 
 from __future__ import annotations
@@ -16,63 +16,64 @@ from types import FrameType
 from pearl_train.run.undisturbed import SIGNALS
 
 
-class GivenUp(KeyboardInterrupt):
-    """The work at hand is given up, since somebody asked to stop; what was done before is whole."""
+class UpdateAborted(KeyboardInterrupt):
+    """The current update was aborted by a stop request; earlier results are complete."""
 
 
-class Wish:
-    """``stop``: if somebody asked to stop."""
+class StopRequest:
+    """``stop`` is True after a request to stop."""
 
     def __init__(self) -> None:
         self.stop = False
-        self._gives_up = False
+        self._aborts = False
 
     @contextmanager
-    def giving_up(self, *, allowed: bool = True) -> Iterator[None]:
-        """Inside, a wish to stop raises :class:`GivenUp`, until :meth:`keep` is called. Not if it
-        is not ``allowed``: of several processes none can leave the others in an exchange.
+    def abortable(self, *, allowed: bool = True) -> Iterator[None]:
+        """Let a request to stop raise :class:`UpdateAborted` until :meth:`keep` is called.
+
+        ``allowed`` must be False with several processes: none may leave a collective operation.
         """
-        self._gives_up = allowed
+        self._aborts = allowed
         try:
             if allowed and self.stop:
-                raise GivenUp
+                raise UpdateAborted
             yield
         finally:
-            self._gives_up = False
+            self._aborts = False
 
     def keep(self) -> None:
-        """What follows changes things, so it is finished; raises :class:`GivenUp` if somebody asked
-        to stop just before.
+        """End the abortable part: weights change now. Raises :class:`UpdateAborted` if a request
+        came just before.
         """
-        if self._gives_up and self.stop:
-            raise GivenUp
-        self._gives_up = False
+        if self._aborts and self.stop:
+            raise UpdateAborted
+        self._aborts = False
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """The handler of a signal."""
+        """Handle a signal."""
         if self.stop:
             raise KeyboardInterrupt
         self.stop = True
-        if self._gives_up:
-            raise GivenUp
+        if self._aborts:
+            raise UpdateAborted
 
 
 @contextmanager
-def wish_to_stop() -> Iterator[Wish]:
-    """A :class:`Wish` that the signals set while the block runs; one that came too late for the
-    block to obey raises ``KeyboardInterrupt`` at its end.
+def catch_stop_request() -> Iterator[StopRequest]:
+    """A :class:`StopRequest` that signals set while the block runs. If the block has not handled
+    it, ``KeyboardInterrupt`` is raised at the end.
 
     Outside the main thread, where Python forbids handlers, it stays unset.
     """
-    wish = Wish()
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield wish
+        yield request
         return
-    before = {number: signal.signal(number, wish.ask) for number in SIGNALS}
+    before = {number: signal.signal(number, request.ask) for number in SIGNALS}
     try:
-        yield wish
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if wish.stop:
+    if request.stop:
         raise KeyboardInterrupt

@@ -112,7 +112,7 @@ class TrainingData:
     ``batch`` samples make a step, ``micro_batch`` of them one pass of one process; ``rank`` is this
     process of ``world``. ``cache_bytes`` is the memory for encoded samples that are kept from one
     epoch to the next, over all ``workers``. ``without`` are keys of samples that take no part, in
-    the order either. ``tally`` says what was left out so far.
+    the order either. ``tally`` counts the samples dropped so far.
 
     Raises ``UsageError`` for a split without samples.
     """
@@ -232,12 +232,12 @@ class TrainingData:
         return _counted(micro, self.tally)
 
     def _quiet(self) -> Batch:
-        """A batch that adds nothing; raises ``BadInput`` where every sample was left out."""
+        """A batch that adds nothing; raises ``BadInput`` if every sample was dropped."""
         batch = self._stand_in_of(self.numbers)
         if batch is None:
             raise BadInput(
                 f"expected samples that can be trained on, got {len(self.numbers)} of which all "
-                f"were left out: {self.tally.counts()}; "
+                f"were dropped: {self.tally.counts()}; "
                 f"{how_to_keep(self.tally.dropped, self.samples.encoder.data)}"
             )
         return batch
@@ -246,7 +246,7 @@ class TrainingData:
         """A batch that adds nothing, of the first of ``numbers`` that can be encoded, if any.
 
         Samples that are tried for it may never come up, and do so by the number of processes: they
-        count only where all of them are left out.
+        count only if all of them are dropped.
         """
         if self._stand_in is None:
             tried = Tally()
@@ -260,9 +260,9 @@ class TrainingData:
 
 
 def end_workers() -> None:
-    """End the workers of every loader of this process, now: they keep nothing.
+    """Kill the workers of every loader of this process; they hold no data to save.
 
-    One that was killed can leave another one waiting for ever for a lock that it held.
+    In an orderly shutdown a worker could wait forever for a lock of a killed one.
     """
     workers = multiprocessing.active_children()
     if not workers:
@@ -278,14 +278,14 @@ def end_workers() -> None:
 
 
 def _as_worker(number: int) -> None:
-    """A worker ends with this process, which alone hears Ctrl-C."""
+    """Make a worker end with this process, which alone handles Ctrl-C."""
     leave_signals_to_parent()
     end_with_parent()
     sys.excepthook = _report
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The traceback of a thread of a worker, unless this process stopped listening to it."""
+    """Print the traceback of a worker's thread, unless this process has stopped the worker."""
     if not isinstance(error, EOFError | OSError | multiprocessing.AuthenticationError):
         sys.__excepthook__(kind, error, trace)
 

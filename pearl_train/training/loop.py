@@ -49,15 +49,15 @@ def train(
     shared_targets: Path | None = None,
     without: Mapping[str, str] | None = None,
 ) -> RunResult:
-    """Train what ``config`` says on the dataset ``data``; everything is written to ``out``.
+    """Train as ``config`` says on the dataset ``data`` and write the run to ``out``.
 
-    With ``resume`` the run in ``out`` goes on from its newest whole checkpoint, with ``config`` and
-    ``data`` as it began with; where there is no run yet it begins. Without, ``out`` must be new.
+    ``resume`` continues the run in ``out`` from its newest intact checkpoint, with the ``config``
+    and ``data`` of its start, or starts one if there is none. Otherwise ``out`` must be new.
     ``shared_targets`` is where runs share cached targets, unless ``config`` names a folder.
-    ``without`` are samples that take no part, by key, with the reason; a run that began knows its
+    ``without`` are dropped samples, by key, with the reason; a run that has begun knows its
     own. Several processes stay joined for another call; a script ends with ``processes.leave``.
     Raises ``UsageError``, ``BadInput``, ``RunInterrupted``, ``Diverged`` or ``Collapsed``; a run
-    that began can then be resumed; of one that diverged the message says what to do instead.
+    that has begun can then be resumed; if it diverged, the message says what to do instead.
     """
     folder = RunFolder(out)
     plan_views(config.objective)
@@ -102,7 +102,7 @@ def train(
                 accelerator=accelerator,
                 began=lambda step: session.began(_session(accelerator, step)),
             )
-        except KeyboardInterrupt:  # too late for the last update to obey
+        except KeyboardInterrupt:  # the last update was already complete
             if _reached(folder) == config.optim.steps:
                 session.has_trained()
             raise
@@ -125,7 +125,7 @@ def _begin(
 
 
 def _reached(folder: RunFolder) -> int:
-    """The step from which the run goes on."""
+    """The step from which the run resumes."""
     last = newest_whole(folder.checkpoints, lambda _: None)
     return last.step if last else 0
 

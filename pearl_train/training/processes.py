@@ -47,9 +47,9 @@ def accelerator_for(config: Config) -> Any:
             told = f"MASTER_PORT: expected a free port, got {port}, which another program uses"
         else:
             reason = " ".join(str(error).split())[:200]
-            told = f"MASTER_ADDR {address}, MASTER_PORT {port}: processes cannot meet: {reason}"
+            told = f"MASTER_ADDR {address}, MASTER_PORT {port}: processes cannot connect: {reason}"
         raise UsageError(
-            f"{told}; start with torchrun --standalone, which takes a free port by itself"
+            f"{told}; start with torchrun --standalone, which selects a free port"
         ) from error
 
 

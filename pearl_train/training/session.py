@@ -38,7 +38,7 @@ from pearl_train.training.checkpoint import (
 )
 from pearl_train.training.collapse import SPAN
 from pearl_train.training.ingredients import Ingredients, Watcher
-from pearl_train.training.interrupt import GivenUp, Wish, wish_to_stop
+from pearl_train.training.interrupt import StopRequest, UpdateAborted, catch_stop_request
 from pearl_train.training.loader import end_workers
 from pearl_train.training.optim import learning_rate, make_optimizer, set_learning_rate
 from pearl_train.training.pace import Pace
@@ -83,12 +83,12 @@ def fit(
     with ExitStack() as stack:
         if not torch.cuda.is_available():
             stack.enter_context(deterministic())
-        wish = stack.enter_context(wish_to_stop())
+        stop_request = stack.enter_context(catch_stop_request())
         session = _Session(
             ingredients,
             config,
             folder,
-            wish,
+            stop_request,
             accelerator=accelerator or accelerator_for(config),
             progress=progress,
         )
@@ -117,12 +117,17 @@ class _Session:
         ingredients: Ingredients,
         config: Config,
         folder: RunFolder,
-        wish: Wish,
+        stop_request: StopRequest,
         *,
         accelerator: Any,
         progress: bool,
     ) -> None:
-        self.parts, self.config, self.folder, self.wish = ingredients, config, folder, wish
+        self.parts, self.config, self.folder, self.stop_request = (
+            ingredients,
+            config,
+            folder,
+            stop_request,
+        )
         self.accelerator = accelerator
         self.main = bool(self.accelerator.is_main_process)
         self.kept = kept_names(ingredients.trainee)
@@ -183,7 +188,7 @@ class _Session:
         with nullcontext() if self.alone else taking_time():
             try:
                 self._steps()
-            except GivenUp:
+            except UpdateAborted:
                 self._stop()
             except (RuntimeError, ConnectionError, EOFError) as error:
                 # a worker that dies while it sends a batch cuts the connection instead
@@ -191,7 +196,7 @@ class _Session:
                     raise
                 msg = (
                     f"step {self.step}: a worker of the data loader died, often for lack of "
-                    f"memory ({error}); go on with fewer data.workers, or none: pearl-train run "
+                    f"memory ({error}); resume with fewer data.workers, or 0: pearl-train run "
                     f"--resume {self.folder.path}"
                 )
                 raise PearlError(msg) from error
@@ -201,13 +206,13 @@ class _Session:
 
     def _steps(self) -> None:
         options = self.config.optim
-        if self.unvalidated:  # somebody stopped it then
+        if self.unvalidated:  # the validation was interrupted
             self._validate_and_save()
         self.machine.model.train()
         stream = self.parts.batches(self.step)
         self.pace = Pace()
         while self.step < options.steps:
-            with self.pace.waiting(), self.wish.giving_up(allowed=self.alone):
+            with self.pace.waiting(), self.stop_request.abortable(allowed=self.alone):
                 micro_batches = next(stream)
             done = self._update(micro_batches)
             last = self.step == options.steps
@@ -234,18 +239,18 @@ class _Session:
         watching = Watching(self.machine, panel, gradients=due) if panel and near else None
         if panel and not step:
             later = partial(self.parts.batches, 1)
-            with self.pace.outside(), self.wish.giving_up(allowed=self.alone):
+            with self.pace.outside(), self.stop_request.abortable(allowed=self.alone):
                 see_before_training(self.machine, panel, micro_batches, later, moment)
         met = self.parts.left_out is not None and len(self.parts.left_out.refused) != self.refused
-        with self.wish.giving_up(allowed=self.alone):
+        with self.stop_request.abortable(allowed=self.alone):
             done = update(
                 self.machine,
                 micro_batches,
                 moment,
-                stop=self.wish.stop,
+                stop=self.stop_request.stop,
                 refused=met,
                 look=watching,
-                before_change=self.wish.keep,
+                before_change=self.stop_request.keep,
             )
         if watching:
             watching.share()
@@ -295,7 +300,7 @@ class _Session:
         loss, values = None, {}
         if self.parts.validation:
             self.unvalidated = True
-            with self.wish.giving_up(allowed=self.alone):
+            with self.stop_request.abortable(allowed=self.alone):
                 values = evaluate_loss(self.machine, self.parts.validation(), self.step)
             self.unvalidated = False
         if values:
@@ -361,7 +366,7 @@ class _Session:
         self.accelerator.wait_for_everyone()
 
     def _left_out(self) -> dict[str, Any]:
-        """What all processes left out or changed until now; each knows it then."""
+        """The samples that all processes dropped or changed so far; shared by all processes."""
         counted = self.parts.left_out
         if counted is None:
             return {}
@@ -370,8 +375,8 @@ class _Session:
         return counted.state()
 
     def _look_at_refused(self) -> None:
-        """Tell which samples the model refused; raise ``BadInput`` where they are too many. All
-        processes do so at the same step, whoever met them.
+        """Report the samples that the model refused; raise ``BadInput`` if there are too many. All
+        processes do so at the same step.
         """
         counted = self.parts.left_out
         if counted is None:
@@ -410,15 +415,15 @@ class _Session:
         self.samples, self.tokens = state["samples"], state["tokens"]
         self.window = Window(state["window"])
         self.losses, self.best = state["losses"], state["best"]
-        self.narrator.note(f"going on from {found.path}")
+        self.narrator.note(f"resuming from {found.path}")
         return int(state["metrics_bytes"])
 
     def _stop(self) -> None:
-        """Leave on somebody's wish, in a state that can be resumed."""
+        """Stop on request, in a state that can be resumed."""
         resume = f"pearl-train run --resume {self.folder.path}"
         if not self.step:
             raise RunInterrupted(
-                f"interrupted before the first step: nothing is lost. Go on with: {resume}"
+                f"interrupted before the first step: nothing is lost. Resume with: {resume}"
             )
         self.narrator.note(
             f"stopping after step {self.step}, with a checkpoint; a second Ctrl-C ends at once, "
@@ -428,7 +433,7 @@ class _Session:
             self._save(None)
         words = (
             f"interrupted after step {self.step} of {self.config.optim.steps}; a checkpoint is "
-            f"written. Go on with: {resume}"
+            f"written. Resume with: {resume}"
         )
         on_interrupt(words)
         raise RunInterrupted(words)

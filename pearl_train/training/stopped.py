@@ -33,7 +33,7 @@ class Session:
         self._counts: Callable[[], Mapping[str, int]] = dict
 
     def counts_with(self, counts: Callable[[], Mapping[str, int]]) -> None:
-        """``counts`` says how many samples were left out or changed until then."""
+        """``counts`` are the numbers of samples dropped or changed until then."""
         self._counts = counts
 
     def note_left_out(self) -> None:
@@ -100,7 +100,7 @@ def _at_once(folder: RunFolder, session: Session) -> RunInterrupted:
         )
     if not session.begun:
         return RunInterrupted(
-            f"interrupted before a step was done: nothing is lost. Go on with: {resume}"
+            f"interrupted before a step was done: nothing is lost. Resume with: {resume}"
         )
     return RunInterrupted(
         "interrupted at once: what was done since the last checkpoint is to be done again. Go on "
@@ -136,7 +136,7 @@ def _tell(folder: RunFolder, error: Exception, session: Session) -> None:
                 with undisturbed():
                     write_card(folder)  # with the curves
             except KeyboardInterrupt:
-                say("interrupted again: the curves are not drawn", err=True)
+                say("interrupted again: the curves were not drawn", err=True)
     except (OSError, PearlError) as failure:  # a full disk may be what stopped the run
         say(f"curves and card cannot be written: {failure}", err=True)
 

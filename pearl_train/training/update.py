@@ -72,10 +72,9 @@ def update(
     look: Look | None = None,
     before_change: Callable[[], None] | None = None,
 ) -> Update:
-    """Change the weights once. ``look`` sees the number of each micro-batch, its terms and the
-    micro-batch itself before they are differentiated; in all processes, whoever is in it.
-    ``before_change`` is called when only the change of the weights is left; whatever ends the
-    update earlier has changed nothing.
+    """Change the weights once. ``look`` gets the number of each micro-batch, its terms and the
+    micro-batch before the backward pass, in all processes. ``before_change`` is called just before
+    the weights change; an update that ends earlier has changed nothing.
 
     Raises ``Diverged`` before any weight is changed if a loss or the gradient is not finite.
     """
@@ -129,8 +128,8 @@ def weighted(terms: Terms, counts: Mapping[str, float]) -> Tensor:
 def global_counts(
     machine: Machine, batches: Sequence[Batch], *, stop: bool = False, refused: bool = False
 ) -> dict[str, float]:
-    """The units of the whole step over all processes, with ``samples`` and ``tokens``, and in how
-    many processes somebody wants to ``stop``, or samples were ``refused`` that it had not met.
+    """The units of the whole step over all processes, with ``samples`` and ``tokens``, and the
+    number of processes with a request to ``stop``, or with newly ``refused`` samples.
     """
     counts = _add([dict(batch.counts) for batch in batches])
     tokens = sum(

@@ -1,4 +1,4 @@
-"""What travels from the loader to the objectives: token spans of one sample, rows of a batch.
+"""The data from the loader to the objectives: token spans of one sample, rows of a batch.
 
 A *view* is what the network reads in one pass. All views of a sample that begin with the same
 question share one *row*: a prefix (branch 0) and branches that see the prefix and themselves, never

@@ -1,8 +1,8 @@
-"""What a sample would become, by its record alone: its tokens, or why it is dropped.
+"""The encoding of a sample from its record alone: its tokens, or the reason to drop it.
 
-How many tokens a picture takes, and if the processor takes it at all, follows from its width and
-height. So a blank picture of each size is prepared, once; no picture is read. Not here: a picture
-that cannot be decoded is met by whoever opens it.
+The width and height of a picture determine its number of tokens, and whether the processor accepts
+it. So one blank picture of each size is prepared; no picture is read. Not here: pictures that
+cannot be decoded, which are reported when they are opened.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from pearl_train.views.batch import EncodedSample, ViewPlan
 from pearl_train.views.encode import Dropped, Encoder, encode_with
 from pearl_train.views.pictures import PicturePreparer, Prepared, shrunk_size
 
-#: Tensors of at most so many values are kept: grids and masks, no pixels.
+#: Largest tensors that are kept, in values: grids and masks, no pixels.
 _FEW = 64
 
 
 class BlankPictures:
-    """Blank pictures as ``preparer`` makes them, by size; their pixels are forgotten."""
+    """Blank pictures as ``preparer`` makes them, by size, without their pixels."""
 
     def __init__(self, preparer: PicturePreparer) -> None:
         self._preparer = preparer
         self._known: dict[tuple[int, int], Prepared | None] = {}
 
     def of(self, size: tuple[int, int], medium: str) -> Prepared:
-        """A picture of ``size`` (width, height); raises ``Refused``, naming ``medium``, for one
-        that the processor does not take.
+        """A picture of ``size`` (width, height); raises ``Refused``, naming ``medium``, for a size
+        that the processor refuses.
         """
         known = self._known.get(size)
         if known is None:  # one that was refused is tried again: its message names the medium
@@ -46,7 +46,7 @@ class BlankPictures:
 def measure(
     record: Trajectory, shard: str, plan: ViewPlan, encoder: Encoder, blanks: BlankPictures
 ) -> EncodedSample | Dropped:
-    """As :func:`pearl_train.views.encode.encode_sample`, without pixels: pictures hold tensors of
+    """:func:`pearl_train.views.encode.encode_sample` without pixels: pictures hold tensors of
     the right shape and no values. ``blanks`` are made by the preparer of ``encoder``.
     """
     return encode_with(_OfRecord(record, encoder, blanks), record, shard, plan, encoder)

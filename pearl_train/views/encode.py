@@ -55,7 +55,7 @@ __all__ = [
 SHRINKS = 8
 SHRINK = 0.7
 
-#: Reason for which a sample is dropped whose root pictures leave no room in a longer view.
+#: Reason to drop a sample whose root pictures leave no room in a longer view.
 NO_ROOM = "no-room-beside-i0"
 
 
@@ -76,8 +76,8 @@ class Pictures(Protocol):
         ...
 
     def prepared(self, medium: str, max_pixels: int | None) -> Prepared:
-        """The picture with at most ``max_pixels`` as the processor makes it; raises ``Refused``
-        where that does not take it.
+        """The picture with at most ``max_pixels``, as the processor makes it; raises ``Refused``
+        if the processor refuses it.
         """
         ...
 
@@ -85,9 +85,9 @@ class Pictures(Protocol):
 def encode_sample(
     sample: Sample, shard: str, plan: ViewPlan, encoder: Encoder
 ) -> EncodedSample | Dropped:
-    """The views of ``sample`` that ``plan`` asks for, or why it is dropped.
+    """The views of ``sample`` that ``plan`` asks for, or the reason to drop it.
 
-    Raises ``BadInput`` or ``UsageError`` naming the shard and the key where the sample, the
+    Raises ``BadInput`` or ``UsageError`` naming the shard and the key if the sample, the
     processor or the template is faulty.
     """
     return encode_with(_Opened(sample, encoder), sample.trajectory, shard, plan, encoder)
@@ -96,7 +96,7 @@ def encode_sample(
 def encode_with(
     pictures: Pictures, record: Trajectory, shard: str, plan: ViewPlan, encoder: Encoder
 ) -> EncodedSample | Dropped:
-    """As :func:`encode_sample`, of a record and its ``pictures``."""
+    """:func:`encode_sample` for a record and its ``pictures``."""
     try:
         return _Encoding(pictures, record, shard, plan, encoder).encode()
     except Refused as refused:
@@ -137,11 +137,10 @@ class _Fitted(NamedTuple):
 
 
 class _Encoding:
-    """One sample on its way: the turns of its views, and its pictures at the size of each view.
+    """One sample during encoding: the turns of its views, its pictures at the size of each view.
 
-    The root pictures are as small as the question with its answer needs, whatever the objective
-    reads besides: I0 is the same picture for all. What a view shows besides is made to fit that
-    view alone.
+    The question with its answer determines the size of the root pictures, so that I0 is equal for
+    all objectives. Other pictures are fitted to the view that shows them.
     """
 
     def __init__(
@@ -201,7 +200,7 @@ class _Encoding:
         row: Mapping[str, Prepared],
         of_target: Mapping[str, Prepared],
     ) -> EncodedSample:
-        """The sample of its views; a picture that R shows smaller is one of its own."""
+        """The encoded sample; a picture that R shows at a smaller size is a separate one."""
         region, notes = self._region(row)
         ordered = {name: branches[name] for name in self.plan.branches}
         if self.plan.pred_in_question:
@@ -236,8 +235,8 @@ class _Encoding:
         fixed: Mapping[str, Prepared],
         spans_of: Callable[[Mapping[str, Prepared]], tuple[Span, ...]],
     ) -> _Fitted | Dropped:
-        """A view of at most ``data.max_tokens``, its ``media`` as small as that needs; ``fixed``
-        pictures stay as they are. ``spans_of`` makes the view of pictures.
+        """A view of at most ``data.max_tokens``, with ``media`` shrunk to fit; ``fixed``
+        pictures keep their size. ``spans_of`` makes the view from the pictures.
         """
         most, limit = self.encoder.data.max_tokens, self.encoder.shrink_to
         for attempt in range(SHRINKS + 1):
@@ -271,7 +270,7 @@ class _Encoding:
         return self._following(self.steps, pictures)
 
     def _following(self, turns: Sequence[Turn], pictures: Mapping[str, Prepared]) -> Span:
-        """``turns`` as they follow the context."""
+        """``turns`` as a continuation of the context."""
         parts = self.encoder.template.parts(turns, after=self.context)
         return self.encoder.span(parts, pictures, self.numbers, self.before)[0]
 
@@ -305,7 +304,7 @@ class _Encoding:
         return found
 
     def _changes(self, pictures: Iterable[Prepared]) -> tuple[str, ...]:
-        """What was done to ``pictures`` to make them fit."""
+        """The changes to ``pictures`` that made them fit."""
         limit, first = self.encoder.max_pixels, self.encoder.shrink_to
         sizes = [(self.pictures.size(p.image.medium), p.size_px) for p in pictures]
         beyond = limit is not None and any(w * h > limit for (w, h), _ in sizes)
@@ -332,7 +331,7 @@ class _Encoding:
     def _region(
         self, pictures: Mapping[str, Prepared]
     ) -> tuple[list[RegionToken], tuple[str, ...]]:
-        """The tokens that latents stand for, and whether they are fewer than the region has."""
+        """The tokens that latents replace, and True if these are fewer than the region has."""
         if "lvr" not in self.plan.branches:
             return [], ()
         whole = [
@@ -410,10 +409,10 @@ def _pixel_limit(
     most: int,
     allowed: int | None,
 ) -> int:
-    """Pixels that each of ``pictures`` may have so that ``view`` fits, if tokens are as pixels; 0
-    where no size would do. Others that it shows stay as they are.
+    """The most pixels of each of ``pictures`` such that ``view`` fits, if tokens are proportional
+    to pixels; 0 if no size fits. Other pictures of the view keep their size.
 
-    The processor leaves none more than ``allowed``.
+    The processor shrinks every picture to ``allowed`` pixels.
     """
     shown = [
         pictures[media[number]]

@@ -65,7 +65,7 @@ class Growing:
 
 
 class Encoder:
-    """All that turns samples and questions into tokens; may be pickled for loader workers.
+    """Turns samples and questions into tokens; may be pickled for loader workers.
 
     ``tokens`` are the ids of the special tokens, which the processor's tokenizer already has.
     ``max_pixels`` limits every picture: ``shrink_to`` before the processor sees it, None where the
@@ -104,14 +104,14 @@ class Encoder:
         return int(self.stop_ids[0] if pad is None else pad)
 
     def ids(self, text: str) -> list[int]:
-        """The tokens of ``text`` by itself, nothing added; ``Refused`` for what the tokenizer does
-        not take.
+        """The tokens of ``text`` without additions; ``Refused`` for a text that the tokenizer does
+        not accept.
         """
         try:
             found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         except (ValueError, TypeError, LookupError) as error:
             raise Refused(
-                f"expected words that {type(self.tokenizer).__name__} takes, got "
+                f"expected words that {type(self.tokenizer).__name__} accepts, got "
                 f"{short_repr(text)}: {error}",
                 BY_TOKENIZER,
             ) from error

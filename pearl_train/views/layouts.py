@@ -1,4 +1,4 @@
-"""Where a processor's chat template puts texts and pictures, found out by rendering marks.
+"""The places of texts and pictures in a processor's chat template, found by rendering marks.
 
 A template is rendered once for each *shape* of conversation (who speaks, how many texts and
 pictures) with marks in place of the texts; what stands between the marks is the template's. So

@@ -1,6 +1,4 @@
-"""What to do so that samples are not dropped or changed, by the reason for which they were; and how
-many a model may refuse.
-"""
+"""Advice against dropped and changed samples, by reason, and the limit on refused samples."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ def how_to_keep(reasons: Iterable[str], data: DataConfig) -> str:
     """
     most = data.max_tokens
     refused = (
-        "mend or remove the samples that the model refuses, or raise data.max_dropped_share "
+        "repair or remove the samples that the model refuses, or raise data.max_dropped_share "
         f"({data.max_dropped_share:g})"
     )
     advice = {
@@ -58,8 +56,8 @@ def how_to_leave(changes: Iterable[str], data: DataConfig, objective: ObjectiveC
 def too_many_refused(
     dropped: Mapping[str, Mapping[str, str]], samples: int, data: DataConfig
 ) -> str:
-    """What is wrong where more of ``samples`` are refused than ``data.max_dropped_share`` allows,
-    else nothing. ``dropped`` are details by key, by reason.
+    """The error if more of ``samples`` are refused than ``data.max_dropped_share`` allows, else
+    empty. ``dropped`` are details by key, by reason.
 
     >>> found = {"refused-by-processor": {"a": "medium i0: 4000x4 px"}, "too-long": {"b": ""}}
     >>> too_many_refused(found, 100, DataConfig())

@@ -66,7 +66,7 @@ def shrunk(picture: Image.Image, max_pixels: int | None) -> Image.Image:
 
 
 def shrunk_size(size: tuple[int, int], max_pixels: int | None) -> tuple[int, int]:
-    """(width, height) of what :func:`shrunk` makes of a picture of ``size``.
+    """(width, height) of :func:`shrunk` for a picture of ``size``.
 
     >>> shrunk_size((100, 50), 1250)
     (50, 25)
@@ -79,9 +79,9 @@ def shrunk_size(size: tuple[int, int], max_pixels: int | None) -> tuple[int, int
 
 
 def pixel_limit(processor: Any) -> int | None:
-    """The most pixels that ``processor`` lets a picture have, None if it knows no such limit.
+    """The most pixels of a picture according to ``processor``; None without a limit.
 
-    Families of Qwen know one: their ``size`` is the least and the most of pixels, by old names.
+    Qwen processors have one: their ``size`` holds the least and the most pixels, by old names.
     """
     images = processor.image_processor
     known = getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})
@@ -92,7 +92,7 @@ def pixel_limit(processor: Any) -> int | None:
 
 
 def limit_pixels(processor: Any, most: int) -> None:
-    """Gives ``processor`` the limit of ``most`` pixels, if it knows one; it is saved with it."""
+    """Set the limit of ``processor`` to ``most`` pixels, if it has one; it is saved with it."""
     if pixel_limit(processor) is None:
         return
     images = processor.image_processor
@@ -115,7 +115,7 @@ class PicturePreparer:
         self.image_token_id = self._find_id()
 
     def prepare(self, picture: Image.Image, medium: str, content: str = "") -> Prepared:
-        """``picture`` as tensors and tokens. Raises ``Refused`` where the processor refuses it."""
+        """``picture`` as tensors and tokens. Raises ``Refused`` if the processor refuses it."""
         made = self._call(picture, medium)
         ids = tuple(made["input_ids"][0].tolist())
         is_image = tuple(number == self.image_token_id for number in ids)
@@ -139,7 +139,7 @@ class PicturePreparer:
                 return_tensors="pt",
             )
         except Exception as error:
-            if isinstance(error, MemoryError) or "alloc" in str(error):  # no fault of the picture
+            if isinstance(error, MemoryError) or "alloc" in str(error):  # not the picture's fault
                 raise
             raise Refused(
                 f"medium {medium}: expected a picture that {type(self._processor).__name__} takes, "

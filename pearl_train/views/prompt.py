@@ -40,7 +40,7 @@ def encode_prompt(
 
 
 def prepare_picture(picture: Image.Image, medium: str, encoder: Encoder) -> Prepared:
-    """A picture for :func:`encode_dialogue`, made smaller if ``max_pixels`` says so."""
+    """A picture for :func:`encode_dialogue`, shrunk to ``max_pixels`` if given."""
     return encoder.preparer.prepare(shrunk(picture.convert("RGB"), encoder.shrink_to), medium)
 
 
@@ -54,7 +54,7 @@ def encode_replies(
 ) -> list[tuple[int, ...]]:
     """The tokens of each reply to ``turns`` as training learns them, to the last that ends it.
 
-    Each reply begins with ``prefill``, whose tokens are left out: they follow what
+    Each reply begins with ``prefill``, whose tokens are omitted: they follow what
     :func:`encode_dialogue` makes of ``turns`` and ``prefill``.
     """
     numbers = {medium: number for number, medium in enumerate(dict.fromkeys(media_of(turns)))}
@@ -81,7 +81,7 @@ def encode_dialogue(
     prefill: str = "",
     pause_tokens: int = 0,
 ) -> EncodedSample:
-    """Any conversation that the assistant is to continue: all of it in the ``context`` span.
+    """A conversation for the assistant to continue, all of it in the ``context`` span.
 
     ``pictures`` by the ids that ``turns`` show. The tool loop adds an assistant turn with the reply
     and an :func:`~pearl_data.formats.chat.observation_turn`, and encodes again.

@@ -1,7 +1,7 @@
-"""What was left out of a run and what was changed for it, by reason and sample.
+"""Counts of the samples that a run dropped or changed, by reason.
 
-Kept by key, so that a sample counts once however often it comes, whichever process meets it, and
-before or after a stop. Not here: what to do about it (:mod:`pearl_train.views.left_out`).
+Samples are counted by key, so that each counts once over epochs, processes and resumed sessions.
+Not here: advice (:mod:`pearl_train.views.left_out`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pearl_train.settings.config import DataConfig
 from pearl_train.views.encode import Dropped
 from pearl_train.views.left_out import too_many_refused
 
-#: Begins the names of what happened to samples that are trained on.
+#: Prefix of the counts of training samples.
 TRAINING = ""
 
 
 class Outcome(NamedTuple):
-    """What became of a sample: the ``reason`` for which it is left out, with a ``detail``, or the
+    """The fate of a sample: the ``reason`` to drop it, with a ``detail``, or the
     ``changes`` made to keep it.
     """
 
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Tally:
-    """What the loader left out and what it changed, so far: keys of samples by reason.
+    """The samples that the loader dropped or changed so far: keys by reason.
 
     ``dropped`` and ``changed`` map reasons (``too-long`` ...) and changes (``downscaled`` ...) to
     keys with a detail; a sample that comes again in another epoch counts once.
@@ -74,10 +74,10 @@ class Tally:
 
 
 class Account:
-    """The tallies of a run by what they are of, over all its processes and sessions.
+    """The tallies of a run by split, over all its processes and sessions.
 
-    The names begin those of the counts: nothing for training, ``validation, `` for that.
-    ``samples`` are those of the training split, ``data`` says how many of them may be refused.
+    The names are prefixes of the counts: empty for training, ``validation, `` for validation.
+    ``samples`` is the size of the training split; ``data`` limits the refused samples.
     """
 
     def __init__(
@@ -92,16 +92,14 @@ class Account:
 
     @property
     def refused(self) -> dict[str, str]:
-        """The training samples that the model refused, by key, with what it refused."""
+        """The training samples that the model refused, by key, with the reason."""
         dropped = self._tallies[TRAINING].dropped if TRAINING in self._tallies else {}
         return {
             key: text for name in REFUSALS & dropped.keys() for key, text in dropped[name].items()
         }
 
     def too_many_refused(self) -> str:
-        """What is wrong where more samples are refused than ``data.max_dropped_share`` allows, else
-        nothing.
-        """
+        """The error if too many samples are refused (``data.max_dropped_share``), else empty."""
         dropped = self._tallies[TRAINING].dropped if TRAINING in self._tallies else {}
         return too_many_refused(dropped, self._samples, self._data)
 

@@ -87,7 +87,7 @@ def test_what_cannot_work_leaves_no_folder(
         (["--data", "x"], "expected --data DIR and --out RUN for a new run"),
         ([], "got neither"),
         (["--resume", "nowhere"], "nowhere: expected the folder of a run, got no such folder"),
-        (["--resume", "x", "--model", "nano", "--set", "a=1"], "leave out --model, --set"),
+        (["--resume", "x", "--model", "nano", "--set", "a=1"], "remove --model, --set"),
         (["--data", "x", "--out", "y", "--set", "optim.lrr=1"], "did you mean optim.lr?"),
     ],
 )
@@ -121,7 +121,7 @@ def test_ctrl_c_exits_130_and_the_command_it_names_goes_on(
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=120)
     assert process.returncode == 130, told
-    assert f"Go on with: pearl-train run --resume {out}" in told
+    assert f"Resume with: pearl-train run --resume {out}" in told
     assert "Traceback" not in told
     step = int(told.rpartition("interrupted after step ")[2].split()[0])
     assert (out / "checkpoints" / f"step-{step:06d}" / "manifest.json").is_file()

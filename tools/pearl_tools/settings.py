@@ -1,6 +1,6 @@
-"""What an executor is told once: box policy, zoom size, depth model, cache bound.
+"""Settings of an executor: box policy, zoom size, depth model, cache bound.
 
-Not here: anything about one call (that is in its arguments) and anything about where results go.
+Not here: arguments of single calls, and the storage of results.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_a_question_that_the_model_refuses_is_wrong_and_named(task: Task, tmp_pa
     said = scores_text(found)
     assert f"1 questions: {UNANSWERABLE}\n  {keys[0]} (i0: 4000x10 px)" in said
     card = scores(tmp_path)
-    assert "1 of these questions cannot be asked of this model" in card
+    assert "1 of these questions cannot be put to this model" in card
     assert f"({keys[0]}); they count as wrong" in card
     again = Fake(first_refused)
     assert evaluate(again, task, tmp_path) == found

@@ -273,7 +273,7 @@ def test_choices_that_are_not_stated_are_ranked(run: Path, photo: Path) -> None:
     assert reply == "the reply was:"
     first, second = sorted(found.likelihoods, key=lambda one: -one.per_token)
     assert ranked == (
-        f"none of the choices was stated; by likelihood: {first.choice} "
+        f"the reply states none of the choices; by likelihood: {first.choice} "
         f"({100 * first.probability:.1f} %), {second.choice} ({100 * second.probability:.1f} %)"
     )
     as_json = json.loads(CliRunner().invoke(predict_command, [*arguments, "--json"]).stdout)

@@ -159,7 +159,7 @@ def test_a_choice_that_does_not_exist_is_misuse(command: str, ended: Ended) -> N
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("--learning-rate", "Choices are given as --set KEY=VALUE: did you mean optim.lr?"),
+        ("--learning-rate", "Give choices as --set KEY=VALUE: did you mean optim.lr?"),
         ("--lora-r", "did you mean model.lora.rank?"),
         ("--seed", "did you mean seed?"),
         ("--dat", "'--data'"),

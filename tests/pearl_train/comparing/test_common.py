@@ -96,8 +96,8 @@ def test_the_head_of_text_and_page_says_how_many(
     _, found, _ = narrow
     lost = found.cannot_take
     words = (
-        f"{found.train_samples} of 12 trajectories (those every row takes: pearl cannot take "
-        f"{lost['pearl']}, tools cannot take {lost['tools']}, "
+        f"{found.train_samples} of 12 trajectories (those every row can use: pearl cannot use "
+        f"{lost['pearl']}, tools cannot use {lost['tools']}, "
     )
     assert words in table_text(found).splitlines()[0]
     assert words in render(found, b"png").partition("<table>")[0]
@@ -146,7 +146,7 @@ def test_a_row_that_cannot_take_what_others_were_trained_on_is_refused(
         compare(more)
     each = compare(Request(**{**vars(more), "samples": "each"}))
     assert each.rows[2].training is not None
-    assert "each row on those it can take: tools cannot take" in table_text(each)
+    assert "each row on those it can use: tools cannot use" in table_text(each)
     assert rows_of(more)["tools"].read_without() == {}
 
 
@@ -155,7 +155,7 @@ def test_nothing_that_every_row_can_take_is_an_error_that_says_why(
 ) -> None:
     model = tiny_folder("fast_vlm")
     asked = request(tiny_data, model, tmp_path, "sft,tools", "data.max_tokens=150")
-    with pytest.raises(BadInput, match=r"none is: .*tools cannot take 12; .*data\.max_tokens"):
+    with pytest.raises(BadInput, match=r"none of 12: .*tools cannot use 12; .*data\.max_tokens"):
         compare(asked)
 
 

@@ -211,7 +211,7 @@ def test_samples_too_long_are_counted_with_the_reason(examined: Examine) -> None
     found = failed(report, "samples")
     lost = {name: n for name, n in found.figures.items() if name.startswith("left out")}
     assert lost == {"left out, no-room-beside-i0": 1, "left out, text-too-long": 7}
-    assert "8 of 12 are left out" in found.told
+    assert "8 of 12 are dropped" in found.told
     assert "data.max_tokens (300)" in found.remedy
     _, patient = examined("llava", until="samples", samples=12)
     longest = max(one.target for one in patient.scan.samples)

@@ -268,9 +268,7 @@ def test_changed_samples_are_counted_by_change(tiny_data: Path, tiny_encoder: Ma
 
 def test_where_nothing_is_left_it_is_said_why(tiny_data: Path, tiny_encoder: Make) -> None:
     encoder = tiny_encoder("fast_vlm", data=DataConfig(max_tokens=10))
-    with pytest.raises(
-        BadInput, match=r"12 of which all were left out.*text-too-long': 12"
-    ) as told:
+    with pytest.raises(BadInput, match=r"12 of which all were dropped.*text-too-long': 12") as told:
         next(data_of(tiny_data, encoder).batches())
     assert str(told.value).endswith("raise data.max_tokens (10), which the words alone exceed")
     assert "downscale" not in str(told.value), "it is in force"

@@ -44,7 +44,7 @@ def test_signals_end_all_with_a_word(
     seconds, said = ended_by(running, number, group=group)
     assert running.returncode == 130, said
     assert "Traceback" not in said
-    assert "Go on with: pearl-train run --resume " in said.splitlines()[-1]
+    assert "Resume with: pearl-train run --resume " in said.splitlines()[-1]
     assert seconds < 3, "2 s, and what the machine is busy with"
     wait_for(lambda: not living(running.pid), seconds=1)
 

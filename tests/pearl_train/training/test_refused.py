@@ -123,7 +123,7 @@ def test_choices_of_training_stay_as_they_were_when_a_run_is_resumed(
     train(configured(tiny_folder, "optim.steps=1"), tiny_data, tmp_path / "run", progress=False)
     told = CliRunner().invoke(run_command, ["--resume", str(tmp_path / "run"), "--set", "seed=1"])
     assert isinstance(told.exception, UsageError)
-    assert "leave out --set seed=1" in str(told.exception)
+    assert "remove --set seed=1" in str(told.exception)
 
 
 @pytest.mark.parametrize("source", ["online", "frozen-base"])

@@ -164,7 +164,9 @@ def test_the_update_at_hand_is_given_up_and_done_again(tmp_path: Path) -> None:
 
 
 def test_before_the_first_step_there_is_nothing_to_keep(run: RunFolder) -> None:
-    with pytest.raises(RunInterrupted, match=r"before the first step: nothing is lost. Go on with"):
+    with pytest.raises(
+        RunInterrupted, match=r"before the first step: nothing is lost. Resume with"
+    ):
         go(run, toy_ingredients(CONFIG, trainee=Signalling(0)))
     assert not list(run.checkpoints.iterdir())
 
@@ -202,7 +204,7 @@ def test_a_second_ctrl_c_while_curves_are_drawn_leaves_the_card(
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("pearl_train.training.stopped.draw_curves", again)
-    with pytest.raises(RunInterrupted, match=r"a checkpoint is written. Go on with: "):
+    with pytest.raises(RunInterrupted, match=r"a checkpoint is written. Resume with: "):
         go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
     assert "stopped after step 4 of 12. Somebody interrupted it" in run.card.read_text()
     assert "the curves are not drawn" in capsys.readouterr().err
@@ -363,7 +365,7 @@ def test_ctrl_c_while_targets_are_made_keeps_them(
             "objective.target.source=frozen-base", "log.tensorboard=false"]  # fmt: skip
     config = load_config([], sets, {"model.id": str(tiny_folder("llava"))})
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(RunInterrupted, match=r"Go on with: pearl-train run --resume .*run$"):
+    with pytest.raises(RunInterrupted, match=r"Resume with: pearl-train run --resume .*run$"):
         train(config, tiny_data, run.path, progress=False)
     kept = 2  # the batch at hand is given up
     card = run.card.read_text()
