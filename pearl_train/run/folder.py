@@ -78,8 +78,8 @@ class RunFolder:
         """Raises ``UsageError`` where the folder holds a run, or anything else."""
         if self.config.is_file():
             raise UsageError(
-                f"--out {self.path}: expected a new folder, got one that holds a run; go on with "
-                f"it by pearl-train run --resume {self.path}, or name another folder"
+                f"--out {self.path}: expected a new folder, got one that holds a run; resume with "
+                f"pearl-train run --resume {self.path}, or choose another folder"
             )
         found = set(self.path.iterdir()) if self.path.is_dir() else set()
         if self.path.is_file() or found - {self.targets}:  # targets are made before a run begins

@@ -1,4 +1,4 @@
-"""How to go on with a run that is not finished: resume it, or train anew where it would end again.
+"""Advice for an unfinished run: resume it, or start a new one if it would fail again.
 
 A run that is resumed makes the same choices, so what they led to comes again. ``--resume`` takes no
 others; a new run takes them from the file of the old one, with what is to be changed.

@@ -269,7 +269,7 @@ def _numbers_by_key(data: TrainingData) -> dict[str, int]:
 def _interrupted(there: int, wanted: int, folder: RunFolder) -> RunInterrupted:
     made = f"{there} of {wanted} targets"
     return RunInterrupted(
-        f"interrupted before the first step; {made} are made and kept in {folder.targets}. Go on "
+        f"interrupted before the first step; {made} are made and kept in {folder.targets}. Resume "
         f"with: pearl-train run --resume {folder.path}",
         during=f"while targets were made: {made} are kept",
     )

@@ -214,7 +214,7 @@ def expect_shapes(
         raise BadInput(
             f"{where}: expected weights in the shapes of the run's own model, got others for "
             f"{listed(wrong)} (the first {tuple(found[name].shape)}, expected {expected[name]}); "
-            "the model or the toolkit changed since it was written: go on with that version of "
+            "the model or the toolkit changed since it was written: resume with that version of "
             "it, or train anew with another --out"
         )
 

@@ -103,7 +103,7 @@ def _at_once(folder: RunFolder, session: Session) -> RunInterrupted:
             f"interrupted before a step was done: nothing is lost. Resume with: {resume}"
         )
     return RunInterrupted(
-        "interrupted at once: what was done since the last checkpoint is to be done again. Go on "
+        "interrupted at once: the steps since the last checkpoint must be repeated. Resume "
         f"with: {resume}",
         during="at once, without a checkpoint of its last steps",
     )

@@ -118,7 +118,7 @@ def test_a_model_that_finds_no_room_is_written_when_the_run_is_resumed(
         done = CliRunner().invoke(cli, command, standalone_mode=False)
     assert isinstance(done.exception, CannotWrite), done.exception
     assert str(done.exception).startswith(f"{out / 'model'}: cannot be written: I/O error: File t")
-    assert f"pearl-train run --resume {out} writes what is missing" in str(done.exception)
+    assert f"pearl-train run --resume {out} writes the missing files" in str(done.exception)
     assert not list(out.glob("model*"))
     train(RunFolder(out).read_config(), tiny_data, out, resume=True, progress=False)
     assert load_file(out / "model" / "model.safetensors")

@@ -207,7 +207,7 @@ def test_a_second_ctrl_c_while_curves_are_drawn_leaves_the_card(
     with pytest.raises(RunInterrupted, match=r"a checkpoint is written. Resume with: "):
         go(run, toy_ingredients(CONFIG, batches=batches_until(4, terminated)))
     assert "stopped after step 4 of 12. Somebody interrupted it" in run.card.read_text()
-    assert "the curves are not drawn" in capsys.readouterr().err
+    assert "the curves were not drawn" in capsys.readouterr().err
 
 
 class Ruined(Toy):
