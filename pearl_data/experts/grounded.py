@@ -30,6 +30,7 @@ from pearl_data.randomness import rng_for
 from pearl_data.sources.base import DEPTH_TRUTH_MARGIN
 from pearl_data.sources.comparing import relation_of
 from pearl_data.sources.facts import long_side_px
+from pearl_data.sources.nouns import one
 from pearl_data.sources.tasks import is_relation
 from pearl_data.trajectory import Evidence, Family, Task
 from pearl_tools.errors import ToolError, tool_error
@@ -52,6 +53,12 @@ _PLAINLY: dict[Family, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "presence": (words.PLAIN_PRESENT, words.PLAIN_ABSENT),
     "whole": (words.WHOLE_HELD, words.WHOLE_CUT),
     "part": (words.PART_THERE, words.PART_ELSEWHERE),
+}
+
+#: What a closer look shows, if the answer is a name or a text.
+_DETAIL: dict[Family, tuple[str, ...]] = {
+    "identity": words.IDENTITY_SHOWED,
+    "read": words.READ_SHOWED,
 }
 
 _Steps = Generator[PlannedStep, list[Observation], str]
@@ -291,7 +298,8 @@ class _PlanOf:
         return max(1, round(px))
 
     def _detail(self) -> str:
-        return self.voice.say(words.DETAIL_SHOWED, answer=self.answer)
+        wordings = _DETAIL.get(self.task.family, words.DETAIL_SHOWED)
+        return self.voice.say(wordings, answer=self.answer, one=one(self.answer))
 
     def _lookers(self) -> list[str]:
         lookers = [tool for tool in ("crop", "zoom") if tool in self.tools]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 
 TOO_SMALL = (
-    "{It} is only about {px} long at the size I see the picture, too small to tell.",
+    "{It} is only about {px} long at the size at which I see the picture: too small to tell.",
     "At this size {it} spans some {px}; I cannot make out the detail.",
     "I can see where {it} is, but at {px} the detail that is asked for is lost.",
-    "The question is about {it}, which covers hardly {px} here. I need to look closer.",
+    "The question is about {it}, which is barely {px} long here. I need to look closer.",
     "From the whole picture alone I would have to guess: {it} is about {px} long.",
 )
 LARGE_ENOUGH = (
@@ -78,8 +78,20 @@ DETAIL_SHOWED = (
     "Now it is plain: {answer}.",
     "In this view I can make it out: {answer}.",
     "The closer look shows {answer}.",
-    "Without everything around it, it is clearly {answer}.",
+    "Seen by itself, it is clear: {answer}.",
     "This view settles it: {answer}.",
+)
+IDENTITY_SHOWED = (
+    "Now I can tell: it is {one}.",
+    "The closer look shows {one}.",
+    "Seen by itself, it is clearly {one}.",
+    "In this view it is {one}, without a doubt.",
+)
+READ_SHOWED = (
+    "Now I can read it: {answer}.",
+    "At this size it reads {answer}.",
+    "It says {answer}.",
+    "The view shows it plainly: {answer}.",
 )
 PRESENT_SHOWED = (
     "Now that I see this spot alone: yes, it shows there.",
