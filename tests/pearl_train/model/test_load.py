@@ -166,7 +166,7 @@ def test_half_precision_weights_only_where_they_stay_frozen(
 
 @pytest.mark.parametrize(
     ("shape", "told"),
-    [((0,), "stage3_gather_16bit_weights"), ((0, 32), "zero_to_fp32"), ((3, 32), "belong to different")],
+    [((0,), "stage3_gather_16bit_weights"), ((0, 32), "zero_to_fp32"), ((3, 32), "different")],
 )
 def test_weights_of_other_shapes_are_named_with_both_shapes(
     copy_of: Callable[[str], Path], shape: tuple[int, ...], told: str
