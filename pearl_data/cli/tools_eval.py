@@ -158,16 +158,15 @@ def _refuse_unused(
     folders = [place for place in data if not holds_pairs(place)]
     wanted = calibration or png_per_m
     truths = [frame.truth for place in folders if wanted for frame in find_frames(place).frames]
-    unused = "which is all that it concerns; remove it"
     if images and len(folders) == len(data):
-        raise UsageError(f"--images: expected a file of point pairs among DATA, got none, {unused}")
+        raise UsageError("--images: expected a file of point pairs among DATA, got none; remove it")
     if calibration and not any(map(may_be_disparity, truths)):
         raise UsageError(
-            f"--calibration: expected disparity among DATA, got none, {unused}, or name the arrays "
+            "--calibration: expected disparity among DATA, got none; remove it, or name the arrays "
             "or files of disparity so (x_disp.npz)"
         )
     if png_per_m and not any(truth.suffix.lower() == ".png" for truth in truths):
-        raise UsageError(f"--png-per-m: expected depth as PNG among DATA, got none, {unused}")
+        raise UsageError("--png-per-m: expected depth as PNG among DATA, got none; remove it")
 
 
 def _check_writable(html: Path) -> None:

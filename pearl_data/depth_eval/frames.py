@@ -73,11 +73,11 @@ def find_frames(place: Path) -> Found:
             f"{place.suffix or 'no ending'}"
         )
     if not found.frames:
-        without, alone = (listed([p.name for p in paths]) or "no file" for paths in found[1:])
+        without, alone = (listed([p.name for p in paths]) or "none" for paths in found[1:])
         raise BadInput(
-            f"{place}: expected pictures with depth, got {without} without depth and {alone} of "
-            "depth without a picture; put them in folders color and depth under equal names, or "
-            f"name them x.jpg and x_depth.png (or x_disp.npz); depth is {', '.join(SUFFIXES)}"
+            f"{place}: expected pictures with depth, got pictures alone: {without}, depth alone: "
+            f"{alone}; put them in folders color and depth under equal names, or name them x.jpg "
+            f"and x_depth.png (or x_disp.npz); depth is read from {', '.join(SUFFIXES)}"
         )
     return found
 

@@ -109,8 +109,8 @@ def check_points(pairs: Mapping[Path, Sequence[PointPair]]) -> None:
             ]
             if wrong:
                 raise BadInput(
-                    f"{wrong[0]}, one of {len(wrong)} points outside; check the order of x and y, "
-                    "and the size of the picture"
+                    f"{wrong[0]} ({len(wrong)} outside); check the order of x and y, and the size "
+                    "of the picture"
                 )
 
 

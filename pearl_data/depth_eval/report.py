@@ -49,13 +49,13 @@ def depth_text(report: DepthReport, *, by_picture: bool = False) -> str:
 def depth_page(report: DepthReport, gallery: Gallery) -> str:
     """The page as HTML."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(Path(__file__).with_name("page.html.jinja").read_text())
+    source = Path(__file__).with_name("page.html.jinja").read_text("utf-8")
     models = report.methods[:-1]
     weights = [
         f"{m.name}: {m.model_id}, {DESCRIBED[m.output]}, weights {m.weights_sha256[:12]}"
         for m in models
     ]
-    body = template.render(
+    body = environment.from_string(source).render(
         models=", ".join(model.name for model in models),
         heads=HEADS,
         tables=[_tables(found)[0] for found in report.sets],
@@ -126,15 +126,16 @@ def _summary(found: SetReport) -> str:
     row = found.rows[0] if found.rows else None
     no_pairs = row and row.pixels and not row.pairs and found.one_depth < row.images
     files = f"{_count(len(found.truths_alone), 'file')} of depth without a picture"
+    unscored = "without AbsRel and delta-1"
     parts = (
         (True, _counts(row) if row else "no picture measured"),
         (found.alone, f"{found.alone} without depth"),
         (found.truths_alone, f"{files} ({listed(found.truths_alone)})"),
         (found.left_out, f"{len(found.left_out)} dropped"),
-        (found.one_depth, f"{found.one_depth} of constant depth, without AbsRel and delta-1"),
+        (found.one_depth, f"{found.one_depth} of constant depth, {unscored}"),
         (
             found.few_pixels,
-            f"{found.few_pixels} of fewer than {FEWEST_PIXELS} pixels, without AbsRel and delta-1",
+            f"{found.few_pixels} with under {FEWEST_PIXELS} known pixels, {unscored}",
         ),
         (no_pairs, "no pair of pixels differs by --ratio: lower it, or raise --pairs"),
         (found.below_0, f"{_count(found.below_0, 'pixel')} below 0, read as unknown"),

@@ -149,7 +149,7 @@ def degenerate(kind: str) -> np.ndarray:
     [
         ("wall", "; 1 of constant depth"),
         ("one", "; 1 of constant depth"),
-        ("few", "; 1 of fewer than 20 pixels"),
+        ("few", "; 1 with under 20 known pixels"),
     ],
 )
 def test_a_truth_without_ground_for_an_alignment_scores_nothing(
@@ -240,7 +240,7 @@ def bad_places(folder: Path) -> dict[str, tuple[Path, str]]:
         head = "image,near_x,near_y,far_x,far_y\na.png,1,2,3,4\n"
         (folder / f"{name}.csv").write_text(f"{head}{row}\n")
     return {
-        "empty": (folder / "empty", "expected pictures with depth, got no file"),
+        "empty": (folder / "empty", "expected pictures with depth, got pictures alone: none"),
         "two truths": (folder / "two", "expected one file of depth"),
         "point beyond": (folder / "beyond.csv", "line 3: expected points inside a.png"),
         "no picture": (folder / "absent.csv", "line 3: expected a picture"),

@@ -140,7 +140,7 @@ def test_points_are_checked_against_the_upright_picture(
     check_points({path: [last]})
     for point in ((0, height), (width, 0), (-0.5, 0)):
         beyond = PointPair((0, 0), point, "a.csv, line 3")
-        told = rf"^a\.csv, line 3: .* below {width} and .* {height}, got \({point[0]}, .*one of 2"
+        told = rf"^a\.csv, line 3: .* below {width} and .* {height}, got \({point[0]}, .*2 outside"
         with pytest.raises(BadInput, match=told):
             check_points({path: [last, beyond, beyond]})
 
