@@ -113,7 +113,7 @@ def combine(pictures: Sequence[Resampled | None], rng: np.random.Generator) -> C
 
 
 def draw_weights(count: int, rng: np.random.Generator) -> Floats:
-    """How often each draw holds each of ``count`` units: (DRAWS, count)."""
+    """Draws of ``count`` units with replacement, as the count of each: (DRAWS, count)."""
     return rng.multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
 
 
