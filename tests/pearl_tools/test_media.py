@@ -372,6 +372,6 @@ def test_as_many_pixels_are_opened_as_fit_into_the_stated_memory(
 
 def test_synth_states_what_is_opened() -> None:
     told = " ".join((synth.help or "").split())
-    assert f"{media.BYTES_PER_PIXEL} bytes a pixel more" in told
+    assert f"{media.BYTES_PER_PIXEL} bytes per additional pixel" in told
     most = [media.OPENING_BYTES // cost / 1e6 for cost in (9, 20, 16)]
-    assert "beyond {:.3g} megapixels (JPEG 2000 {:.0f}, WebP and AVIF {:.0f})".format(*most) in told
+    assert "over {:.3g} megapixels (JPEG 2000: {:.0f}, WebP and AVIF: {:.0f})".format(*most) in told

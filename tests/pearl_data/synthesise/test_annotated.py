@@ -66,4 +66,4 @@ def test_depth_alone_is_asked_by_option_and_marked(tmp_path: Path) -> None:
 
 def test_the_help_states_the_margin_at_which_a_depth_map_decides() -> None:
     text = " ".join(CliRunner().invoke(synth, ["--help"]).output.split())
-    assert f"differ by {100 * DEPTH_TRUTH_MARGIN:.0f} % of its range" in text
+    assert f"differ by at least {100 * DEPTH_TRUTH_MARGIN:.0f} % of its range" in text

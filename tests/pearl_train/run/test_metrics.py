@@ -111,9 +111,8 @@ def test_what_wandb_refuses_is_one_line_with_the_way_out(
     with pytest.raises(UsageError) as caught:
         Metrics(folder, toy_config(log={"wandb": True}))
     told = str(caught.value)
-    assert told.startswith(
-        "log.wandb: W&B does not begin a run: NoKeyError: api_key not configured"
-    )
+    assert told.startswith("log.wandb: ")
+    assert "NoKeyError: api_key not configured" in told
     assert "wandb login" in told
     assert "\n" not in told
 

@@ -85,7 +85,7 @@ def test_a_torn_checkpoint_costs_steps_but_changes_nothing(
     fit(toy_ingredients(config), config, stopped, resume=True, progress=False)
     told = capsys.readouterr().err
     assert f"{torn.parent} is passed over: weights.safetensors has other bytes" in told
-    assert f"going on from {stopped.checkpoints / 'step-000008'}" in told
+    assert str(stopped.checkpoints / "step-000008") in told
     assert ending(stopped) == ending(straight)
 
 
