@@ -116,7 +116,7 @@ WHOLE_HELD = (
 WHOLE_CUT = (
     "A part of it lies outside that box.",
     "The border of the box cuts a part of it off.",
-    "It goes on beyond the border of the box.",
+    "It extends beyond the border of the box.",
 )
 PART_WHY = (
     "What lies in {it} is small here, so I look at exactly that part.",
